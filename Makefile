@@ -1,0 +1,45 @@
+# Every command a person needs. `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := gen services/lib/catalog services/lib/routing services/lib/chassis services/edge services/auth services/router services/status services/simulator services/cli
+ARGS ?=
+PYTEST_ARGS ?=
+
+help: ## List the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
+
+setup: $(VENV)/.ready ## Make .venv with everything, locked by hash
+
+$(VENV)/.ready: requirements/dev.txt $(addsuffix /pyproject.toml,$(PACKAGES)) scripts/setup.sh
+	@scripts/setup.sh $(PACKAGES)
+
+run: setup ## Start a gateway on this machine (ARGS='--port 9000 ...' is passed on)
+	@$(BIN)/penstock up $(ARGS)
+
+test: setup ## Check everything and run all tests
+	@scripts/test.sh $(PYTEST_ARGS)
+
+check: setup ## Lint, types, import rules, generated files
+	@scripts/check.sh
+
+format: setup ## Format the code
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+protos: setup ## Generate the gRPC stubs from protos/
+	@scripts/generate-protos.sh gen
+
+lock: setup ## Lock the dependencies anew
+	@UV="$$(scripts/find-uv.sh)" scripts/lock.sh
+
+mutants: setup ## Sabotage the code line by line and see that a test fails each time
+	@$(BIN)/python tests/mutants/run.py $(ARGS)
+
+bench: setup ## Measure the gateway beside others (see benchmarks/README.md)
+	@benchmarks/run.sh $(ARGS)
+
+clean: ## Remove what was made here
+	rm -rf $(VENV) .uv .penstock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.PHONY: help setup run test check format protos lock mutants bench clean

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Lock every image's dependencies, and the development set, with hashes and without naming any host.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+UV=${UV:-uv}
+OURS=(protos catalog routing chassis edge auth router status simulator cli)
+OMIT=()
+for name in "${OURS[@]}"; do OMIT+=(--no-emit-package "penstock-$name"); done
+lock() { # output, inputs...
+  local out=$1; shift
+  "$UV" pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header \
+    --no-annotate "${OMIT[@]}" "$@" -o "requirements/$out.txt"
+}
+for image in edge auth router status simulator cli; do lock "$image" "services/$image/pyproject.toml"; done
+lock dev requirements/dev.in gen/pyproject.toml services/*/pyproject.toml services/lib/*/pyproject.toml

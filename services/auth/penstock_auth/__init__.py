@@ -1,0 +1,1 @@
+"""Auth: keys, plans, limits, credit and the ledger."""

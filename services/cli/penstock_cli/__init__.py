@@ -1,0 +1,1 @@
+"""The command line: local mode and the administration of a gateway."""

@@ -1,0 +1,1 @@
+"""The edge: terminates HTTP, relays to upstream accounts, meters every request."""

@@ -1,0 +1,1 @@
+"""Desired state: the types, the compiler, its sources and the built-in models."""

@@ -1,0 +1,1 @@
+"""Pure selection and health rules: which account serves a request, and why."""

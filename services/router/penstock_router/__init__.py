@@ -1,0 +1,1 @@
+"""The router: the health and capacity of every account."""

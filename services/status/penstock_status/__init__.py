@@ -1,0 +1,1 @@
+"""Status: the admin API, and later the status page and the customer portal."""
