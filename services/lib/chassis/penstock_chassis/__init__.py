@@ -1,1 +1,1 @@
-"""How a process lives: settings, logs, telemetry, drain and gRPC plumbing."""
+"""How a process lives: settings, logs, probes, drain and gRPC plumbing."""

@@ -1,0 +1,122 @@
+"""One life of a process: start, probes, wait for a signal, drain, exit."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Protocol
+
+import uvloop
+
+from penstock_chassis import logs
+from penstock_chassis.http import AddressTakenError, HttpServer, listen
+from penstock_chassis.probes import Probes, Pulse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from penstock_chassis.settings import ProcessSettings
+
+log = logs.get(__name__)
+
+_PR_SET_PDEATHSIG = 1
+# Beyond the drain itself: what closing servers and flushing may take.
+_GRACE_SECONDS = 5.0
+
+
+class StartError(Exception):
+    """The process cannot start; the message says what happened and what to do."""
+
+
+class Service(Protocol):
+    """What a process does between its start and its end."""
+
+    async def start(self) -> None:
+        """Open everything; returns when the process could serve. Raises StartError."""
+
+    async def drain(self, seconds: float) -> None:
+        """Stop taking work, let open work end within `seconds`, flush, close."""
+
+    def ready(self) -> tuple[bool, str]:
+        """Whether it can serve now, and if not, why."""
+
+
+def run(build: Callable[[], Service], settings: ProcessSettings) -> int:
+    """Run the service that `build` makes inside the loop until SIGTERM or SIGINT; returns the exit code."""
+    if settings.dies_with_parent and not _die_with_parent():
+        return 1
+    logs.configure(settings)
+    try:
+        return uvloop.run(_live(build, settings))
+    except (StartError, AddressTakenError) as error:
+        log.error("start_failed", reason=str(error))  # noqa: TRY400 -- the message is for people; a traceback says no more
+        return 1
+
+
+async def _live(build: Callable[[], Service], settings: ProcessSettings) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    service = build()
+    pulse = Pulse()
+    pulse.begin()
+    probes = HttpServer(
+        Probes(pulse, lambda: (False, "draining") if stop.is_set() else service.ready()),
+        [listen(settings.metrics_host, settings.metrics_port)],
+    )
+    await probes.begin()
+    _announce(settings, probes.port)
+    starting = asyncio.create_task(service.start(), name="start")
+    stopping = asyncio.create_task(stop.wait(), name="stop")
+    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if starting.done():
+        starting.result()
+        log.info("started", metrics_port=probes.port)
+        await stopping
+    else:
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+    stopping.cancel()
+    log.info("draining", seconds=settings.drain_seconds)
+    code = await _drain(service, settings.drain_seconds)
+    pulse.end()
+    await probes.end(0.2)
+    log.info("ended")
+    return code
+
+
+async def _drain(service: Service, seconds: float) -> int:
+    try:
+        async with asyncio.timeout(seconds + _GRACE_SECONDS):
+            await service.drain(seconds)
+    except TimeoutError:
+        log.warning("drain_cut", seconds=seconds)
+        return 1
+    return 0
+
+
+def _announce(settings: ProcessSettings, metrics_port: int) -> None:
+    """Write `<run_dir>/<name>.json` for local mode and tests."""
+    if settings.run_dir is None:
+        return
+    settings.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = settings.run_dir / f"{settings.name}.json"
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps({"pid": os.getpid(), "metrics_port": metrics_port}))
+    part.replace(path)
+
+
+def _die_with_parent() -> bool:
+    """Ask Linux for SIGTERM when the parent dies; False when it is dead already."""
+    if not sys.platform.startswith("linux"):
+        return True
+    parent = os.getppid()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    return os.getppid() == parent and parent != 1
