@@ -1,4 +1,4 @@
-"""Structured log lines: a constant event name with fields beside it, one formatter for our own lines and everybody's."""
+"""Structured log lines: a constant event name with fields beside it, one format for our lines and everybody else's."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 def get(name: str) -> FilteringBoundLogger:
-    """Return the logger of one module; `name` is shown as `logger`."""
-    return cast("FilteringBoundLogger", structlog.get_logger(logger=name))
+    """Return the logger of one module; `name` is shown as `module`."""
+    return cast("FilteringBoundLogger", structlog.get_logger(module=name))
 
 
 def configure(settings: ProcessSettings) -> None:

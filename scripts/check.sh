@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Lint, types, import rules and generated files. Every check runs; the exit code is 1 when any of them failed.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+export PATH="$PWD/.venv/bin:$PATH"
+failed=()
+step() { # name, command...
+  local name=$1; shift
+  local out
+  if out=$("$@" 2>&1); then echo "check: $name: ok"; else echo "check: $name: FAILED"; echo "$out"; failed+=("$name"); fi
+}
+stubs_match() {
+  local fresh
+  fresh=$(mktemp -d)
+  scripts/generate-protos.sh "$fresh" >/dev/null 2>&1 && diff -r --exclude=__pycache__ --exclude=py.typed --exclude=pyproject.toml gen/penstock "$fresh/penstock" \
+    || { echo "gen/ differs from protos/: run make protos and commit the result"; rm -rf "$fresh"; return 1; }
+  rm -rf "$fresh"
+}
+locks_are_anonymous() {
+  ! grep -rnIE 'https?://[^ ]*(pypi|pythonhosted|npmjs|debian\.org)' requirements Makefile scripts services deploy tests/clients .ci 2>/dev/null | grep -v 'check.sh'
+}
+no_outside_paths() {
+  ! git grep -nIE '\.\./shared|/work/' -- . ':!scripts/check.sh'
+}
+step "ruff lint" ruff check .
+step "ruff format" ruff format --check .
+step "mypy" mypy services gen
+step "import rules" lint-imports
+step "generated stubs" stubs_match
+step "no registry hosts" locks_are_anonymous
+step "nothing outside the tree" no_outside_paths
+if [ ${#failed[@]} -gt 0 ]; then echo "check: failed: ${failed[*]}"; exit 1; fi

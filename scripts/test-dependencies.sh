@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Install what the tests start beside our own processes: Debian's packages as root, the clients' packages from their registries.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+missing=()
+command -v redis-server >/dev/null 2>&1 || missing+=(redis-server)
+compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
+command -v curl >/dev/null 2>&1 || missing+=(curl)
+command -v node >/dev/null 2>&1 || missing+=(nodejs)
+command -v npm >/dev/null 2>&1 || missing+=(npm)
+if [ ${#missing[@]} -gt 0 ]; then
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+    echo "tests: installing ${missing[*]}" >&2
+    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"; } >/tmp/penstock-apt.log 2>&1 \
+      || { cat /tmp/penstock-apt.log >&2; exit 1; }
+    # Debian starts what it installs; the tests start their own on free ports.
+    service redis-server stop >/dev/null 2>&1 || true
+    service postgresql stop >/dev/null 2>&1 || true
+  else
+    echo "The tests need: ${missing[*]}. Run: sudo apt-get install ${missing[*]}" >&2
+    exit 1
+  fi
+fi
+if [ -d tests/clients ]; then tests/clients/install.sh; fi

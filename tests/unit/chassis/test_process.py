@@ -1,0 +1,138 @@
+"""A process's life, with real processes and real signals."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """
+import asyncio, sys
+from pathlib import Path
+from penstock_chassis.process import StartError, run
+from penstock_chassis.settings import ProcessSettings
+
+class Sleeper:
+    def __init__(self, settings, behaviour):
+        self.settings, self.behaviour = settings, behaviour
+    async def start(self):
+        if self.behaviour == "refuses":
+            raise StartError("the store is missing: give one")
+        if self.behaviour == "starts for ever":
+            await asyncio.sleep(3600)
+    async def drain(self, seconds):
+        (self.settings.run_dir / "drained").write_text(str(seconds))
+        if self.behaviour == "never drains":
+            await asyncio.sleep(3600)
+    def ready(self):
+        return (self.behaviour == "ready", "because " + self.behaviour)
+
+settings = ProcessSettings(name="sleeper-0", run_dir=Path(sys.argv[1]), drain_seconds=float(sys.argv[3]), dies_with_parent=len(sys.argv) > 4)
+sys.exit(run(lambda: Sleeper(settings, sys.argv[2]), settings))
+"""
+
+
+def start(tmp_path: Path, behaviour: str, drain: float = 1.0, *more: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(tmp_path), behaviour, str(drain), *more], stderr=subprocess.PIPE
+    )
+
+
+def port_of(tmp_path: Path) -> int:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            return int(json.loads((tmp_path / "sleeper-0.json").read_text())["metrics_port"])
+        except FileNotFoundError:
+            time.sleep(0.02)
+    raise AssertionError("the process never announced itself")
+
+
+def get(port: int, path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+@pytest.mark.parametrize(("behaviour", "status"), [("ready", 200), ("not yet", 503)])
+def test_probes_tell_the_truth_and_sigterm_drains(tmp_path: Path, behaviour: str, status: int) -> None:
+    with start(tmp_path, behaviour) as process:
+        port = port_of(tmp_path)
+        assert get(port, "/readyz")[0] == status
+        assert behaviour in get(port, "/readyz")[1]
+        assert get(port, "/healthz") == (200, '{"alive": true}')
+        assert "python_info" in get(port, "/metrics")[1]
+        assert get(port, "/other")[0] == 404
+        process.send_signal(signal.SIGTERM)
+        _, stderr = process.communicate(timeout=10)
+        assert process.returncode == 0
+    assert (tmp_path / "drained").read_text() == "1.0"
+    events = [json.loads(line) for line in stderr.splitlines()]
+    assert [event["event"] for event in events] == ["started", "draining", "ended"]
+    assert {event["process"] for event in events} == {"sleeper-0"}
+
+
+def test_a_start_that_fails_says_why_and_exits_1(tmp_path: Path) -> None:
+    with start(tmp_path, "refuses") as process:
+        _, stderr = process.communicate(timeout=10)
+    assert process.returncode == 1
+    assert "the store is missing: give one" in stderr.decode()
+    assert "Traceback" not in stderr.decode()
+
+
+def test_sigterm_during_the_start_ends_it(tmp_path: Path) -> None:
+    with start(tmp_path, "starts for ever") as process:
+        port_of(tmp_path)
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=10)
+    assert process.returncode == 0
+
+
+def test_a_drain_has_an_end(tmp_path: Path) -> None:
+    with start(tmp_path, "never drains", -4.5) as process:
+        port_of(tmp_path)
+        time.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=10)
+    assert process.returncode == 1
+
+
+def test_a_process_ends_with_its_parent(tmp_path: Path) -> None:
+    parent = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import subprocess, sys, time; p = subprocess.Popen(sys.argv[1:]); print(p.pid, flush=True); time.sleep(60)",
+            *(sys.executable, "-c", PROGRAM, str(tmp_path), "ready", "1", "dies"),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    with parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        port_of(tmp_path)
+        parent.kill()
+        parent.wait()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and alive(child):
+        time.sleep(0.05)
+    assert not alive(child)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
