@@ -62,7 +62,9 @@ async def _live(build: Callable[[], Service], settings: ProcessSettings) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        # A supervisor that ends its processes in order starts them deaf to the terminal's Ctrl-C.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, stop.set)
     service = build()
     pulse = Pulse()
     pulse.begin()
