@@ -1,0 +1,64 @@
+"""The status process's HTTP application, composed in one place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, Depends, FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from penstock_status import bearer, problems
+from penstock_status.api import accounts, audit, credit, keys, plans, projects, usage
+from penstock_status.body_limit import BodyLimit
+from penstock_status.metrics import Measured
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from penstock_status.bearer import BearerToken
+    from penstock_status.peers import Peers
+
+
+def create_app(peers: Peers, token: BearerToken) -> FastAPI:
+    """Return the application; requests go through its layers as listed at the end, first to last."""
+    app = FastAPI(
+        title="Penstock admin API",
+        version="1",
+        description="Projects, keys, credit, plans, usage and accounts of one gateway. Money is integer micro-USD.",
+        redoc_url=None,
+    )
+    app.state.peers = peers
+    app.state.bearer = token
+    app.include_router(_admin())
+    app.add_api_route("/healthz", healthz, methods=["GET"], tags=["probes"])
+    app.add_api_route("/readyz", _readyz(peers), methods=["GET"], tags=["probes"])
+    app.add_exception_handler(problems.Problem, problems.on_problem)
+    app.add_exception_handler(RequestValidationError, problems.on_invalid)
+    app.add_exception_handler(HTTPException, problems.on_http_error)
+    for layer in reversed((Measured, BodyLimit)):
+        app.add_middleware(layer)
+    return app
+
+
+def _admin() -> APIRouter:
+    admin = APIRouter(prefix="/admin/v1", dependencies=[Depends(bearer.require)], responses=problems.RESPONSES)
+    for noun in (projects, keys, credit, plans, usage, accounts, audit):
+        admin.include_router(noun.router)
+    return admin
+
+
+async def healthz() -> JSONResponse:
+    """Whether the loop turns."""
+    return JSONResponse({"alive": True})
+
+
+def _readyz(peers: Peers) -> Callable[[], Awaitable[JSONResponse]]:
+    async def readyz() -> JSONResponse:
+        """Whether auth and the router answer."""
+        missing = await peers.unanswered()
+        reason = f"no answer from {' and '.join(missing)}" if missing else ""
+        return JSONResponse({"ready": not missing, "reason": reason}, status_code=503 if missing else 200)
+
+    return readyz

@@ -1,0 +1,42 @@
+"""Instruments of the status process."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from prometheus_client import Counter, Histogram
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+REQUESTS = Counter("penstock_status_requests", "Requests to the admin port.", ["route", "method", "status"])
+SECONDS = Histogram("penstock_status_request_seconds", "Time to answer on the admin port.", ["route"])
+
+
+class Measured:
+    """ASGI layer that counts and times each request by its route, never by its path."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass one request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status = 500
+        begun = time.perf_counter()
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noted)
+        finally:
+            route = getattr(scope.get("route"), "path", "unknown")
+            REQUESTS.labels(route, scope["method"], status).inc()
+            SECONDS.labels(route).observe(time.perf_counter() - begun)

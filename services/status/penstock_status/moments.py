@@ -1,0 +1,25 @@
+"""Times of the admin API: integer milliseconds on the wire to auth, aware datetimes in documents."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def of_ms(milliseconds: int) -> datetime:
+    """Return the moment of a unix time in ms."""
+    return _EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def of_ms_or_none(milliseconds: int) -> datetime | None:
+    """Return the same; 0 means there is none."""
+    return of_ms(milliseconds) if milliseconds else None
+
+
+def to_ms(moment: datetime | None) -> int:
+    """Return the unix time in ms; 0 for none. A moment without a zone is taken as UTC."""
+    if moment is None:
+        return 0
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (aware - _EPOCH) // timedelta(milliseconds=1)

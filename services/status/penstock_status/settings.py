@@ -1,0 +1,35 @@
+"""What the status process is told at its start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from penstock_chassis.settings import ProcessSettings
+
+TOKEN_MINIMUM_CHARACTERS = 16
+
+
+class StatusSettings(ProcessSettings):
+    """Settings of status; each is read from `PENSTOCK_STATUS_<NAME>`."""
+
+    model_config = SettingsConfigDict(env_prefix="PENSTOCK_STATUS_", frozen=True, extra="forbid")
+
+    name: str = "status-0"
+    """Stable name of this process among its siblings."""
+    host: str = "127.0.0.1"
+    """Address the admin API listens on."""
+    port: int = Field(default=8081, ge=0, le=65535)
+    """Port of the same; 0 takes any free one."""
+    auth_address: str
+    """gRPC address of auth: `unix:/path` or `host:port`."""
+    router_address: str
+    """gRPC address of the router: `unix:/path` or `host:port`."""
+    admin_token_file: Path
+    """File that holds the bearer token of the admin API, one line."""
+    rpc_deadline_seconds: float = Field(default=5.0, gt=0)
+    """How long one call to auth or the router may take."""
+    probe_deadline_seconds: float = Field(default=1.0, gt=0)
+    """The same for the calls behind /readyz."""
