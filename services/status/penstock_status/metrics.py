@@ -15,7 +15,7 @@ SECONDS = Histogram("penstock_status_request_seconds", "Time to answer on the ad
 
 
 class Measured:
-    """ASGI layer that counts and times each request by its route, never by its path."""
+    """ASGI layer that counts and times each request by its endpoint, never by its path."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -37,6 +37,14 @@ class Measured:
         try:
             await self._app(scope, receive, noted)
         finally:
-            route = getattr(scope.get("route"), "path", "unknown")
+            route = _route(scope)
             REQUESTS.labels(route, scope["method"], status).inc()
             SECONDS.labels(route).observe(time.perf_counter() - begun)
+
+
+def _route(scope: Scope) -> str:
+    """Name of the endpoint that was chosen, such as `keys.show`."""
+    endpoint = scope.get("endpoint")
+    if endpoint is None:
+        return "unknown"
+    return f"{endpoint.__module__.rpartition('.')[2]}.{endpoint.__name__}"

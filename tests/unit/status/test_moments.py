@@ -1,0 +1,22 @@
+from datetime import UTC, datetime, timedelta, timezone
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock_status import moments
+
+
+@given(st.integers(min_value=1, max_value=4_000_000_000_000))
+def test_there_and_back(milliseconds):
+    assert moments.to_ms(moments.of_ms(milliseconds)) == milliseconds
+
+
+def test_zero_is_none():
+    assert moments.of_ms_or_none(0) is None
+    assert moments.to_ms(None) == 0
+
+
+def test_a_naive_moment_is_utc():
+    assert moments.to_ms(datetime(2026, 1, 1)) == moments.to_ms(datetime(2026, 1, 1, tzinfo=UTC))  # noqa: DTZ001 -- the case
+    shifted = datetime(2026, 1, 1, 1, tzinfo=timezone(timedelta(hours=1)))
+    assert moments.to_ms(shifted) == moments.to_ms(datetime(2026, 1, 1, tzinfo=UTC))
