@@ -1,0 +1,249 @@
+"""Outcomes of upstream attempts on their way to the router, with what this edge would like of each account."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+import grpc
+
+from penstock.router.v1 import router_pb2
+from penstock_chassis import logs
+from penstock_routing import outcomes as classes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from penstock.router.v1.router_pb2_grpc import RouterServiceAsyncStub
+    from penstock_edge.observer import Observer
+    from penstock_edge.snapshot import RouterView
+    from penstock_routing import Outcome
+
+_log = logs.get(__name__)
+
+_CALM = frozenset({classes.OK, classes.CLIENT_LEFT, classes.CLIENT_FAULT})
+_BATCH = 2_000
+
+
+class Reporter:
+    """Sends outcomes in batches at most 250 ms old, and at the next turn of the loop when one is a failure.
+
+    A batch is repeated with its number until the router has accepted it. The queue is bounded: when it overflows, the
+    oldest good news goes first. `clock` is monotonic seconds, the same that outcomes carry.
+    """
+
+    def __init__(
+        self,
+        stub: RouterServiceAsyncStub,
+        view: RouterView,
+        *,
+        session_id: str,
+        clock: Callable[[], float],
+        observer: Observer,
+        max_delay_seconds: float = 0.25,
+        demand_seconds: float = 1.0,
+        deadline_seconds: float = 2.0,
+        max_queued: int = 10_000,
+    ) -> None:
+        self._stub = stub
+        self._view = view
+        self._session_id = session_id
+        self._clock = clock
+        self._observer = observer
+        self._max_delay = max_delay_seconds
+        self._demand_every = demand_seconds
+        self._deadline = deadline_seconds
+        self._max_queued = max_queued
+        self._queue: deque[Outcome] = deque()
+        self._bad: deque[Outcome] = deque()
+        self._seq = 0
+        self._sending: list[Outcome] = []
+        self._wake = asyncio.Event()
+        self._urgent = asyncio.Event()
+        self._waiting: dict[str, int] = {}
+        self._rates: dict[str, _Rate] = {}
+        self._demanded_at = float("-inf")
+        view.listen(self._soon)
+
+    @property
+    def queued(self) -> int:
+        """How many outcomes the router has not accepted yet."""
+        return len(self._queue) + len(self._bad) + len(self._sending)
+
+    def outcome(self, outcome: Outcome, *, urgent: bool = False) -> None:
+        """Queue one outcome; a failure (or an `urgent` one) is sent at the loop's next turn."""
+        rate = self._rates.get(outcome.account)
+        if rate is None:
+            rate = self._rates[outcome.account] = _Rate()
+        rate.add(outcome.ended_at, max(outcome.tokens, 0))
+        if urgent or outcome.cls not in _CALM:
+            self._bad.append(outcome)
+            self._urgent.set()
+        else:
+            self._queue.append(outcome)
+        self._wake.set()
+        if len(self._queue) + len(self._bad) > self._max_queued:
+            (self._queue or self._bad).popleft()
+            self._observer.outcomes_dropped(1)
+
+    def waiting(self, account: str, change: int) -> None:
+        """Note that `change` more (or fewer) requests wait for a slot of `account`; asks for a larger share."""
+        left = self._waiting.get(account, 0) + change
+        if left > 0:
+            self._waiting[account] = left
+        else:
+            self._waiting.pop(account, None)
+        self._wake.set()
+
+    def _soon(self) -> None:
+        self._wake.set()
+        self._urgent.set()
+
+    async def run(self) -> None:
+        """Report until cancelled; failures of the router are waited out."""
+        pause = 0.1
+        while True:
+            await self._until_due()
+            if await self._send(final=False):
+                pause = 0.1
+            else:
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 1.0)
+
+    async def flush(self, seconds: float) -> bool:
+        """Send what is left and say goodbye to the router. For the drain, when `run` has been cancelled."""
+        try:
+            async with asyncio.timeout(seconds):
+                while self._sending or self._queue or self._bad:
+                    if not await self._send(final=False):
+                        await asyncio.sleep(0.1)
+                return await self._send(final=True)
+        except TimeoutError:
+            return False
+
+    async def _until_due(self) -> None:
+        """Wait until a batch is old enough, a failure is there, or the router wants to hear our demand again."""
+        idle = max(0.0, self._demanded_at + self._demand_every - self._clock())
+        try:
+            async with asyncio.timeout(min(idle, self._demand_every)):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+        try:
+            async with asyncio.timeout(self._max_delay):
+                await self._urgent.wait()
+        except TimeoutError:
+            pass
+
+    async def _send(self, *, final: bool) -> bool:
+        if not self._sending:
+            self._wake.clear()
+            self._urgent.clear()
+            while self._bad and len(self._sending) < _BATCH:
+                self._sending.append(self._bad.popleft())
+            while self._queue and len(self._sending) < _BATCH:
+                self._sending.append(self._queue.popleft())
+            if self._bad or self._queue:
+                self._wake.set()
+            self._seq += 1
+        now = self._clock()
+        demand = self._demand(now)
+        request = router_pb2.ReportRequest(
+            edge_session=self._session_id,
+            seq=self._seq,
+            outcomes=[_message(o, now) for o in self._sending],
+            demand=demand,
+            catalog_version=self._view.catalog_version,
+            final=final,
+        )
+        try:
+            answer = await self._stub.Report(request, timeout=self._deadline)
+        except grpc.aio.AioRpcError as error:
+            _log.info("report_failed", error=error.code().name, outcomes=len(self._sending))
+            self._demanded_at = now
+            return False
+        self._sending.clear()
+        self._demanded_at = now
+        if answer.resync:
+            self._view.resync()
+        return True
+
+    def _demand(self, now: float) -> list[router_pb2.Demand]:
+        pool = self._view.pool
+        shares = pool.shares()
+        names = self._view.accounts()
+        for gone in self._rates.keys() - set(names):
+            if self._rates[gone].idle(now):
+                del self._rates[gone]
+        rows = []
+        for name in names:
+            rate = self._rates.get(name)
+            in_use = pool.in_flight(name)
+            rows.append(
+                router_pb2.Demand(
+                    account=name,
+                    slots_in_use=in_use,
+                    slots_wanted=in_use + self._waiting.get(name, 0),
+                    requests_per_minute=rate.requests(now) if rate else 0,
+                    tokens_per_minute=rate.tokens(now) if rate else 0,
+                    share_version=shares[name][0] if name in shares else 0,
+                )
+            )
+        return rows
+
+
+class _Rate:
+    """Requests and tokens of one account in the last minute, in twelve parts of five seconds."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(self) -> None:
+        self._parts: deque[tuple[int, int, int]] = deque(maxlen=13)
+
+    def add(self, at: float, tokens: int) -> None:
+        part = int(at // 5)
+        if self._parts and self._parts[-1][0] == part:
+            _, requests, so_far = self._parts[-1]
+            self._parts[-1] = (part, requests + 1, so_far + tokens)
+        else:
+            self._parts.append((part, 1, tokens))
+
+    def requests(self, now: float) -> int:
+        oldest = int(now // 5) - 12
+        return sum(n for part, n, _ in self._parts if part > oldest)
+
+    def tokens(self, now: float) -> int:
+        oldest = int(now // 5) - 12
+        return sum(n for part, _, n in self._parts if part > oldest)
+
+    def idle(self, now: float) -> bool:
+        return self.requests(now) == 0
+
+
+def _message(o: Outcome, now: float) -> router_pb2.Outcome:
+    hints = o.hints
+    row = router_pb2.Outcome(
+        request_id=o.request_id,
+        project=o.project,
+        account=o.account,
+        model=o.model,
+        operation=o.operation,
+        status=o.status,
+        retry_after_ms=-1 if o.retry_after is None else int(o.retry_after * 1000),
+        sent_ago_ms=max(0, int((now - o.sent_at) * 1000)),
+        ended_ago_ms=max(0, int((now - o.ended_at) * 1000)),
+        first_byte_ms=0 if o.first_byte else -1,
+        duration_ms=max(0, int((o.ended_at - o.sent_at) * 1000)),
+        tokens=o.tokens,
+        trial=o.trial,
+    )
+    setattr(row, "class", o.cls)
+    if hints is not None:
+        row.hints.requests_limit = hints.requests_limit
+        row.hints.requests_remaining = hints.requests_remaining
+        row.hints.requests_reset_ms = hints.requests_reset_ms
+        row.hints.tokens_limit = hints.tokens_limit
+        row.hints.tokens_remaining = hints.tokens_remaining
+        row.hints.tokens_reset_ms = hints.tokens_reset_ms
+    return row
