@@ -42,7 +42,7 @@ class Attempted:
 
 
 def verdict(history: Sequence[Attempted], policy: Policy) -> Verdict:
-    """Judge a request by its attempts so far, oldest first. An empty history may be tried. Deadline and budget are the caller's."""
+    """Judge a request by its attempts so far, oldest first; none: try. Deadline and budget are the caller's."""
     if not history:
         return Verdict.RETRY
     last = history[-1]

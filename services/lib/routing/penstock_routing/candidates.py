@@ -1,0 +1,107 @@
+"""What goes into a pick and what comes out: traits, picks, refusals, explanations, and the router's word."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from penstock_routing.outcomes import COUNT_TOKENS, MESSAGES
+
+if TYPE_CHECKING:
+    from penstock_routing.lanes import Gate, Lane
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traits:
+    """What selection needs to know of a request."""
+
+    model: str
+    """Public name, aliases resolved."""
+    operation: str = MESSAGES
+    affinity: bytes | None = None
+    """Project and client session, or a cacheable prefix; None: no stickiness."""
+    project: str = ""
+    estimated_tokens: int = 0
+    """Input and output together; debited from the account's token share, corrected by the outcome."""
+    session: str = ""
+    """The *edge* session that asks (half-open trials belong to one of them)."""
+
+
+class Pick:
+    """One attempt's place on an account. Give it back exactly once: `Pool.finished` or `Pool.unused` (more are ignored).
+
+    `trial`: it is the half-open trial, say so in the Outcome. `watched`: the account is returning, call `Pool.begun`
+    when output begins. `taken_at`: the pool's seconds.
+    """
+
+    __slots__ = (
+        "account",
+        "done",
+        "gates",
+        "lane",
+        "limited",
+        "model",
+        "operation",
+        "taken_at",
+        "tokens",
+        "trial",
+        "watched",
+    )
+
+    def __init__(self, account: str, model: str, operation: str, tokens: int, taken_at: float, lane: Lane) -> None:
+        self.account = account
+        self.model = model
+        self.operation = operation
+        self.tokens = tokens
+        self.taken_at = taken_at
+        self.lane = lane
+        self.limited = lane.account.limited and operation != COUNT_TOKENS
+        self.trial = False
+        self.watched = False
+        self.done = False
+        self.gates: tuple[Gate, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Pick(account={self.account!r}, model={self.model!r}, trial={self.trial}, watched={self.watched})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoneLeft:
+    """No account can take the request now."""
+
+    throttled: bool
+    """Every candidate is out for throttling or its own limits (429, else 529). False when there is no candidate."""
+    soonest_seconds: float
+    """When the first candidate may be back; > 0."""
+    reasons: dict[str, str] = field(default_factory=dict)
+    """Account -> why it was not taken. Accounts in `tried` are listed as `Tried`, but do not decide `throttled`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One account in an explanation."""
+
+    account: str
+    eligible: bool
+    reason: str
+    score: float
+    tier: int
+    rank: int
+    """1 is taken first; 0: dropped."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cooldown:
+    """The router's word on one (account, model, operation). Empty model: the whole account; empty operation: all."""
+
+    account: str
+    model: str = ""
+    operation: str = ""
+    cls: str = ""
+    remaining_seconds: float = 0.0
+    half_open: bool = False
+    trial_session: str = ""
+    """The edge session whose one request may try it; empty: nobody yet."""
+    ramp_percent: int = 0
+    """1..99: returning, with this part of its weight."""
+    reason: str = ""

@@ -1,0 +1,218 @@
+"""What the pool keeps by account, by (account, model) and by condition: load, shares, hints. Arithmetic only."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+from penstock_routing import selection
+from penstock_routing.accounts import ACTIVE, UNLIMITED, Share
+from penstock_routing.buckets import Bucket
+from penstock_routing.rendezvous import salt
+
+if TYPE_CHECKING:
+    from penstock_routing.accounts import AccountFacts, Hints
+    from penstock_routing.condition import Condition
+    from penstock_routing.health import Key
+    from penstock_routing.policy import Policy
+
+_HINT_SECONDS: Final = 10.0
+_HINT_MAX_SECONDS: Final = 60.0
+_FULL_MINUTE: Final = 60.0
+
+
+class Gate:
+    """A condition as it stands in the way here: whose word it is, and what this edge has sent through it."""
+
+    __slots__ = ("condition", "key", "local_at", "out", "owned", "pending", "trial_until")
+
+    def __init__(self, key: Key, condition: Condition) -> None:
+        self.key = key
+        self.condition = condition
+        self.owned = False
+        """The router has spoken of it."""
+        self.local_at = -math.inf
+        """When this edge itself last set it."""
+        self.out = 0
+        """Requests that went through while it was returning, and have shown nothing yet."""
+        self.trial_until = -math.inf
+        self.pending: tuple[float, Condition | None] | None = None
+        """The router's word (and when it came) that waits for the provisional time to pass; None in it: cleared."""
+
+
+class Account:
+    """One account's facts, load and share at this edge."""
+
+    __slots__ = (
+        "closed",
+        "count_gate",
+        "facts",
+        "gate",
+        "in_flight",
+        "limited",
+        "name",
+        "plain",
+        "requests",
+        "salt",
+        "share",
+        "share_version",
+        "slots",
+        "slots_used",
+        "tokens",
+    )
+
+    def __init__(self, facts: AccountFacts) -> None:
+        self.name = facts.name
+        self.salt = salt(facts.name)
+        self.in_flight = 0
+        self.slots_used = 0
+        self.slots = UNLIMITED
+        self.requests: Bucket | None = None
+        self.tokens: Bucket | None = None
+        self.share = Share()
+        self.share_version = -1
+        self.limited = False
+        self.gate: Gate | None = None
+        self.count_gate: Gate | None = None
+        self.adopt(facts)
+
+    def adopt(self, facts: AccountFacts) -> None:
+        """Take new facts; load and share stay."""
+        self.facts = facts
+        self.closed = facts.not_served or ("" if facts.mode == ACTIVE else facts.mode)
+        if not self.closed and facts.weight <= 0:
+            self.closed = "NoWeight"
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Note whether the quick way through selection is open."""
+        self.plain = not (self.limited or self.gate or self.count_gate)
+
+    def obey(self, version: int, share: Share, now: float) -> None:
+        """Take a share. The first one starts with a single request, so that a restart lends nothing twice."""
+        self.share, self.share_version = share, version
+        self.slots = share.slots
+        self.requests = _bucket(self.requests, share.requests_per_minute, share.request_burst, 1.0, now)
+        full = float(max(share.token_burst, 0))
+        self.tokens = _bucket(self.tokens, share.tokens_per_minute, share.token_burst, full, now)
+        self.limited = self.slots >= 0 or self.requests is not None or self.tokens is not None
+        self.refresh()
+
+    def obstacle(self, tokens: int, now: float) -> tuple[str, float, bool] | None:
+        """Return (reason, seconds until there is room, throttled) when its share has no room for such a request."""
+        if 0 <= self.slots <= self.slots_used:
+            return ("SlotsFull", 1.0, True)
+        bucket = self.requests
+        if bucket is not None and (bucket.burst < 1.0 or bucket.available(now) < 1.0 - 1e-9):
+            return ("RequestsSpent", min(bucket.wait(1.0, now), _FULL_MINUTE) if bucket.burst >= 1.0 else 1.0, True)
+        bucket = self.tokens
+        if bucket is not None and (bucket.burst <= 0 or bucket.available(now) < min(tokens, bucket.burst) - 1e-9):
+            return ("TokensSpent", min(bucket.wait(tokens, now), _FULL_MINUTE) if bucket.burst > 0 else 1.0, True)
+        return None
+
+    def take(self, tokens: int, now: float) -> None:
+        """Take bucket units."""
+        if self.requests is not None:
+            self.requests.take(1.0, now)
+        if self.tokens is not None:
+            self.tokens.take(tokens, now)
+
+    def give(self, requests: int, tokens: int, now: float) -> None:
+        """Give back units that were not used (tokens may be negative)."""
+        if requests and self.requests is not None:
+            self.requests.give(requests, now)
+        if tokens and self.tokens is not None:
+            self.tokens.give(tokens, now)
+
+
+class Lane:
+    """One account for one model: its row of failures, and what the upstream said of its limits."""
+
+    __slots__ = (
+        "account",
+        "failed_at",
+        "fails",
+        "gate",
+        "hint_until",
+        "in_flight",
+        "model",
+        "plain",
+        "requests_left",
+        "requests_limit",
+        "tokens_left",
+        "tokens_limit",
+        "weight",
+    )
+
+    def __init__(self, account: Account, model: str) -> None:
+        self.account = account
+        self.model = model
+        self.weight = float(account.facts.weight)
+        self.in_flight = 0
+        self.gate: Gate | None = None
+        self.fails = 0
+        self.failed_at = -math.inf
+        self.hint_until = -math.inf
+        self.requests_limit = self.requests_left = -1
+        self.tokens_limit = self.tokens_left = -1
+        self.plain = True
+
+    def refresh(self) -> None:
+        """Note whether the quick way through selection is open."""
+        self.plain = self.gate is None and not self.fails and self.hint_until == -math.inf
+
+    def demoted(self, policy: Policy, now: float) -> bool:
+        """Tell whether its last requests all failed, so that it is ordered last in its tier."""
+        return self.fails >= policy.demote_failures and now - self.failed_at < policy.demote_seconds
+
+    def hinted(self, hints: Hints, now: float) -> None:
+        """Take what an answer said of the upstream's limits."""
+        self.requests_limit, self.requests_left = hints.requests_limit, hints.requests_remaining
+        self.tokens_limit, self.tokens_left = hints.tokens_limit, hints.tokens_remaining
+        resets = [reset / 1000.0 for reset in (hints.requests_reset_ms, hints.tokens_reset_ms) if reset >= 0]
+        self.hint_until = now + min(max(resets, default=_HINT_SECONDS), _HINT_MAX_SECONDS)
+        self.refresh()
+
+    def scarcity(self, fraction: float, now: float) -> float:
+        """Return the factor for its weight by what its upstream has left: 1 plenty, 0 nothing."""
+        if now >= self.hint_until:
+            if self.hint_until != -math.inf:
+                self.hint_until = -math.inf
+                self.refresh()
+            return 1.0
+        return min(
+            selection.scarcity(self.requests_left, self.requests_limit, fraction),
+            selection.scarcity(self.tokens_left, self.tokens_limit, fraction),
+        )
+
+    def took(self, tokens: int) -> None:
+        """Count a request against the last hint, until the next one comes."""
+        if self.requests_left > 0:
+            self.requests_left -= 1
+        if self.tokens_left > 0:
+            self.tokens_left = max(self.tokens_left - tokens, 0)
+
+
+class Tier:
+    """The lanes of one model in one tier, with what large tiers need to stay cheap."""
+
+    __slots__ = ("cumulative", "lanes", "number", "weight")
+
+    def __init__(self, number: int, lanes: list[Lane]) -> None:
+        self.number = number
+        self.lanes = lanes
+        self.cumulative: list[float] = []
+        self.weight = 0.0
+        for lane in lanes:
+            self.weight += lane.weight
+            self.cumulative.append(self.weight)
+
+
+def _bucket(bucket: Bucket | None, per_minute: int, burst: int, first: float, now: float) -> Bucket | None:
+    if per_minute < 0:
+        return None
+    size = float(burst) if burst >= 0 else float(per_minute)
+    if bucket is None:
+        return Bucket(per_minute / 60.0, size, first, now)
+    bucket.reshape(per_minute / 60.0, size, now)
+    return bucket
