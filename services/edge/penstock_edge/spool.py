@@ -1,0 +1,300 @@
+"""The spool: each request that may have reached an upstream is on disk until its settlement is final.
+
+`open` returns when the record is in the page cache, which outlives the process (not the machine), and comes before
+the first upstream byte. Segments go from the oldest on, when none of their requests is needed; few requests that keep
+an old segment are copied forward.
+
+Errors::
+
+    SpoolError
+    ├── SpoolFull     no record can be written: too many bytes or requests, or the disk refuses
+    └── SpoolLocked   another process has this folder
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from penstock_chassis import logs
+from penstock_edge.segments import FORMAT, Acknowledged, Header, frame
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from penstock_edge.observer import Observer
+    from penstock_edge.records import Closed, Opened
+
+_log = logs.get(__name__)
+
+SUFFIX: Final = ".spool"
+_LOCK_NAME: Final = "lock"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+class SpoolError(Exception):
+    """Something is wrong with the spool."""
+
+
+class SpoolFull(SpoolError):  # noqa: N818 - a state that callers match
+    """No record can be written now; refuse the request, do not send it."""
+
+
+class SpoolLocked(SpoolError):  # noqa: N818 - a state that callers match
+    """Another living process writes to this folder."""
+
+
+class FolderLock:
+    """The exclusive right to a spool folder; the kernel ends it with the process."""
+
+    def __init__(self, folder: Path, descriptor: int) -> None:
+        self.folder = folder
+        self._descriptor = descriptor
+
+    @classmethod
+    def take(cls, folder: Path) -> FolderLock | None:
+        """Take the lock, without waiting; None when somebody has it or the folder is just being removed."""
+        try:
+            descriptor = os.open(folder / _LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # A folder that was removed while we opened its lock is not the one that others will find.
+            if (folder / _LOCK_NAME).stat().st_ino == os.fstat(descriptor).st_ino:
+                return cls(folder, descriptor)
+        except OSError:
+            pass
+        os.close(descriptor)
+        return None
+
+    def release(self, *, remove: bool = False) -> None:
+        """Give it up; with `remove`, the folder goes too if nothing else is in it."""
+        if remove and [entry.name for entry in self.folder.iterdir()] == [_LOCK_NAME]:
+            (self.folder / _LOCK_NAME).unlink()
+            self.folder.rmdir()
+        os.close(self._descriptor)
+
+
+@dataclass(slots=True)
+class _Segment:
+    """One file. It may go when no `live` request was opened in it and no older one is left."""
+
+    path: Path
+    size: int = 0
+    live: int = 0
+    live_bytes: int = 0
+
+
+@dataclass(slots=True)
+class _Entry:
+    opened: Opened
+    open_frame: bytes
+    segment: _Segment
+    size: int
+    closed: Closed | None = None
+
+
+def segment_paths(folder: Path) -> list[Path]:
+    """Return the folder's segments, oldest first."""
+    return sorted(path for path in folder.glob(f"*{SUFFIX}") if path.stem.isdecimal())
+
+
+class Spool:
+    """One edge life's records of open and unsettled requests. Use `start`; not thread-safe."""
+
+    def __init__(
+        self,
+        lock: FolderLock,
+        header: Header,
+        *,
+        observer: Observer,
+        max_bytes: int = 256 << 20,
+        max_records: int = 50_000,
+        segment_bytes: int = 4 << 20,
+    ) -> None:
+        self.folder = lock.folder
+        self.inherited = segment_paths(lock.folder)
+        """Segments of earlier lives, for the replay."""
+        self.bytes = 0
+        """Size of this life's segments."""
+        self._lock = lock
+        self._header = header
+        self._observer = observer
+        self._max_bytes = max_bytes
+        self._max_records = max_records
+        self._segment_bytes = segment_bytes
+        self._entries: dict[str, _Entry] = {}
+        self._segments: deque[_Segment] = deque()
+        self._next = 1 + max((int(p.stem) for p in self.inherited), default=0)
+        self._descriptor = -1
+        self._current = self._begin_segment()
+
+    @classmethod
+    def start(
+        cls,
+        root: Path,
+        edge: str,
+        session_id: str,
+        *,
+        now_ms: int,
+        observer: Observer,
+        max_bytes: int = 256 << 20,
+        max_records: int = 50_000,
+        segment_bytes: int = 4 << 20,
+    ) -> Spool:
+        """Take `root/edge` for this life of the edge. Raises SpoolLocked, ValueError (a name that is no file name)."""
+        if not _NAME.fullmatch(edge):
+            raise ValueError(f"{edge!r} does not do as a folder's name")
+        folder = root / edge
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = FolderLock.take(folder)
+        if lock is None:
+            raise SpoolLocked(f"another process uses the spool in {folder}")
+        header = Header(format=FORMAT, session=session_id, edge=edge, created_ms=now_ms)
+        return cls(
+            lock,
+            header,
+            observer=observer,
+            max_bytes=max_bytes,
+            max_records=max_records,
+            segment_bytes=segment_bytes,
+        )
+
+    @property
+    def records(self) -> int:
+        """How many requests are open or await their settlement."""
+        return len(self._entries)
+
+    def get(self, request_id: str) -> Opened | Closed | None:
+        """Return the newest record of a request that is not settled yet."""
+        entry = self._entries.get(request_id)
+        return None if entry is None else (entry.closed or entry.opened)
+
+    def opened(self, request_id: str) -> Opened | None:
+        """Return the open record of a request that is not settled yet."""
+        entry = self._entries.get(request_id)
+        return None if entry is None else entry.opened
+
+    def open(self, opened: Opened) -> None:
+        """Write a request down, before its first upstream byte. Raises SpoolFull; then do not send it."""
+        if len(self._entries) >= self._max_records or (self.bytes >= self._max_bytes and not self._make_room()):
+            self._observer.spool_full()
+            raise SpoolFull("too many requests await their settlement")
+        data = frame(opened)
+        try:
+            self._write(data)
+        except OSError as error:
+            self._observer.spool_full()
+            raise SpoolFull(f"the disk refuses: {error.strerror}") from error
+        segment = self._current
+        segment.live += 1
+        segment.live_bytes += len(data)
+        self._entries[opened.request_id] = _Entry(opened, data, segment, len(data))
+        if segment.size >= self._segment_bytes:
+            self._rotate()
+
+    def close(self, closed: Closed) -> None:
+        """Write down how a request ended. Never raises: without the record a crash would make it `abandoned`."""
+        entry = self._entries.get(closed.request_id)
+        if entry is None:
+            return
+        entry.closed = closed
+        data = frame(closed)
+        entry.size += len(data)
+        entry.segment.live_bytes += len(data)
+        self._write_if_possible(data)
+
+    def acknowledge(self, request_ids: Iterable[str]) -> None:
+        """Forget requests whose settlements are final."""
+        known = [i for i in request_ids if i in self._entries]
+        if not known:
+            return
+        self._write_if_possible(frame(Acknowledged(known)))
+        for request_id in known:
+            entry = self._entries.pop(request_id)
+            entry.segment.live -= 1
+            entry.segment.live_bytes -= entry.size
+        self._drop_unneeded()
+
+    def shut(self) -> None:
+        """Give the folder up. When nothing is outstanding, this life's segments go; else the next life replays them."""
+        os.close(self._descriptor)
+        if not self._entries:
+            for segment in self._segments:
+                segment.path.unlink(missing_ok=True)
+        self._lock.release(remove=False)
+
+    def _write_if_possible(self, data: bytes) -> None:
+        try:
+            self._write(data)
+        except OSError as error:
+            _log.error("spool_write_failed", error=error.strerror)
+
+    def _write(self, data: bytes) -> None:
+        """Append one frame as a whole or not at all."""
+        segment = self._current
+        if os.write(self._descriptor, data) != len(data):
+            # A part of a frame would do no harm to a reader, but let the file end where we believe it ends.
+            os.ftruncate(self._descriptor, segment.size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        segment.size += len(data)
+        self.bytes += len(data)
+
+    def _begin_segment(self) -> _Segment:
+        segment = _Segment(self.folder / f"{self._next:012d}{SUFFIX}")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+        descriptor = os.open(segment.path, flags, 0o600)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor = descriptor
+        self._next += 1
+        self._segments.append(segment)
+        self._current = segment
+        self._write(frame(self._header))
+        return segment
+
+    def _rotate(self) -> None:
+        try:
+            self._begin_segment()
+        except OSError as error:
+            _log.error("spool_segment_failed", error=error.strerror)
+            return
+        self._drop_unneeded()
+        self._make_room()
+
+    def _drop_unneeded(self) -> None:
+        """Remove segments from the oldest on: an acknowledgement must never go before the record that it ends."""
+        while self._segments[0].live == 0 and self._segments[0] is not self._current:
+            gone = self._segments.popleft()
+            self.bytes -= gone.size
+            gone.path.unlink(missing_ok=True)
+
+    def _make_room(self) -> bool:
+        """Copy the few requests forward that keep an old segment; say whether there is room for one more."""
+        while (oldest := self._segments[0]) is not self._current and oldest.live_bytes * 4 < oldest.size:
+            for entry in [e for e in self._entries.values() if e.segment is oldest]:
+                if not self._copy_forward(entry):
+                    return False
+            self._drop_unneeded()
+        return self.bytes < self._max_bytes
+
+    def _copy_forward(self, entry: _Entry) -> bool:
+        data = entry.open_frame if entry.closed is None else entry.open_frame + frame(entry.closed)
+        try:
+            self._write(data)
+        except OSError as error:
+            _log.error("spool_write_failed", error=error.strerror)
+            return False
+        entry.segment.live -= 1
+        entry.segment.live_bytes -= entry.size
+        entry.segment = self._current
+        entry.segment.live += 1
+        entry.segment.live_bytes += entry.size
+        return True
