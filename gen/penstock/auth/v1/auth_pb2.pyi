@@ -68,6 +68,8 @@ class _DenialReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DenialRe
     """counters are being rebuilt after a loss; wait"""
     DENIAL_REASON_PLAN_MISSING: _DenialReason.ValueType  # 12
     """the key's plan is not in the catalog"""
+    DENIAL_REASON_STORE_DOWN: _DenialReason.ValueType  # 13
+    """the counters do not answer: the key's on_store_outage decides; epoch and limits are empty"""
 
 class DenialReason(_DenialReason, metaclass=_DenialReasonEnumTypeWrapper): ...
 
@@ -93,6 +95,8 @@ DENIAL_REASON_RECOVERING: DenialReason.ValueType  # 11
 """counters are being rebuilt after a loss; wait"""
 DENIAL_REASON_PLAN_MISSING: DenialReason.ValueType  # 12
 """the key's plan is not in the catalog"""
+DENIAL_REASON_STORE_DOWN: DenialReason.ValueType  # 13
+"""the counters do not answer: the key's on_store_outage decides; epoch and limits are empty"""
 Global___DenialReason: _TypeAlias = DenialReason  # noqa: Y015
 
 class _DeliveryState:
