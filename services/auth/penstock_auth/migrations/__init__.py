@@ -1,0 +1,1 @@
+"""Alembic migrations of the ledger; `penstock_auth.schema` runs them."""
