@@ -11,7 +11,7 @@ from penstock_status.api.access import ACTOR, PeersDep
 
 router = APIRouter(prefix="/projects", tags=["projects"])
 
-PROJECT_PATTERN = r"^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$"
+PROJECT_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 
 
 class ProjectDocument(BaseModel):
@@ -32,7 +32,7 @@ class ProjectDocument(BaseModel):
 class NewProject(BaseModel):
     """What a new project needs."""
 
-    name: str = Field(pattern=PROJECT_PATTERN, description="Lower case letters, digits, `.`, `_`, `-`; at most 63.")
+    name: str = Field(pattern=PROJECT_PATTERN, description="Letters, digits, `.`, `_`, `-`; at most 63.")
 
 
 @router.post("", status_code=201)

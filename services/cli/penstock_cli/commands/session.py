@@ -1,0 +1,64 @@
+"""What all subcommands share: their options, the connection, and how an error becomes an exit code."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from penstock_cli import connection, moments, money
+from penstock_cli.admin import Admin
+from penstock_cli.errors import CommandError
+from penstock_cli.output import Output
+from penstock_cli.settings import CliSettings
+
+DataDirOption = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Data directory of a local gateway. [env: PENSTOCK_DATA_DIR] [default: .penstock]"),
+]
+ServerOption = Annotated[
+    str | None,
+    typer.Option("--server", help="URL of the admin API. [env: PENSTOCK_SERVER; token: PENSTOCK_ADMIN_TOKEN]"),
+]
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="A table for people, or one JSON document.")]
+ProjectOption = Annotated[str, typer.Option("--project", "-p", help="Name of the project.")]
+
+
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """Turn a CommandError into a message on stderr and its exit code."""
+    try:
+        yield
+    except CommandError as error:
+        sys.stderr.write(f"penstock: {error}\n")
+        raise typer.Exit(error.exit_code) from error
+
+
+@contextmanager
+def admin(data_dir: Path | None, server: str | None) -> Iterator[Admin]:
+    """Give the admin API that the options and the environment name."""
+    with exit_codes(), Admin(connection.find(data_dir, server, CliSettings())) as api:
+        yield api
+
+
+def moment(text: str | None, option: str, *, ahead: bool) -> str | None:
+    """Return the RFC 3339 time of an option's text. Wrong text is wrong usage."""
+    if text is None:
+        return None
+    try:
+        return moments.parse(text, datetime.now(UTC), ahead=ahead).isoformat()
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from error
+
+
+def micro_usd(text: str | None, option: str) -> int | None:
+    """Return the micro-USD of an option's text. Wrong text is wrong usage."""
+    if text is None:
+        return None
+    try:
+        return money.parse_usd(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from error

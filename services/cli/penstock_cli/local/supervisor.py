@@ -1,0 +1,42 @@
+"""All processes of a local gateway together: start, wait for the end, and end them in order."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from penstock_cli.local.processes import Child
+
+
+class Supervisor:
+    """Keeps children running; `stop` ends them stage by stage, `kill` at once."""
+
+    def __init__(self, children: Sequence[Child], clock: Callable[[], float]) -> None:
+        self.children = sorted(children, key=lambda child: child.program.stage)
+        self._clock = clock
+
+    def start(self) -> None:
+        """Start all at once: each waits for those it needs by itself."""
+        for child in self.children:
+            child.start()
+
+    async def stop(self, total_seconds: float) -> bool:
+        """End all within the time; those that take longer are killed. True when all ended by themselves."""
+        deadline = self._clock() + total_seconds
+        clean = True
+        for _, stage in groupby(self.children, key=lambda child: child.program.stage):
+            members = list(stage)
+            left = max(deadline - self._clock(), 0.0)
+            ended = await asyncio.gather(*(child.stop(min(child.program.end_seconds, left)) for child in members))
+            late = [child for child, over in zip(members, ended, strict=True) if not over]
+            await asyncio.gather(*(child.kill() for child in late))
+            clean = clean and not late
+        return clean
+
+    async def kill(self) -> None:
+        """End all now."""
+        await asyncio.gather(*(child.kill() for child in self.children))

@@ -1,0 +1,52 @@
+"""Entry point of the command line."""
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from penstock_cli.commands import accounts, credit, keys, plans, projects, up, usage
+
+app = typer.Typer(
+    name="penstock",
+    help="An AI gateway: run one on this machine, and administer it.",
+    no_args_is_help=True,
+    add_completion=False,
+    # A traceback with the values of variables could show a key.
+    pretty_exceptions_enable=False,
+)
+app.command("up")(up.up)
+for _name, _noun in (
+    ("projects", projects),
+    ("keys", keys),
+    ("credit", credit),
+    ("plans", plans),
+    ("accounts", accounts),
+    ("usage", usage),
+):
+    app.add_typer(_noun.app, name=_name)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(version("penstock-cli"))
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Run an AI gateway on this machine, and administer it."""
+    del show_version
+
+
+def main() -> None:
+    """Run one command."""
+    app(prog_name="penstock")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+import pytest
+
+from penstock_cli import connection
+from penstock_cli.errors import UnreachableError
+from penstock_cli.settings import CliSettings
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    for name in ("DATA_DIR", "SERVER", "ADMIN_TOKEN"):
+        monkeypatch.delenv(f"PENSTOCK_{name}", raising=False)
+    monkeypatch.chdir(tmp_path)
+    for name in (".penstock", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "admin-url").write_text(f"http://127.0.0.1:1/{name}\n")
+        (tmp_path / name / "admin-token").write_text(f"token-{name}\n")
+    return tmp_path
+
+
+def found(data_dir=None, server=None, environment=None):
+    at = connection.find(data_dir, server, environment or CliSettings())
+    return at.server, at.token
+
+
+def test_a_local_gateway_needs_nothing(home):
+    assert found() == ("http://127.0.0.1:1/.penstock", "token-.penstock")
+
+
+def test_a_data_dir_is_enough(home):
+    other = ("http://127.0.0.1:1/other", "token-other")
+    assert found(home / "other") == other
+    assert connection.find(None, None, CliSettings(data_dir=home / "other")).server == other[0]
+    assert found(home / "other", None, CliSettings(admin_token="t")) == other
+
+
+def test_the_environment_names_a_server(home):
+    environment = CliSettings(server="https://admin.example/", admin_token="t")
+    assert found(environment=environment) == ("https://admin.example", "t")
+
+
+def test_an_option_wins_over_the_environment(home):
+    at = connection.find(home / "other", None, CliSettings(server="https://admin.example", admin_token="t"))
+    assert at.server.endswith("/other")
+    at = connection.find(None, "https://one.example", CliSettings(server="https://two.example", admin_token="t"))
+    assert at.server == "https://one.example"
+
+
+def test_a_token_is_not_sent_to_strangers(home):
+    with pytest.raises(UnreachableError, match="PENSTOCK_ADMIN_TOKEN"):
+        found(None, "https://stranger.example")
+    with pytest.raises(UnreachableError):
+        found(None, "http://127.0.0.1.stranger.example")
+    for server in ("http://127.0.0.1:9", "http://localhost:9", "http://[::1]:9"):
+        assert found(None, server) == (server, "token-.penstock")
+    assert found(home / "other", "https://mine.example") == ("https://mine.example", "token-other")
+
+
+def test_a_token_is_not_shown(home):
+    assert "token-" not in repr(connection.find(None, None, CliSettings()))
+
+
+def test_where_nothing_runs(home):
+    with pytest.raises(UnreachableError, match="penstock up"):
+        found(home / "nowhere")
+    (home / "other" / "admin-token").unlink()
+    with pytest.raises(UnreachableError, match="no token"):
+        found(home / "other")
+    (home / "other" / "admin-url").unlink()
+    (home / "other" / "admin-url").mkdir()
+    with pytest.raises(UnreachableError, match="cannot read"):
+        found(home / "other")
