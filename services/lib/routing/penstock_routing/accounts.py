@@ -1,4 +1,4 @@
-"""What selection knows of an upstream account: desired facts, its share of capacity, what the upstream said of itself."""
+"""What selection knows of an upstream account: desired facts, its share of capacity, the upstream's own hints."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DISABLED: Final = "Disabled"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
-    """Deadlines of one account's attempts, in seconds. `first_byte` and `idle` are for streams, `response` for the rest."""
+    """Deadlines of one account's attempts, in seconds: `first_byte` and `idle` for streams, `response` for the rest."""
 
     connect: float = 5.0
     first_byte: float = 120.0

@@ -28,7 +28,7 @@ class Traits:
 
 
 class Pick:
-    """One attempt's place on an account. Give it back exactly once: `Pool.finished` or `Pool.unused` (more are ignored).
+    """One attempt's place on an account. Give it back once: `Pool.finished` or `Pool.unused` (more are ignored).
 
     `trial`: it is the half-open trial, say so in the Outcome. `watched`: the account is returning, call `Pool.begun`
     when output begins. `taken_at`: the pool's seconds.
