@@ -1,8 +1,8 @@
 """The two catalog documents: what the compiler writes, and what router and auth read.
 
 Account credentials stand in the router's document only, plans and key digests in auth's only, models and prices in
-both. A document carries the version of its schema and, as `version`, a digest of its own content: equal content has an equal
-version, and a reader refuses a document whose content does not match.
+both. A document carries the version of its schema and, as `version`, a digest of its own content: equal content has an
+equal version, and a reader refuses a document whose content does not match.
 """
 
 import hashlib
@@ -119,7 +119,7 @@ class Plan(_Part):
 
 
 class DeclaredKey(_Part):
-    """A key from an `APIKey` resource. `digest` is hexadecimal, `prefix` includes the id and may be shown, 0 is none."""
+    """A key from an `APIKey` resource. `digest` is hexadecimal, `prefix` includes the id and may be shown; 0: none."""
 
     name: str
     id: str
@@ -207,8 +207,9 @@ def write(path: Path, document: Document) -> None:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Replace a 0600 file, whole or not at all, also when the machine stops; its folder is made with 0700."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Replace a 0600 file, whole or not at all, also when the machine stops; missing folders are made with 0700."""
+    for folder in reversed([folder for folder in path.parents if not folder.exists()]):
+        folder.mkdir(mode=0o700, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:

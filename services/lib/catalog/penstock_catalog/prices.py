@@ -44,7 +44,7 @@ class PriceRow(BaseModel):
 
 
 def in_force(rows: Sequence[PriceRow], at_ms: int) -> PriceRow | None:
-    """Find the row in force at a Unix time in ms, of rows in ascending order of effective time; None before the first."""
+    """Find the row in force at a Unix time in ms, in rows that ascend by effective time; None before the first."""
     found = None
     for row in rows:
         if row.effective_at_ms > at_ms:

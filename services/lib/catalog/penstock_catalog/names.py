@@ -1,0 +1,38 @@
+"""Names of models: patterns that match them, and what an upstream is asked for."""
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+
+from penstock_catalog.documents import Model
+
+
+def matches(patterns: Iterable[str], names: Iterable[str]) -> bool:
+    """Whether any of the patterns matches any of the names. `*` stands for any text; nothing else is special."""
+    candidates = tuple(names)
+    return any(_expression(pattern).fullmatch(name) for pattern in patterns for name in candidates)
+
+
+def spoken_of(model: Model) -> tuple[str, ...]:
+    """List every name that a client may use for this model, the public one first."""
+    return (model.name, *model.aliases)
+
+
+def upstream_name(model: Model, provider: str, asked: str) -> str:
+    """Say what an account of this provider is asked for when a client asked for `asked`.
+
+    That is what the model's `upstreamNames` say for the provider, else the client's own word: `claude-sonnet-4-5` and
+    its dated form both reach Anthropic as they came. One spelling is a gateway's own: `anthropic/claude-sonnet-4.5`,
+    the owner before a slash. The owner's API does not know it (and its 404 would take the account out of use for that
+    model), so the public name goes instead, save to OpenAI-compatible upstreams, many of which name models so.
+    """
+    if renamed := model.upstream_names.get(provider):
+        return renamed
+    if provider != "OpenAICompatible" and model.owned_by and asked.startswith(f"{model.owned_by}/"):
+        return model.name
+    return asked
+
+
+@lru_cache(maxsize=4096)
+def _expression(pattern: str) -> re.Pattern[str]:
+    return re.compile(".*".join(re.escape(part) for part in pattern.split("*")), re.DOTALL)
