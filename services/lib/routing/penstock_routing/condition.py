@@ -1,8 +1,8 @@
-"""What is wrong with one (account, model) or one account: cooldowns by class, the trial, the ramp. Plain data and rules.
+"""What is wrong with one (account, model) or one account: cooldowns by class, the trial, the ramp. Data and rules.
 
-healthy ──failure──▶ cooling ──deadline, probe, new credential──▶ half-open ──real success──▶ ramp ──successes──▶ healthy
-                        ▲                                            │                         │
-                        └────────────────── failure ─────────────────┴─────────────────────────┘
+healthy --failure--> cooling --deadline, probe, credential--> half-open --success--> ramp --successes--> healthy
+                        ^                                         |                    |
+                        +------------------- failure -------------+--------------------+
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def fail(
     effect = policy.effect(cls)
     state = condition.classes.get(cls)
     if state is not None and sent_at < state.until:
-        # Sent before this cooldown began, or while others had not heard of it: it counts once, only a hint may prolong it.
+        # Sent before this cooldown began, or before its edge had heard of it: it counts once; a hint may prolong it.
         hinted = (
             ended_at + hint_seconds(policy, retry_after) if effect.honours_hint and retry_after is not None else 0.0
         )
@@ -160,7 +160,7 @@ def cool(
 
 
 def succeed(condition: Condition, policy: Policy, *, sent_at: float, now: float) -> bool:
-    """Apply one real success; True when it moved a return forward. One sent before the cooldown ended proves nothing."""
+    """Apply one real success; True when it moved a return forward. One sent before the cooldown ended is no proof."""
     phase = condition.phase(now)
     if phase in {Phase.HEALTHY, Phase.COOLING} or sent_at < condition.until():
         return False

@@ -1,4 +1,4 @@
-"""The health of all accounts: turns outcomes, probes and new credentials into conditions by (account, model, operation)."""
+"""The health of all accounts: outcomes, probes and new credentials become conditions by (account, model, operation)."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Health:
         return changed
 
     def probed(self, account: str, *, status: int, now: float) -> set[Key]:
-        """Apply an unbilled probe: `status` of its answer, 0 for none. Its success opens the way for a trial, no more."""
+        """Apply an unbilled probe: `status` of its answer, 0 for none. Its success opens the way for a trial only."""
         self.probed_at[account] = now
         changed: set[Key] = set()
         succeeded = 200 <= status < 300
@@ -111,7 +111,7 @@ class Health:
         return changed
 
     def offer_trial(self, key: Key, session: str, until: float, now: float) -> bool:
-        """Let `session` send the one request of a half-open return, until `until`; False when there is no such return."""
+        """Let `session` send the one request of a half-open return, until `until`; False when there is none."""
         condition = self.conditions.get(key)
         if condition is None or condition.phase(now) is not Phase.HALF_OPEN:
             return False
@@ -127,15 +127,18 @@ class Health:
         ]
 
     def due_probes(self, now: float) -> set[str]:
-        """Return the accounts to probe: those out until a probe succeeds whose wait is over, and those under suspicion."""
+        """Return the accounts to probe: those that wait for one, and those under suspicion."""
         due: set[str] = set()
         effect = self.policy.effect(o.UNSTABLE)
         for key, condition in self.conditions.items():
             if any(state.until == c.FOREVER and state.probe_at <= now for state in condition.classes.values()):
                 due.add(key.account)
-            elif condition.recent and c.suspicious(condition, effect, now):
-                if self.probed_at.get(key.account, float("-inf")) < condition.recent[-1].at:
-                    due.add(key.account)
+            elif (
+                condition.recent
+                and self.probed_at.get(key.account, float("-inf")) < condition.recent[-1].at
+                and c.suspicious(condition, effect, now)
+            ):
+                due.add(key.account)
         return due
 
     def soonest(self, now: float) -> float:
@@ -170,7 +173,7 @@ class Health:
         }
 
     def _release(self, outcome: Outcome, failed: Key | None, now: float) -> set[Key]:
-        """A trial that failed elsewhere, or showed nothing, gives its place to the next request."""
+        """Give the place of a trial that failed elsewhere, or showed nothing, to the next request."""
         return {
             key
             for key in success_keys(outcome.account, outcome.model, outcome.operation)

@@ -125,6 +125,8 @@ class Pool:
         """Note that output of a watched pick has begun. True once: report an Outcome of class Begun at once."""
         if not pick.watched or pick.done or not pick.gates:
             return False
+        pick.lane.fails = 0
+        pick.lane.refresh()
         self._gates.succeeded(pick, now)
         self._gates.left(pick)
         return True

@@ -97,7 +97,7 @@ class Book:
     holdings: dict[str, Holding] = field(default_factory=dict)
 
     def join(self, session: str, declared: Offer | None, now: float) -> None:
-        """A session is there, and says what it still uses (None: nothing)."""
+        """Note a session, and what it says that it still uses (None: nothing)."""
         holding = self.holdings.setdefault(session, Holding())
         holding.seen_at = max(holding.seen_at, now)
         if declared is None:
@@ -111,7 +111,7 @@ class Book:
             self.acknowledge(session, declared.version)
 
     def acknowledge(self, session: str, version: int) -> None:
-        """A session obeys `version`: what came before no longer counts. An unknown version changes nothing."""
+        """Note that a session obeys `version`: what came before no longer counts. An unknown version changes nothing."""
         holding = self.holdings.get(session)
         if holding is None or not any(offer.version == version for offer in holding.offers):
             return
