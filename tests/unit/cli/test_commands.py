@@ -1,0 +1,294 @@
+"""The administration commands against the real admin API over fakes, on a real port."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+from concurrent.futures import Future
+
+import grpc
+import pytest
+from tests.unit.status.fakes import TOKEN, FakeAdmin, FakeRouter, serving, usage_row
+from typer.testing import CliRunner
+
+from penstock_catalog import api_key
+from penstock_chassis.http import HttpServer, listen
+from penstock_cli.main import app
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory):
+    """Serve the admin API in a thread of its own; give the fakes behind it and a data directory that names it."""
+    folder = tmp_path_factory.mktemp("gateway")
+    admin, router = FakeAdmin(), FakeRouter()
+    begun: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event, int]] = Future()
+
+    async def serve():
+        async with serving(folder, admin, router, deadline=0.5) as (application, _):
+            server = HttpServer(application, [listen("127.0.0.1", 0)])
+            await server.begin()
+            stop = asyncio.Event()
+            begun.set_result((asyncio.get_running_loop(), stop, server.port))
+            await stop.wait()
+            await server.end(0.2)
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    loop, stop, port = begun.result(10)
+    (folder / "admin-url").write_text(f"http://127.0.0.1:{port}\n")
+    (folder / "admin-token").write_text(f"{TOKEN}\n")
+    admin.folder = folder
+    admin.router = router
+    yield admin
+    loop.call_soon_threadsafe(stop.set)
+    thread.join(10)
+
+
+@pytest.fixture
+def admin(gateway):
+    for kept in (gateway.projects, gateway.keys, gateway.entries, gateway.rows, gateway.requests, gateway.fail):
+        kept.clear()
+    gateway.hang = False
+    gateway.page_rows = 1000
+    return gateway
+
+
+@pytest.fixture
+def run(admin, monkeypatch, tmp_path):
+    for name in ("DATA_DIR", "SERVER", "ADMIN_TOKEN"):
+        monkeypatch.delenv(f"PENSTOCK_{name}", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments, code=0, data_dir=True, env=None):
+        given = [*arguments, "--data-dir", str(admin.folder)] if data_dir else [*arguments]
+        result = CliRunner().invoke(app, given, env=env)
+        assert result.exit_code == code, result.output + repr(result.exception)
+        return result
+
+    return run
+
+
+@pytest.fixture
+def ask(run):
+    def ask(*arguments, **options):
+        return json.loads(run(*arguments, "--output", "json", **options).stdout)
+
+    return ask
+
+
+def test_projects(ask, run):
+    assert ask("projects", "create", "demo")["name"] == "demo"
+    assert [project["name"] for project in ask("projects", "list")] == ["demo"]
+    assert "project demo exists" in run("projects", "create", "demo", code=1).stderr
+    table = run("projects", "list").stdout
+    assert table.split() == ["NAME", "BALANCE", "CREATED", "demo", "$0.00", "2026-09-21", "14:13:20Z"]
+
+
+def test_a_key_from_its_creation_to_its_end(ask, admin):
+    key = ask(
+        *("keys", "create", "--project", "demo", "--plan", "team", "--name", "ci"),
+        *("--expires", "2027-01-01", "--spend-limit-usd", "12.50", "--period", "Month"),
+    )
+    assert key["key"] == "psk_k1_secret"
+    assert {"id", "key", "prefix", "project", "plan"} <= key.keys()
+    assert key["spend_limit_micro"] == 12_500_000
+    assert admin.requests[-1].spend_limit_period == "Month"
+    assert admin.requests[-1].expires_at_ms == 1_798_761_600_000
+    for named in ("k1", "psk_k1"):
+        assert ask("keys", "show", named)["id"] == "k1"
+    assert [k["id"] for k in ask("keys", "list", "--project", "demo")] == ["k1"]
+    assert ask("keys", "list", "--project", "other") == []
+    assert ask("keys", "rotate", "k1", "--overlap-seconds", "60")["id"] == "k2"
+    assert admin.requests[-1].overlap_seconds == 60
+    assert ask("keys", "disable", "k1")["state"] == "Disabled"
+
+
+def test_a_key_for_people(run):
+    made = run("keys", "create", "--project", "demo", "--plan", "team", "--spend-limit-usd", "5")
+    assert "psk_k1_secret" in made.stdout
+    assert "shown this once" in made.stderr
+    shown = run("keys", "show", "k1").stdout
+    assert "secret" not in shown
+    assert "$0.00 of $5.00 (Total)" in shown
+
+
+def test_a_whole_key_that_was_pasted_is_not_sent(run, admin):
+    key = api_key.generate("psk_", lambda n: bytes(range(n)))
+    result = run("keys", "show", key.text, code=3)
+    assert admin.requests[-1].id == key.id
+    assert key.text not in result.output
+
+
+def test_credit(ask, run, admin):
+    added = ask("credit", "add", "--project", "demo", "--usd", "25", "--note", "first", "--idempotency-key", "x")
+    assert (added["amount_micro"], added["kind"]) == (25_000_000, "topup")
+    assert admin.requests[-1].idempotency_key == "x"
+    assert (
+        ask("credit", "add", "--project", "demo", "--usd", "-1.5", "--kind", "adjustment")["balance_micro"]
+        == 23_500_000
+    )
+    assert [entry["amount_micro"] for entry in ask("credit", "list", "--project", "demo")] == [25_000_000, -1_500_000]
+    listed = run("credit", "list", "--project", "demo")
+    assert "-$1.50" in listed.stdout
+    assert listed.stderr == "balance $23.50\n"
+    assert "a topup is positive" in run("credit", "add", "--project", "demo", "--usd", "-1", code=1).stderr
+
+
+def test_plans(ask, run):
+    assert ask("plans", "list")[0]["name"] == "team"
+    assert "600 Requests in 1m per Key" in run("plans", "list").stdout
+
+
+def test_accounts(ask, run):
+    accounts = ask("accounts", "list")
+    assert [account["name"] for account in accounts] == ["a", "b"]
+    assert {"name", "provider", "mode", "ready", "reason", "cooldowns", "in_flight"} <= accounts[0].keys()
+    assert ask("accounts", "show", "b")["cooldowns"][0]["class"] == "Overloaded"
+    assert "claude-haiku-4-5: Overloaded for 9 s" in run("accounts", "list").stdout
+    assert "no account 'zzz'" in run("accounts", "show", "zzz", code=3).stderr
+
+
+def test_usage_pages_through_everything(ask, admin):
+    admin.rows.extend(usage_row(i) for i in range(25))
+    admin.page_rows = 10
+    rows = ask("usage", "list", "--project", "demo")
+    assert [row["request_id"] for row in rows] == [row.request_id for row in admin.rows]
+    assert len(ask("usage", "list", "--project", "demo", "--limit", "13")) == 13
+    assert admin.requests[-1].limit == 3
+    assert {
+        *("request_id", "account", "model", "state", "estimated", "input_tokens", "output_tokens"),
+        *("cache_read_input_tokens", "cache_creation_input_tokens", "cost_micro", "attempts"),
+    } <= rows[0].keys()
+
+
+def test_usage_filters(ask, admin):
+    admin.rows.extend([usage_row(1), usage_row(2, state="abandoned"), usage_row(3, project="x")])
+    assert [row["state"] for row in ask("usage", "list", "--project", "demo", "--state", "abandoned")] == ["abandoned"]
+    assert ask("usage", "list", "--since", "2026-09-21T14:13:20.003Z")[0]["project"] == "x"
+    assert ask("usage", "list", "--since", "2099-01-01") == []
+
+
+def test_usage_for_people(run, admin):
+    admin.rows.extend(usage_row(i) for i in range(150))
+    listed = run("usage", "list")
+    assert len(listed.stdout.splitlines()) == 101
+    assert "only the newest 100" in listed.stderr
+    assert len(run("usage", "list", "--limit", "120").stdout.splitlines()) == 121
+    shown = run("usage", "show", admin.rows[7].request_id).stdout
+    assert "b: Overloaded 529, 0 ms" in shown
+    assert "$0.000107" in shown
+    assert run("usage", "show", "nope", code=3).stdout == ""
+
+
+def test_usage_summary(ask, run, admin):
+    admin.rows.extend([usage_row(1), usage_row(2)])
+    summary = ask("usage", "summary", "--project", "demo", "--since", "1h")
+    assert summary["requests"] == 2
+    assert {
+        *("requests", "input_tokens", "output_tokens", "cache_read_input_tokens"),
+        *("cache_creation_input_tokens", "cost_micro"),
+    } <= summary.keys()
+    assert "$0.000203" in run("usage", "summary", "--project", "demo", "--until", "2026-09-22").stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("keys", "create", "--project", "demo"),
+        ("keys", "create", "--project", "demo", "--plan", "team", "--expires", "tomorrow"),
+        ("keys", "create", "--project", "demo", "--plan", "team", "--spend-limit-usd", "much"),
+        ("keys", "create", "--project", "demo", "--plan", "team", "--spend-limit-usd", "0"),
+        ("keys", "create", "--project", "demo", "--plan", "team", "--period", "Week"),
+        ("keys", "show"),
+        ("usage", "list", "--since", "never"),
+        ("usage", "list", "--state", "lost"),
+        ("usage", "list", "--limit", "0"),
+        ("usage", "summary"),
+        ("credit", "add", "--project", "demo"),
+        ("credit", "list", "--limit", "0", "--project", "demo"),
+        ("accounts", "list", "--output", "yaml"),
+        ("nonsense",),
+        ("plans", "nonsense"),
+    ],
+)
+def test_wrong_usage_is_2(run, admin, arguments):
+    assert run(*arguments, code=2).stdout == ""
+    assert admin.requests == []
+
+
+def test_what_is_refused_is_1(run):
+    refused = run("keys", "create", "--project", "demo", "--plan", "nope", code=1)
+    assert "there is no plan nope" in refused.stderr
+    assert refused.stdout == ""
+    invalid = run("projects", "create", "no spaces", code=1)
+    assert "name: " in invalid.stderr
+    assert "Change what the detail names" in invalid.stderr
+
+
+def test_what_failed_inside_is_1(run, admin):
+    admin.fail["ListProjects"] = (grpc.StatusCode.INTERNAL, "secret words")
+    failed = run("projects", "list", code=1)
+    assert "secret words" not in failed.output
+
+
+def test_who_is_not_reached_is_4(run, admin, tmp_path, monkeypatch):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        server = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        assert "does not answer" in run("plans", "list", "--server", server, code=4).stderr
+    assert "penstock up" in run("plans", "list", code=4, data_dir=False).stderr
+    assert "http" in run("plans", "list", "--server", "ftp://127.0.0.1", code=4).stderr
+    admin.hang = True
+    assert "auth did not answer" in run("projects", "list", code=4).stderr
+
+
+def test_a_wrong_token_is_4(run, admin):
+    url = (admin.folder / "admin-url").read_text().strip()
+    refused = run(
+        "plans", "list", code=4, data_dir=False, env={"PENSTOCK_SERVER": url, "PENSTOCK_ADMIN_TOKEN": "not-the-token"}
+    )
+    assert "not-the-token" not in refused.output
+    assert "admin-token" in refused.stderr
+
+
+def test_the_environment_is_enough(ask, admin):
+    url = (admin.folder / "admin-url").read_text().strip()
+    env = {"PENSTOCK_SERVER": url, "PENSTOCK_ADMIN_TOKEN": TOKEN}
+    assert ask("plans", "list", data_dir=False, env=env)[0]["name"] == "team"
+    assert ask("plans", "list", data_dir=False, env={"PENSTOCK_DATA_DIR": str(admin.folder)})
+
+
+def test_something_else_on_the_port_is_4(run):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+
+        def answer():
+            for body in (b"<html>", b"{}", b"<html>"):
+                peer, _ = other.accept()
+                with peer:
+                    peer.recv(65536)
+                    status = b"200 OK" if body != b"{}" else b"418 Teapot"
+                    peer.sendall(b"HTTP/1.1 %s\r\ncontent-length: %d\r\n\r\n%s" % (status, len(body), body))
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        server = f"http://127.0.0.1:{other.getsockname()[1]}"
+        assert "does not speak the admin API" in run("plans", "list", "--server", server, code=4).stderr
+        assert "418" in run("plans", "list", "--server", server, code=4).stderr
+        run("plans", "list", "--server", server, code=4)
+        thread.join(5)
+
+
+def test_a_proxy_of_the_environment_is_not_used_for_this_machine(ask):
+    env = {"HTTP_PROXY": "http://127.0.0.1:1", "ALL_PROXY": "http://127.0.0.1:1"}
+    assert ask("plans", "list", env=env)
+
+
+def test_version_and_help(run):
+    assert run("--version", data_dir=False).stdout.strip()
+    text = run("--help", data_dir=False).stdout
+    for noun in ("up", "projects", "keys", "credit", "plans", "accounts", "usage"):
+        assert noun in text
