@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 from tests.client import many, payload
-from tests.stack import running
+from tests.stack import account, plan, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,8 +49,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Gateway, S
 
 def fresh_accounts(gateway: Gateway, simulator: Simulator, tag: str) -> None:
     """Give the next test accounts that nobody has seen failing: same credentials, new names."""
-    from tests.stack import account, plan
-
     documents: list[Any] = [plan("open", maxConcurrentRequests=4096)]
     for name in simulator.accounts:
         documents += account(f"{name}-{tag}", simulator.url, f"sim-key-{name}", **SHORT)
