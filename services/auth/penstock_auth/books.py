@@ -1,0 +1,377 @@
+"""The counters of one project in memory: windows, leases, holdings, answers and turns, changed one call at a time.
+
+`lua/allow.lua`, `settle.lua`, `declare.lua` and `rebuild.lua` do to hashes what this does to objects. All times are ms
+of the store's clock and come in; there is no I/O here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+from penstock_auth import allowances
+from penstock_auth.allowances import PROJECT, Fill, Refused
+from penstock_auth.counters import Amounts, Denial, Grant, LimitState, Reason, Unit
+from penstock_auth.recovery import FILLED_WINDOW_MS, SILENCE_MS
+from penstock_auth.turns import GRACE_MS as TURN_GRACE_MS
+from penstock_auth.turns import Turn, Turns
+from penstock_auth.windows import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from penstock_auth.allowances import Bound, Lent, Vector
+    from penstock_auth.counters import (
+        AllowCall,
+        KeyDeclaration,
+        Limit,
+        ProjectHistory,
+        SettleEffect,
+        Versioned,
+    )
+
+SWEEP_MS: Final = 1_000
+REMEMBER_ANSWER_MS: Final = 900_000
+REMEMBER_ID_MS: Final = 900_000
+IDLE_MS: Final = 86_400_000
+MOST_LEASES: Final = 64  # of one key, before those that ended long ago are forgotten
+_ZERO: Final = (0, 0, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What a decision needs to know beyond its project."""
+
+    now: int
+    edges: int
+    recovering: bool
+    full_at_ms: int
+    live: frozenset[str]
+    gone: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What a project answers to a call."""
+
+    grant: Grant | None
+    denial: Denial | None
+    limits: tuple[LimitState, ...] = ()
+    dropped: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Lease:
+    """Requests out on an edge, booked at `expiry` in the counters named."""
+
+    requests: int
+    expiry: int
+    counters: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Answer:
+    """The last answer to a (session, key), for one that asks twice."""
+
+    seq: int
+    at: int
+    decided: Decided
+
+
+@dataclass(slots=True)
+class Books:
+    """All counters of one project."""
+
+    rebuilt: bool = False
+    used_at: int = 0
+    _windows: dict[str, Window] = field(default_factory=dict)
+    _leases: dict[str, dict[str, Lease]] = field(default_factory=dict)
+    _held: dict[str, Vector] = field(default_factory=dict)  # by owner
+    _holdings: dict[tuple[str, str], Vector] = field(default_factory=dict)  # by session and key
+    _answers: dict[tuple[str, str], Answer] = field(default_factory=dict)
+    _seen: dict[str, int] = field(default_factory=dict)
+    _facts: dict[str, tuple[int, int]] = field(default_factory=dict)  # by owner: version, micro-USD
+    _settled: dict[str, int] = field(default_factory=dict)  # request id: when
+    _turns: Turns = field(default_factory=Turns)
+    _swept: int = 0
+
+    def allow(self, call: AllowCall, around: Circumstances) -> Decided:
+        """Decide one call."""
+        now = self.used_at = max(self.used_at, around.now)
+        dropped = self._sweep(call.session, around)
+        again = self._replay(call, now)
+        if again is not None:
+            return again
+        for back in call.returned:
+            self._return(call.key, back.lease_id, back.spent, now)
+        keeping = allowances.vector(0, call.keeping)
+        self._hold(call.session, call.key, keeping)
+        self._seen[call.session] = now
+        found = allowances.bounds(call)
+        fills = self._fills(call, found, around)
+        verdict = self._verdict(call, fills, around)
+        if isinstance(verdict, Refused):
+            decided = Decided(None, self._deny(call, fills, verdict, now), self._states(found, now), dropped)
+        else:
+            decided = Decided(self._grant(call, keeping, verdict, now), None, self._states(found, now), dropped)
+        self._answers[call.session, call.key] = Answer(call.seq, now, replace(decided, dropped=()))
+        return decided
+
+    def settle(self, effect: SettleEffect, now: int, *, absent: bool) -> None:
+        """Apply a committed row. `absent`: its session has not declared, so nobody counts its admission yet."""
+        now = self.used_at = max(self.used_at, now)
+        if effect.balance is not None:
+            self._learn(PROJECT, effect.balance)
+        if effect.spent is not None:
+            self._learn(effect.key, effect.spent)
+        if effect.request_id in self._settled:
+            return
+        self._settled[effect.request_id] = now
+        at = min(effect.admitted_at_ms, now)
+        self._count_usage(
+            effect.limits, effect.key, at, (effect.input_tokens, effect.output_tokens, effect.micro_usd), now
+        )
+        if absent:
+            self._count_requests(effect.limits, effect.key, "requests", at, 1, now)
+
+    def declare(self, session: str, told: KeyDeclaration, now: int, *, first: bool) -> None:
+        """Take in what a session has of a key; it never lowers what is known.
+
+        `first`: the session speaks for the first time in this epoch, so its leases and admissions are news.
+        """
+        now = self.used_at = max(self.used_at, now)
+        known = self._holdings.get((session, told.key), _ZERO)
+        declared = allowances.vector(0, told.holding)
+        self._hold(session, told.key, _larger(known, declared))
+        self._seen[session] = now
+        if not first:
+            return
+        leases = self._leases.setdefault(told.key, {})
+        for lease in told.leases:
+            if lease.lease_id not in leases and lease.unspent > 0:
+                expiry = now + max(0, min(lease.expires_in_ms, allowances.FAR_MS))
+                counters = self._count_requests(told.limits, told.key, lease.kind.value, expiry, lease.unspent, now)
+                leases[lease.lease_id] = Lease(lease.unspent, expiry, counters)
+        for admission in told.admissions:
+            at = min(admission.admitted_at_ms, now)
+            self._count_requests(told.limits, told.key, admission.kind.value, at, admission.requests, now)
+
+    def rebuild(self, history: ProjectHistory, now: int) -> None:
+        """Count the ledger's rows, once; those that were settled meanwhile are counted already."""
+        now = self.used_at = max(self.used_at, now)
+        if self.rebuilt:
+            return
+        self.rebuilt = True
+        for row in history.rows:
+            if row.request_id and row.request_id in self._settled:
+                continue
+            limits = history.limits.get(row.key, ())
+            at = min(row.admitted_at_ms, now)
+            if row.request_id and at > now - REMEMBER_ID_MS:
+                self._settled[row.request_id] = now
+            self._count_usage(limits, row.key, at, (row.input_tokens, row.output_tokens, row.micro_usd), now)
+            self._count_requests(limits, row.key, "requests", at, row.requests, now)
+
+    def tidy(self, now: int) -> bool:
+        """Forget what no longer matters; say whether all of it can go."""
+        self._windows = {name: window for name, window in self._windows.items() if not window.idle(now)}
+        self._settled = {name: at for name, at in self._settled.items() if at > now - REMEMBER_ID_MS}
+        self._answers = {name: a for name, a in self._answers.items() if a.at > now - REMEMBER_ANSWER_MS}
+        for key in list(self._leases):
+            self._prune_leases(key, now)
+        return not (self._windows or self._settled or self._holdings) and self.used_at < now - IDLE_MS
+
+    def _replay(self, call: AllowCall, now: int) -> Decided | None:
+        last = self._answers.get((call.session, call.key))
+        if last is None or call.seq > last.seq:
+            return None
+        if call.seq < last.seq:
+            return Decided(None, Denial(Reason.STALE))
+        if call.session not in self._seen:  # It was dropped since: what it was given then has gone.
+            return None
+        past = now - last.at
+        grant, denial = last.decided.grant, last.decided.denial
+        if grant is not None:
+            grant = replace(grant, life_ms=max(0, grant.life_ms - past))
+        if denial is not None:
+            denial = replace(denial, reset_ms=max(0, denial.reset_ms - past), valid_ms=max(0, denial.valid_ms - past))
+        return replace(last.decided, grant=grant, denial=denial)
+
+    def _sweep(self, caller: str, around: Circumstances) -> tuple[str, ...]:
+        now = self.used_at
+        if now < self._swept + SWEEP_MS:
+            return ()
+        self._swept = now
+        silent = {
+            session
+            for session, seen in self._seen.items()
+            if session != caller
+            and (session in around.gone or (session not in around.live and seen <= now - SILENCE_MS))
+        }
+        dropped = set()
+        for session, key in [pair for pair in self._holdings if pair[0] in silent]:
+            dropped.add(session)
+            self._hold(session, key, _ZERO)
+        for session in silent:
+            del self._seen[session]
+        return tuple(sorted(dropped))
+
+    def _return(self, key: str, lease_id: str, spent: int, now: int) -> None:
+        lease = self._leases.get(key, {}).pop(lease_id, None)
+        if lease is None:
+            return
+        spent = max(0, min(spent, lease.requests))
+        for name in lease.counters:
+            window = self._windows.get(name)
+            if window is not None:
+                window.advance(now)
+                window.move(lease.requests, lease.expiry, spent, min(now, lease.expiry))
+
+    def _hold(self, session: str, key: str, amounts: Vector) -> None:
+        known = self._holdings.get((session, key), _ZERO)
+        if known == amounts:
+            return
+        for owner in (key, PROJECT):
+            total = tuple(t - k + a for t, k, a in zip(self._held.get(owner, _ZERO), known, amounts, strict=True))
+            if any(total):
+                self._held[owner] = total  # type: ignore[assignment]  # mypy forgets the length
+            else:
+                self._held.pop(owner, None)
+        if any(amounts):
+            self._holdings[session, key] = amounts
+        else:
+            self._holdings.pop((session, key), None)
+
+    def _window(self, name: str, window_ms: int, now: int) -> Window:
+        window = self._windows.get(name)
+        if window is None:
+            window = self._windows[name] = Window(window_ms)
+        window.advance(now)
+        return window
+
+    def _count_usage(self, limits: Sequence[Limit], key: str, at: int, used: tuple[int, int, int], now: int) -> None:
+        for name, window_ms, unit in allowances.usage_counters(limits, key):
+            self._window(name, window_ms, now).add(at, allowances.used_of(unit, *used))
+
+    def _count_requests(
+        self, limits: Sequence[Limit], key: str, kind: str, at: int, requests: int, now: int
+    ) -> tuple[str, ...]:
+        counters = allowances.lease_counters(limits, key, kind)
+        for name, window_ms in counters:
+            self._window(name, window_ms, now).add(at, requests)
+        return tuple(name for name, _ in counters)
+
+    def _learn(self, owner: str, fact: Versioned) -> int:
+        """Keep the newest of what was told and what is known, and return it."""
+        known = self._facts.get(owner)
+        if known is None or fact.version >= known[0]:
+            self._facts[owner] = (fact.version, fact.micro_usd)
+        return self._facts[owner][1]
+
+    def _fills(self, call: AllowCall, found: list[Bound], around: Circumstances) -> list[Fill]:
+        now = self.used_at
+        ahead = self._turns.ahead(_turn_name(call), now)
+        fills = []
+        for bound in found:
+            held = allowances.weigh(bound.mask, self._held.get(bound.owner, _ZERO))
+            settled = 0
+            if bound.window_ms:
+                window = self._window(bound.counter, bound.window_ms, now)
+                if bound.unit is Unit.REQUESTS:
+                    _fill_up(window, bound.amount, around.full_at_ms)
+                settled = window.total
+            elif bound.reason is Reason.SPEND_LIMIT and call.spend_limit is not None:
+                settled = self._learn(call.key, call.spend_limit.spent)
+            elif bound.reason is Reason.CREDIT and call.credit is not None:
+                bound = bound._replace(amount=self._learn(PROJECT, call.credit))  # noqa: PLW2901 - the newest balance is the amount
+            fills.append(Fill(bound, settled, held, _ahead_of(ahead, bound, call)))
+        return fills
+
+    def _verdict(self, call: AllowCall, fills: list[Fill], around: Circumstances) -> Lent | Refused:
+        need = allowances.vector(call.need_requests, call.need)
+        more = allowances.vector(call.want_requests, call.want)
+
+        def reset(index: int, short: int) -> int | None:
+            bound = fills[index].bound
+            return self._window(bound.counter, bound.window_ms, self.used_at).reset_ms(short, self.used_at)
+
+        return allowances.decide(
+            fills,
+            need,
+            more,
+            edges=around.edges,
+            recovering=around.recovering,
+            strict=call.strict,
+            reset=reset,
+        )
+
+    def _deny(self, call: AllowCall, fills: list[Fill], verdict: Refused, now: int) -> Denial:
+        name = _turn_name(call)
+        if verdict.reason in (Reason.REQUESTS, Reason.CONCURRENCY) and verdict.reset_ms:
+            until = now + verdict.valid_ms + TURN_GRACE_MS
+            turn = Turn(call.key, call.kind.value, now, until, call.need_requests, call.need.slots)
+            self._turns.wait(name, turn, now)
+        else:
+            self._turns.done(name)
+        bound = fills[verdict.place].bound
+        return Denial(verdict.reason, bound.name, bound.unit.value, bound.amount, verdict.reset_ms, verdict.valid_ms)
+
+    def _grant(self, call: AllowCall, keeping: Vector, lent: Lent, now: int) -> Grant:
+        self._turns.done(_turn_name(call))
+        requests = lent.granted[0]
+        lease_id = ""
+        if requests:
+            lease_id = f"{call.session}/{call.seq}"
+            expiry = now + lent.life_ms
+            counters = self._count_requests(call.limits, call.key, call.kind.value, expiry, requests, now)
+            if counters:
+                leases = self._leases.setdefault(call.key, {})
+                leases[lease_id] = Lease(requests, expiry, counters)
+                if len(leases) > MOST_LEASES:
+                    self._prune_leases(call.key, now)
+        holding: Vector = (0, *(k + g for k, g in zip(keeping[1:], lent.granted[1:], strict=True)))  # type: ignore[assignment]  # mypy forgets the length
+        self._hold(call.session, call.key, holding)
+        return Grant(lease_id, requests, lent.life_ms, Amounts(*holding[1:]))
+
+    def _prune_leases(self, key: str, now: int) -> None:
+        left = {i: lease for i, lease in self._leases[key].items() if lease.expiry > now - allowances.FAR_MS}
+        if left:
+            self._leases[key] = left
+        else:
+            del self._leases[key]
+
+    def _states(self, found: list[Bound], now: int) -> tuple[LimitState, ...]:
+        return tuple(self._state(bound, now) for bound in found if bound.window_ms or bound.unit is Unit.CONCURRENT)
+
+    def _state(self, bound: Bound, now: int) -> LimitState:
+        used = allowances.weigh(bound.mask, self._held.get(bound.owner, _ZERO))
+        reset = 0
+        if bound.window_ms:
+            window = self._window(bound.counter, bound.window_ms, now)
+            used += window.total
+            reset = window.empty_ms(now)
+        left = max(0, bound.amount - used)
+        return LimitState(bound.name, bound.unit, bound.amount, left, reset, bound.window_ms, bound.scope)
+
+
+def _turn_name(call: AllowCall) -> str:
+    return f"{call.session}|{call.key}|{call.kind.value}"
+
+
+def _larger(one: Vector, other: Vector) -> Vector:
+    return tuple(max(a, b) for a, b in zip(one, other, strict=True))  # type: ignore[return-value]  # mypy forgets the length
+
+
+def _ahead_of(ahead: list[Turn], bound: Bound, call: AllowCall) -> int:
+    if bound.unit is Unit.REQUESTS:
+        return sum(t.requests for t in ahead if t.kind == call.kind.value and bound.owner in (PROJECT, t.key))
+    if bound.unit is Unit.CONCURRENT:
+        return sum(t.slots for t in ahead if t.key == bound.owner)
+    return 0
+
+
+def _fill_up(window: Window, amount: int, full_at_ms: int) -> None:
+    """Count a short window as used up, once, after a loss whose sessions stayed lost."""
+    if full_at_ms and not window.filled and window.window_ms <= FILLED_WINDOW_MS:
+        window.filled = True
+        window.add(full_at_ms, max(0, amount - window.total))

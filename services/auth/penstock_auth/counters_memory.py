@@ -1,0 +1,164 @@
+"""Counters in this process's memory: the store of a single auth. Every start of it is a loss of store.
+
+All decisions are synchronous; the only awaits are for `Truth` (SQL) when a project is first seen in this epoch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from typing import TYPE_CHECKING, Final
+
+from penstock_auth.allowances import RECOVERING_MS
+from penstock_auth.books import Books, Circumstances
+from penstock_auth.counters import AllowResult, Denial, Heard, Reason
+from penstock_auth.recovery import Epoch, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from penstock_auth.counters import AllowCall, Declaration, EpochState, SettleEffect, Truth
+
+TIDY_MS: Final = 10_000
+
+
+def steady_clock() -> Callable[[], int]:
+    """Return a clock of unix ms that starts right and then never steps, whatever the machine's clock does."""
+    start = time.time_ns() - time.monotonic_ns()
+    return lambda: (start + time.monotonic_ns()) // 1_000_000
+
+
+class MemoryCounters:
+    """`Counters` in memory. `clock` gives unix ms."""
+
+    def __init__(self, truth: Truth, *, clock: Callable[[], int] | None = None) -> None:
+        self._truth = truth
+        self._clock = clock or steady_clock()
+        self._last = self._clock()
+        self._epoch = Epoch(uuid.uuid4().hex, self._last)
+        self._projects: dict[str, Books] = {}
+        self._rebuilding: dict[str, asyncio.Lock] = {}
+        self._expecting = asyncio.Lock()
+        self._tidied = self._last
+
+    async def open(self) -> None:
+        """Need nothing."""
+
+    async def close(self) -> None:
+        """Hold nothing."""
+
+    async def allow(self, call: AllowCall) -> AllowResult:
+        """See `Counters.allow`."""
+        await self._expect()
+        status = self._epoch.status(call.session) or self._epoch.touch(call.session, self._now())
+        stranger = call.epoch != self._epoch.id and (call.epoch != "" or self._epoch.recorded(call.session))
+        if status in (Status.MUST, Status.DROPPED, Status.ENDED) or stranger:
+            return self._answer(Denial(Reason.RECOVERING, reset_ms=RECOVERING_MS, valid_ms=RECOVERING_MS))
+        books = await self._rebuilt(call.project)
+        now = self._now()
+        self._epoch.drop_silent(now)
+        live = self._epoch.live()
+        decided = books.allow(
+            call,
+            Circumstances(
+                now=now,
+                edges=max(1, len(live)),
+                recovering=self._epoch.recovering(now),
+                full_at_ms=self._epoch.full_at_ms(now),
+                live=frozenset(live),
+                gone=frozenset(self._epoch.gone()),
+            ),
+        )
+        self._tidy(now)
+        return AllowResult(
+            grant=decided.grant,
+            denial=decided.denial,
+            epoch=self._epoch.id,
+            store_time_ms=now,
+            edges=max(1, len(live)),
+            limits=decided.limits,
+            dropped=decided.dropped,
+        )
+
+    async def settle(self, effects: Sequence[SettleEffect]) -> None:
+        """See `Counters.settle`."""
+        await self._expect()
+        now = self._now()
+        for effect in effects:
+            self._books(effect.project).settle(effect, now, absent=self._epoch.absent(effect.session))
+
+    async def declare(self, declaration: Declaration) -> Heard:
+        """See `Counters.declare`."""
+        await self._expect()
+        now = self._now()
+        status = self._epoch.touch(declaration.session, now)
+        news = status in (Status.FRESH, Status.MUST)
+        if declaration.complete and declaration.epoch == self._epoch.id and news:
+            first = not self._epoch.spoke(declaration.session)
+            for key in declaration.keys:
+                self._books(key.project).declare(declaration.session, key, now, first=first)
+            self._epoch.declare(declaration.session, now)
+        return self._heard(declaration.session)
+
+    async def touch_session(self, session: str) -> Heard:
+        """See `Counters.touch_session`."""
+        await self._expect()
+        self._epoch.touch(session, self._now())
+        return self._heard(session)
+
+    async def end_session(self, session: str) -> Heard:
+        """See `Counters.end_session`."""
+        await self._expect()
+        self._epoch.end(session, self._now())
+        return self._heard(session)
+
+    async def epoch(self) -> EpochState:
+        """See `Counters.epoch`."""
+        await self._expect()
+        now = self._now()
+        self._epoch.drop_silent(now)
+        return self._epoch.state(now)
+
+    async def _expect(self) -> None:
+        if self._epoch.expected is None:
+            async with self._expecting:
+                if self._epoch.expected is None:
+                    self._epoch.expect(await self._truth.unclean_sessions())
+
+    async def _rebuilt(self, project: str) -> Books:
+        books = self._books(project)
+        if not books.rebuilt:
+            async with self._rebuilding.setdefault(project, asyncio.Lock()):
+                books = self._books(project)
+                if not books.rebuilt:
+                    history = await self._truth.history(project)
+                    books = self._books(project)
+                    books.rebuild(history, self._now())
+            self._rebuilding.pop(project, None)
+        return books
+
+    def _books(self, project: str) -> Books:
+        books = self._projects.get(project)
+        if books is None:
+            books = self._projects[project] = Books()
+        return books
+
+    def _now(self) -> int:
+        self._last = max(self._last, self._clock())
+        return self._last
+
+    def _heard(self, session: str) -> Heard:
+        again = self._epoch.status(session) not in (Status.DECLARED, Status.ENDED)
+        return Heard(self._epoch.id, self._last, again)
+
+    def _answer(self, denial: Denial) -> AllowResult:
+        edges = max(1, len(self._epoch.live()))
+        return AllowResult(None, denial, self._epoch.id, self._last, edges)
+
+    def _tidy(self, now: int) -> None:
+        if now < self._tidied + TIDY_MS:
+            return
+        self._tidied = now
+        for project in [name for name, books in self._projects.items() if books.tidy(now)]:
+            del self._projects[project]
