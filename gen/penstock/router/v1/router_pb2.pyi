@@ -24,7 +24,10 @@ class WatchRequest(_message.Message):
 
     EDGE_SESSION_FIELD_NUMBER: _builtins.int
     SHARES_FIELD_NUMBER: _builtins.int
+    EDGE_FIELD_NUMBER: _builtins.int
     edge_session: _builtins.str
+    edge: _builtins.str
+    """the edge's stable name: a new session of it proves that its older ones are dead"""
     @_builtins.property
     def shares(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShareHeld]:
         """standing shares that a reconnecting edge still uses"""
@@ -34,10 +37,11 @@ class WatchRequest(_message.Message):
         *,
         edge_session: _builtins.str = ...,
         shares: _abc.Iterable[Global___ShareHeld] | None = ...,
+        edge: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["edge_session", b"edge_session", "shares", b"shares"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["edge", b"edge", "edge_session", b"edge_session", "shares", b"shares"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
