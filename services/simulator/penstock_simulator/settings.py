@@ -1,0 +1,82 @@
+"""What the simulator is told at its start: where it listens, which accounts it plays, and their limits."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_settings import SettingsConfigDict
+
+from penstock_chassis.settings import ProcessSettings
+from penstock_simulator.faults import RuleSpec
+
+
+class AccountLimits(BaseModel):
+    """Limits of one account; an absent one is no limit. Token buckets hold one minute and refill all the time."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    requests_per_minute: int | None = Field(default=None, ge=1)
+    input_tokens_per_minute: int | None = Field(default=None, ge=1)
+    """Cache reads do not count, as with the real ones."""
+    output_tokens_per_minute: int | None = Field(default=None, ge=1)
+    """Counted as they are sent; a request is refused only when the bucket is empty."""
+    count_tokens_per_minute: int | None = Field(default=None, ge=1)
+    concurrent_requests: int | None = Field(default=None, ge=1)
+
+
+class AccountSettings(BaseModel):
+    """One account: the credential in a request picks it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    key: str
+    limits: AccountLimits = AccountLimits()
+    models: tuple[str, ...] = ("*",)
+    """Patterns of the models that it may use; the others are answered with 404."""
+
+
+class ModelSettings(BaseModel):
+    """A model beyond the built-in ones."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    context_tokens: int = 200_000
+    max_output_tokens: int = 64_000
+
+
+class SimulatorSettings(ProcessSettings):
+    """Settings of the simulator; in the environment with the prefix `PENSTOCK_SIMULATOR_`, lists as JSON."""
+
+    model_config = SettingsConfigDict(env_prefix="PENSTOCK_SIMULATOR_")
+
+    name: str = "simulator-0"
+    host: str = "127.0.0.1"
+    port: int = 0
+    """Port of the wire formats and of /simulator; 0 takes any free one."""
+    accounts: tuple[AccountSettings, ...] = (AccountSettings(name="sim-a", key="sim-key-a"),)
+    models: tuple[ModelSettings, ...] = ()
+    faults: tuple[RuleSpec, ...] = ()
+    """Fault rules in force from the start."""
+    control: bool = True
+    """Serve /simulator (faults, records); it has no password, so the listening address decides who may use it."""
+    seed: int = 0
+    """Changes all generated text."""
+    default_tokens: int = Field(default=48, ge=1)
+    """Output of a request that does not say; a request-dependent part of up to as much again is added."""
+    max_body_bytes: int = 32 * 1024 * 1024
+    max_records: int = Field(default=200_000, ge=1)
+    keep_bodies: bool = False
+    """Keep raw bodies and headers (credentials blotted out) in the records; for tests that compare bytes."""
+    cache_minimum_tokens: int = Field(default=1024, ge=1)
+    """The shortest prefix that is cached."""
+    silence_seconds: float = 3600.0
+    """After this long a connection that was told to be silent is cut."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> SimulatorSettings:
+        names = [account.name for account in self.accounts]
+        keys = [account.key for account in self.accounts]
+        if not names or len(set(names)) < len(names) or len(set(keys)) < len(keys):
+            raise ValueError("accounts: at least one, with distinct names and distinct keys")
+        return self
