@@ -264,6 +264,7 @@ def running(
     plans: Sequence[Mapping[str, Any]] | None = None,
     account_spec: Mapping[str, Any] | None = None,
     simulator: Mapping[str, Any] | None = None,
+    env: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[Gateway, Simulator]]:
     """A gateway before a simulator with one UpstreamAccount per simulated account; plan `open` unless others are given."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -274,7 +275,7 @@ def running(
         )
         for name in accounts:
             documents += account(name, played.url, f"sim-key-{name}", **(account_spec or {}))
-        gateway = Gateway(folder, documents, *arguments)
+        gateway = Gateway(folder, documents, *arguments, env=env)
         try:
             yield gateway, played
         finally:

@@ -1,0 +1,72 @@
+"""SIGTERM: streams get their time, everything is settled, everybody is gone in time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.client import exchange, payload
+from tests.stack import Gateway, running, wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.xdist_group("drain")
+
+
+def test_streams_get_their_time_and_the_books_are_whole_after_a_restart(tmp_path: Path) -> None:
+    with running(tmp_path) as (gateway, simulator):
+        key = gateway.key()
+
+        async def stop_under_load() -> list:
+            short = [
+                asyncio.create_task(exchange(gateway.port, key, payload("chunks=20 pace=100ms tokens=80", stream=True)))
+                for _ in range(8)
+            ]
+            endless = asyncio.create_task(
+                exchange(gateway.port, key, payload("chunks=200 pace=200ms tokens=400", stream=True))
+            )
+            await asyncio.sleep(0.8)
+            began = time.monotonic()
+            code = await asyncio.to_thread(gateway.end)
+            assert code == 0
+            assert time.monotonic() - began < 10.5
+            return [*(await asyncio.gather(*short)), await endless]
+
+        *short, endless = asyncio.run(stop_under_load())
+        assert all(one.good for one in short)
+        assert not endless.whole_stream
+        assert endless.error_event
+        served = {record["request_id"] for record in simulator.messages()}
+        again = Gateway(tmp_path, None, "--resources", str(gateway.resources))
+        try:
+            rows = {
+                row["request_id"]: row
+                for row in wait_until("all are settled", lambda: (r := again.usage()) and len(r) == 9 and r, 10)
+            }
+            assert set(rows) == served
+            assert sorted(row["state"] for row in rows.values()) == ["complete"] * 8 + ["error_after_output"]
+        finally:
+            again.end()
+
+
+def test_no_process_outlives_the_command(tmp_path: Path) -> None:
+    with running(tmp_path, "--edges", "2") as (gateway, _):
+        pids = [gateway.pid(name) for name in ("edge-0", "edge-1", "auth-0", "router-0", "status-0")]
+        gateway.process.kill()
+        gateway.process.wait()
+
+        def gone() -> bool:
+            for pid in pids:
+                try:
+                    os.kill(pid, 0)
+                except ProcessLookupError:
+                    continue
+                return False
+            return True
+
+        wait_until("all processes are gone", gone, 12)
