@@ -1,0 +1,89 @@
+"""The ASGI app: hot paths are taken from a table before FastAPI's layers, everything else is ordinary FastAPI."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from penstock_edge import errors, openapi
+from penstock_edge.errors import Problem, ProblemError
+from penstock_edge.routes.plain import refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from fastapi import APIRouter
+
+    Receive = Callable[[], Awaitable[dict[str, Any]]]
+    Send = Callable[[dict[str, Any]], Awaitable[None]]
+    Endpoint = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
+
+
+class EdgeApp(FastAPI):
+    """Serves `hot` ((method, path) → endpoint) directly; FastAPI's own layers would cost more than all of our work."""
+
+    def __init__(self, hot: Mapping[tuple[str, str], Endpoint], routers: list[APIRouter]) -> None:
+        super().__init__(
+            title="Penstock",
+            summary="One door to many model accounts: keys, limits, failover and books.",
+            version="1",
+            redoc_url=None,
+            swagger_ui_oauth2_redirect_url=None,
+        )
+        self._hot = dict(hot)
+        for part in routers:
+            self.include_router(part)
+        for method, path in hot:
+            # Only reached with another method, for the Allow header; with its own it never gets here.
+            self.add_api_route(path, _unreachable, methods=[method], include_in_schema=False)
+        self.add_exception_handler(ProblemError, _on_problem)
+        self.add_exception_handler(HTTPException, _on_http)
+        self.add_exception_handler(RequestValidationError, _on_invalid)
+        self.add_exception_handler(Exception, _on_crash)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one connection event."""
+        if scope["type"] == "http":
+            endpoint = self._hot.get((scope["method"], scope["path"]))
+            if endpoint is not None:
+                await endpoint(scope, receive, send)
+                return
+        await super().__call__(scope, receive, send)
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the description of all endpoints, the hot ones included."""
+        if self.openapi_schema is None:
+            self.openapi_schema = openapi.complete(super().openapi())
+        return self.openapi_schema
+
+
+async def _unreachable() -> Response:
+    return refusal(errors.INTERNAL)
+
+
+async def _on_problem(request: Request, error: Exception) -> Response:
+    del request
+    return refusal(error.problem if isinstance(error, ProblemError) else errors.INTERNAL)
+
+
+async def _on_http(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    if status == 405:
+        allowed = ((error.headers or {}) if isinstance(error, HTTPException) else {}).get("Allow", "")
+        return refusal(Problem(405, errors.INVALID_REQUEST, f"{request.method} is not supported here", allow=allowed))
+    if status == 404:
+        return refusal(Problem(404, errors.NOT_FOUND, f"there is nothing at {request.url.path[:200]}"))
+    return refusal(Problem(status, errors.INVALID_REQUEST if status < 500 else errors.API, "the request failed"))
+
+
+async def _on_invalid(request: Request, error: Exception) -> Response:
+    del request, error
+    return refusal(errors.invalid("the request's parameters are not valid"))
+
+
+async def _on_crash(request: Request, error: Exception) -> Response:
+    del request, error
+    return refusal(errors.INTERNAL)

@@ -1,0 +1,74 @@
+"""Request bodies, read whole within bounds of size and time, and what happens to those that are too large."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from penstock_edge.errors import BODY_TOO_LARGE, ProblemError, invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    Receive = Callable[[], Awaitable[dict[str, Any]]]
+
+LIMIT_BYTES = 32 * 1024 * 1024
+# A client that has not read its 413 yet is still sending; so much and so long is read and thrown away.
+_DRAIN_BYTES = 64 * 1024 * 1024
+_DRAIN_SECONDS = 10.0
+
+
+class ClientLeftError(Exception):
+    """The client went away before its request was whole."""
+
+
+async def read_body(
+    receive: Receive, headers: list[tuple[bytes, bytes]], *, limit: int = LIMIT_BYTES, seconds: float = 300.0
+) -> bytes:
+    """Return the whole body, at most `limit` bytes, within `seconds`.
+
+    Raises ProblemError (413, 408, 415) and ClientLeftError. A body that is announced too large is not read.
+    """
+    for name, value in headers:
+        if name == b"content-length" and int(value) > limit:
+            raise ProblemError(BODY_TOO_LARGE)
+        if name == b"content-encoding" and value.lower() not in {b"", b"identity"}:
+            raise ProblemError(invalid("the request body must not be compressed", 415))
+    message = await _next(receive, seconds)
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body", False) and len(body) <= limit:
+        return body
+    pieces = [body]
+    size = len(body)
+    deadline = asyncio.get_running_loop().time() + seconds
+    while size <= limit and message.get("more_body", False):
+        message = await _next(receive, deadline - asyncio.get_running_loop().time())
+        pieces.append(message.get("body", b""))
+        size += len(pieces[-1])
+    if size > limit:
+        raise ProblemError(BODY_TOO_LARGE)
+    return b"".join(pieces)
+
+
+async def _next(receive: Receive, seconds: float) -> dict[str, Any]:
+    try:
+        async with asyncio.timeout(seconds):
+            message = await receive()
+    except TimeoutError:
+        raise ProblemError(invalid("the request body did not come in time", 408)) from None
+    if message["type"] == "http.disconnect":
+        raise ClientLeftError
+    return message
+
+
+async def drain(receive: Receive) -> None:
+    """Read and forget what a client still sends, so that it sees the answer instead of a reset."""
+    left = _DRAIN_BYTES
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            while left > 0:
+                message = await receive()
+                if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                    return
+                left -= len(message.get("body", b""))

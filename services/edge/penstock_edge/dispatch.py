@@ -1,0 +1,489 @@
+"""The attempt loop: takes an admitted request to one account after another until an answer reaches the client.
+
+Two commit points bound it. Header commit: status and pings have gone out, failover goes on behind them. Output commit:
+the first content event has gone out, and whatever happens now is the client's to see.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from penstock_chassis import logs
+from penstock_edge import errors
+from penstock_edge.cost import cost_micro
+from penstock_edge.dialects import anthropic as dialect
+from penstock_edge.exchange import Attempt
+from penstock_edge.keepalive import KeepAlive
+from penstock_edge.providers import anthropic as provider
+from penstock_edge.providers.failure import of_transport
+from penstock_edge.providers.splice import splice_model
+from penstock_edge.records import Opened
+from penstock_edge.relay import StreamRelay, passed_headers, receive_whole
+from penstock_edge.spool import SpoolFull
+from penstock_edge.upstream import ConnectError, Deadlines, Target, UpstreamError, parse_target
+from penstock_edge.waiting import WaitingLine
+from penstock_routing import NoneLeft, Outcome, Pick, RetryBudget, outcomes
+from penstock_routing.retry import Attempted, may_retry
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from typing import Any
+
+    from penstock_edge.errors import Problem
+    from penstock_edge.estimates import Estimates
+    from penstock_edge.exchange import Exchange
+    from penstock_edge.metrics import EdgeMetrics
+    from penstock_edge.records import DeliveryState
+    from penstock_edge.seams import Admission, Reports, Settlement, Spool, View
+    from penstock_edge.upstream import Call, UpstreamClient
+    from penstock_routing import AccountFacts
+    from penstock_routing.policy import Policy
+
+    Receive = Callable[[], Awaitable[dict[str, Any]]]
+
+log = logs.get(__name__)
+
+_MOST_ERROR_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How long things may take, in seconds."""
+
+    total: float = 900.0
+    """From arrival until output begins, over all attempts."""
+    keepalive: float = 15.0
+    stall: float = 120.0
+    """How long a client may not read before it counts as gone."""
+    wait: float = 2.0
+    """How long a request may wait for an account that is about to have room."""
+    wait_places: int = 512
+
+
+class Dispatcher:
+    """Serves admitted requests; one per process."""
+
+    def __init__(
+        self,
+        *,
+        view: View,
+        client: UpstreamClient,
+        admission: Admission,
+        spool: Spool,
+        settlement: Settlement,
+        reporter: Reports,
+        estimates: Estimates,
+        metrics: EdgeMetrics,
+        policy: Policy,
+        pace: Pace,
+        rng: Callable[[], float],
+    ) -> None:
+        self._view = view
+        self._client = client
+        self._admission = admission
+        self._spool = spool
+        self._settlement = settlement
+        self._reporter = reporter
+        self._estimates = estimates
+        self._metrics = metrics
+        self._policy = policy
+        self._pace = pace
+        self._rng = rng
+        self._budget = RetryBudget()
+        self._line = WaitingLine(pace.wait_places, pace.wait)
+        self.active: set[Exchange] = set()
+        """Every exchange between admission and settlement."""
+
+    async def serve(self, exchange: Exchange, receive: Receive) -> None:
+        """Take an admitted exchange to its end: answered, settled and reported, whatever happens."""
+        loop = asyncio.get_running_loop()
+        task = exchange.task = asyncio.current_task()
+        watcher = loop.create_task(exchange.watch(receive))
+        keepalive = self._keep_alive(exchange, loop) if exchange.streamed else None
+        self.active.add(exchange)
+        try:
+            await self._run(exchange)
+        except asyncio.CancelledError:
+            if not exchange.interrupted or task is None:
+                raise
+            task.uncancel()
+            if exchange.interrupted == "draining":
+                await self._answer(exchange, errors.DRAINING)
+        except SpoolFull:
+            await self._answer(exchange, errors.SPOOL_FULL)
+        except Exception:
+            log.exception("exchange_crashed", request_id=exchange.request_id)
+            await self._answer(exchange, errors.INTERNAL)
+        finally:
+            exchange.over = True
+            watcher.cancel()
+            if keepalive is not None:
+                keepalive.stop()
+            self.active.discard(exchange)
+            self._settle(exchange)
+            # The task, its frames and the exchange name each other.
+            exchange.task = None
+
+    def _keep_alive(self, exchange: Exchange, loop: asyncio.AbstractEventLoop) -> KeepAlive:
+        return KeepAlive(
+            loop,
+            exchange.reply,
+            dialect.PING,
+            lambda: self._stream_headers(exchange),
+            lambda: exchange.interrupt("client_left"),
+            seconds=self._pace.keepalive,
+            stall_seconds=self._pace.stall,
+        )
+
+    # The loop
+
+    async def _run(self, exchange: Exchange) -> None:
+        self._budget.request(time.monotonic())
+        history: list[Attempted] = []
+        tried: frozenset[str] = frozenset()
+        second_chance = True
+        while True:
+            choice = await self._pick(exchange, tried)
+            if isinstance(choice, NoneLeft):
+                await self._answer(exchange, self._no_account(history, choice))
+                return
+            if history and not self._budget.try_retry(time.monotonic()):
+                self._view.pool.unused(choice, time.monotonic())
+                self._metrics.retry_budget_empty()
+                await self._answer(exchange, errors.last_failure(history[-1].cls, None))
+                return
+            account = self._view.account(choice.account)
+            if account is None:
+                self._view.pool.unused(choice, time.monotonic())
+                tried |= {choice.account}
+                continue
+            attempt = await self._attempt(exchange, account, choice)
+            failure = attempt.failure
+            if failure is None:
+                return
+            if failure.fault is not None and not exchange.output_committed:
+                await self._answer(exchange, failure.fault)
+                return
+            if exchange.output_committed:
+                await self._break_off(exchange, failure.cls)
+                return
+            if failure.stale and second_chance:
+                # The upstream had hung up before we spoke: that says nothing, and the same account may be asked again.
+                second_chance = False
+                continue
+            tried |= {account.name}
+            history.append(Attempted(account.name, failure.cls, failure.status, repeatable=failure.repeatable))
+            if not may_retry(history, self._policy) or self._left(exchange) <= 0:
+                await self._answer(exchange, errors.last_failure(failure.cls, failure.retry_after))
+                return
+
+    def _left(self, exchange: Exchange) -> float:
+        return exchange.started_at + self._pace.total - time.monotonic()
+
+    async def _pick(self, exchange: Exchange, tried: frozenset[str]) -> Pick | NoneLeft:
+        traits = exchange.traits
+        assert traits is not None  # noqa: S101 -- set before serve
+        pool = self._view.pool
+
+        def pick() -> Pick | NoneLeft:
+            return pool.pick(traits, tried, time.monotonic(), self._rng)
+
+        line = self._line
+        if not line.busy(traits.model):
+            choice = pick()
+            if not isinstance(choice, NoneLeft) or choice.reasons.keys() <= tried:
+                return choice
+        else:
+            choice = NoneLeft(throttled=True, soonest_seconds=0.001, reasons={})
+        waited = await line.wait(traits.model, choice, pick)
+        if isinstance(waited, NoneLeft) and not waited.reasons:
+            return pick()
+        return waited
+
+    @staticmethod
+    def _no_account(history: list[Attempted], none: NoneLeft) -> Problem:
+        if history:
+            return errors.last_failure(history[-1].cls, none.soonest_seconds)
+        return errors.none_left(throttled=none.throttled, soonest_seconds=none.soonest_seconds)
+
+    # One attempt
+
+    async def _attempt(self, exchange: Exchange, account: AccountFacts, pick: Pick) -> Attempt:
+        """Try one account; `failure` of the returned attempt is None when the client has its answer."""
+        upstream_name = exchange.model.upstream_names.get(account.provider) if exchange.model is not None else None
+        attempt = Attempt(len(exchange.attempts), account, pick, upstream_name or exchange.asked_model)
+        relay: StreamRelay | None = None
+        try:
+            self._open(exchange)
+            exchange.current = attempt
+            call = attempt.call = await self._send(exchange, attempt, upstream_name)
+            await call.head()
+            attempt.status = call.status
+            if not 200 <= call.status < 300:
+                body = await call.read_all(_MOST_ERROR_BYTES)
+                attempt.failure = provider.of_status(call.status, call.headers, body)
+            elif exchange.streamed and (call.header(b"content-type") or b"").startswith(b"text/event-stream"):
+                relay = StreamRelay(
+                    exchange,
+                    attempt,
+                    call,
+                    lambda: self._stream_headers(exchange),
+                    lambda: self._output_begins(exchange, attempt),
+                )
+                await relay.run()
+                call.let_go()
+            else:
+                await self._relay_whole(exchange, attempt, call)
+        except UpstreamError as error:
+            attempt.failure = of_transport(error, streamed=exchange.streamed)
+        except asyncio.CancelledError:
+            attempt.cls = outcomes.CLIENT_LEFT
+            self._salvage(exchange, attempt, relay)
+            raise
+        finally:
+            self._end_attempt(exchange, attempt)
+        return attempt
+
+    def _open(self, exchange: Exchange) -> None:
+        """Write the open record, once, before the first byte to an upstream."""
+        admitted, model = exchange.admitted, exchange.model
+        if exchange.opened is not None or exchange.operation != outcomes.MESSAGES or admitted is None or model is None:
+            return
+        opened = Opened(
+            request_id=exchange.request_id,
+            key_id=admitted.key.key_id,
+            key_sha256=exchange.digest,
+            project=admitted.key.project,
+            model=model.name,
+            dialect=dialect.NAME,
+            price_digest="" if exchange.price is None else exchange.price.digest,
+            price_multiplier_ppm=admitted.key.price_multiplier_ppm,
+            admitted_at_ms=admitted.admitted_at_ms,
+            started_at_ms=time.time_ns() // 1_000_000,
+            streamed=exchange.streamed,
+            hold_input_tokens=admitted.need.input_tokens,
+            hold_output_tokens=admitted.need.output_tokens,
+            hold_micro_usd=admitted.need.micro_usd,
+        )
+        self._spool.open(opened)
+        exchange.opened = opened
+
+    async def _send(self, exchange: Exchange, attempt: Attempt, upstream_name: str | None) -> Call:
+        account = attempt.account
+        try:
+            target: Target = parse_target(account.base_url, account.allow_private_address)
+        except ValueError:
+            raise ConnectError("the account's base URL cannot be used") from None
+        body = exchange.body
+        if upstream_name is not None and upstream_name != exchange.asked_model:
+            body = splice_model(body, upstream_name)
+        head = provider.request_head(
+            target,
+            exchange.path,
+            exchange.query,
+            account.api_key.encode(),
+            exchange.client_headers,
+            exchange.request_id,
+            len(body),
+        )
+        times = account.timeouts
+        left = max(0.001, self._left(exchange))
+        deadlines = Deadlines(
+            connect=min(times.connect, left),
+            first_byte=min(times.first_byte, left),
+            idle=times.idle,
+            response=min(times.response, left),
+            streamed=exchange.streamed,
+        )
+        return await self._client.send(target, [head, body], deadlines)
+
+    async def _relay_whole(self, exchange: Exchange, attempt: Attempt, call: Call) -> None:
+        body = await receive_whole(attempt, call)
+        if body is None:
+            return
+        reply = exchange.reply
+        if reply.started:
+            # Pings went out, so the client reads a stream: this answer is none.
+            attempt.failure = provider.of_status(502, [], b"")
+            return
+        attempt.cls = outcomes.OK
+        exchange.output_committed = True
+        exchange.delivered = attempt.index
+        headers = passed_headers(call.headers)
+        headers += self._figures(exchange, attempt)
+        headers += self._limit_headers(exchange)
+        await reply.whole(call.status, headers, body)
+
+    def _figures(self, exchange: Exchange, attempt: Attempt) -> list[tuple[bytes, bytes]]:
+        if exchange.operation != outcomes.MESSAGES or exchange.model is None or not attempt.meter.reported:
+            return []
+        usage = attempt.meter.usage()
+        figures = [
+            (b"penstock-model", exchange.model.name.encode()),
+            (b"penstock-input-tokens", b"%d" % usage.whole_input),
+            (b"penstock-output-tokens", b"%d" % usage.output_tokens),
+        ]
+        if exchange.price is not None and exchange.admitted is not None:
+            cost = cost_micro(usage, exchange.price, exchange.admitted.key.price_multiplier_ppm)
+            figures.append((b"penstock-cost-micro", b"%d" % cost))
+        return figures
+
+    def _limit_headers(self, exchange: Exchange) -> list[tuple[bytes, bytes]]:
+        admitted = exchange.admitted
+        if admitted is None:
+            return []
+        headers = dialect.limit_headers(admitted.limits(), time.time())
+        if admitted.degraded:
+            headers.append((b"penstock-degraded", b"store-outage"))
+        return headers
+
+    def _stream_headers(self, exchange: Exchange) -> list[tuple[bytes, bytes]]:
+        headers = list(dialect.STREAM_HEADERS)
+        if exchange.model is not None:
+            headers.append((b"penstock-model", exchange.model.name.encode()))
+        return headers + self._limit_headers(exchange)
+
+    def _output_begins(self, exchange: Exchange, attempt: Attempt) -> None:
+        now = time.monotonic()
+        self._metrics.first_output(exchange.operation, now - exchange.started_at)
+        if attempt.pick.watched and self._view.pool.begun(attempt.pick, now):
+            self._reporter.outcome(self._outcome(exchange, attempt, outcomes.BEGUN, now), urgent=True)
+
+    @staticmethod
+    def _salvage(exchange: Exchange, attempt: Attempt, relay: StreamRelay | None) -> None:
+        """The exchange was interrupted: the upstream sees its client go, and what it had said counts."""
+        call = attempt.call
+        if call is None:
+            return
+        left = call.leftover()
+        if relay is not None:
+            relay.salvage(left)
+        elif call.complete and not exchange.streamed and 200 <= call.status < 300:
+            provider.read_answer(b"".join(left), attempt.meter)
+        call.abort()
+
+    def _end_attempt(self, exchange: Exchange, attempt: Attempt) -> None:
+        """Give the place back, tell health, keep the record."""
+        now = time.monotonic()
+        pool = self._view.pool
+        exchange.current = None
+        if exchange.opened is None and exchange.operation == outcomes.MESSAGES:
+            pool.unused(attempt.pick, now)
+            return
+        call, failure = attempt.call, attempt.failure
+        if failure is not None:
+            attempt.cls = failure.cls
+            attempt.status = attempt.status or failure.status
+            if call is not None:
+                call.abort()
+        exchange.characters = attempt.characters
+        exchange.final_usage = attempt.meter.final
+        exchange.attempts.append(attempt.record(now, now - asyncio.get_running_loop().time()))
+        self._metrics.attempt(attempt.account.name, attempt.cls)
+        if failure is not None and not failure.blames_account:
+            pool.unused(attempt.pick, now)
+            return
+        outcome = self._outcome(exchange, attempt, attempt.cls, now)
+        urgent = pool.finished(attempt.pick, outcome, now)
+        self._reporter.outcome(outcome, urgent=urgent)
+
+    def _outcome(self, exchange: Exchange, attempt: Attempt, cls: str, now: float) -> Outcome:
+        call, failure = attempt.call, attempt.failure
+        traits = exchange.traits
+        tokens = -1
+        if attempt.meter.reported:
+            usage = attempt.meter.usage()
+            tokens = usage.whole_input + usage.output_tokens
+        return Outcome(
+            request_id=exchange.request_id,
+            project="" if traits is None else traits.project,
+            account=attempt.account.name,
+            model="" if traits is None else traits.model,
+            operation=exchange.operation,
+            cls=cls,
+            status=attempt.status,
+            retry_after=None if failure is None else failure.retry_after,
+            sent_at=attempt.sent_at,
+            ended_at=now,
+            first_byte=call is not None and call.answered,
+            tokens=tokens,
+            trial=attempt.pick.trial,
+            hints=provider.hints(call.headers) if call is not None else None,
+        )
+
+    # Ends
+
+    async def _answer(self, exchange: Exchange, problem: Problem) -> None:
+        """Tell the client what went wrong, in the form that is still possible."""
+        reply = exchange.reply
+        if reply.ended:
+            return
+        if reply.started:
+            if not exchange.error_forwarded:
+                await reply.end(dialect.error_event(problem, exchange.request_id))
+            else:
+                await reply.end()
+            return
+        headers = dialect.error_headers(problem) + self._limit_headers(exchange)
+        await reply.whole(problem.status, headers, dialect.error_body(problem, exchange.request_id))
+
+    async def _break_off(self, exchange: Exchange, cls: str) -> None:
+        """End a stream whose output had begun: with an error event, never with its proper end."""
+        await self._answer(exchange, errors.last_failure(cls, None))
+
+    def _settle(self, exchange: Exchange) -> None:
+        admitted, opened = exchange.admitted, exchange.opened
+        if admitted is None:
+            return
+        exchange.admitted = None
+        self._admission.ended(admitted)
+        if opened is None:
+            self._admission.settled(admitted)
+            return
+        state = self._state(exchange)
+        estimated = False
+        if state in {"client_left", "error_after_output"}:
+            estimated = self._estimate(exchange)
+        elif state == "complete":
+            self._learn(exchange)
+        self._settlement.finish(opened, exchange.closed(state, estimated=estimated), admitted)
+        self._metrics.delivered(state)
+        if exchange.delivered >= 0:
+            self._metrics.used(opened.model, exchange.attempts[exchange.delivered].usage)
+
+    @staticmethod
+    def _state(exchange: Exchange) -> DeliveryState:
+        last = exchange.attempts[-1] if exchange.attempts else None
+        if last is not None and last.cls == outcomes.OK:
+            return "complete"
+        if exchange.interrupted == "client_left":
+            return "client_left"
+        return "error_after_output" if exchange.output_committed else "error_before_output"
+
+    def _estimate(self, exchange: Exchange) -> bool:
+        """Fill in what an upstream could no longer say; returns whether the figures hold an estimate."""
+        record = exchange.attempts[-1] if exchange.attempts else None
+        if record is None or (not exchange.output_committed and record.cls != outcomes.CLIENT_LEFT):
+            return False
+        exchange.delivered = record.index
+        if exchange.final_usage:
+            return False
+        said = self._estimates.relayed_tokens(exchange.characters, record.upstream_model)
+        record.usage.output_tokens = max(record.usage.output_tokens, said)
+        record.estimated = True
+        return True
+
+    def _learn(self, exchange: Exchange) -> None:
+        record = exchange.attempts[-1]
+        if record.reported:
+            self._estimates.learn(
+                digest=exchange.digest,
+                model=record.upstream_model,
+                body_bytes=len(exchange.body),
+                has_blobs=b'"base64"' in exchange.body,
+                characters=exchange.characters,
+                usage=record.usage,
+            )

@@ -1,0 +1,111 @@
+"""How much a request will use, before anybody knows: holds are made of this, and settlements correct it."""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from penstock_edge.cost import Price, hold_micro
+from penstock_edge.records import Kind, Need
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from penstock_edge.records import Usage
+
+_BYTES_PER_TOKEN = 4.0
+_CHARACTERS_PER_OUTPUT_TOKEN = 4.0
+_IMAGE_TOKENS = 1_600
+_DOCUMENT_TOKENS = 6_000
+_FIRST_OUTPUT_GUESS = 1_024
+_KNOWN_AT_MOST = 50_000
+_BASE64 = re.compile(rb'"data"\s*:\s*"[A-Za-z0-9+/=\\]{128,}"')
+_PDF = b"application/pdf"
+
+
+class _Averages:
+    """Moving averages by key, the least used forgotten first."""
+
+    __slots__ = ("_known", "_limit", "_weight")
+
+    def __init__(self, weight: float, limit: int = _KNOWN_AT_MOST) -> None:
+        self._known: OrderedDict[Hashable, float] = OrderedDict()
+        self._weight = weight
+        self._limit = limit
+
+    def get(self, key: Hashable) -> float | None:
+        return self._known.get(key)
+
+    def learn(self, key: Hashable, value: float) -> None:
+        known = self._known
+        old = known.get(key)
+        known[key] = value if old is None else old + self._weight * (value - old)
+        known.move_to_end(key)
+        if len(known) > self._limit:
+            known.popitem(last=False)
+
+
+class Estimates:
+    """Learns from what requests really used; one object per process."""
+
+    def __init__(self) -> None:
+        self._outputs = _Averages(0.2)
+        self._bytes_per_token = _Averages(0.1)
+        self._characters_per_token = _Averages(0.1)
+
+    def need(
+        self,
+        *,
+        body: bytes,
+        model: str,
+        max_tokens: int,
+        context_tokens: int,
+        digest: bytes,
+        strict: bool,
+        price: Price | None,
+        multiplier_ppm: int,
+        kind: Kind = "requests",
+    ) -> Need:
+        """Return what to hold for a request. Strict plans hold all that the request may use, others what it usually does."""
+        if kind == "count_tokens":
+            return Need(kind=kind)
+        tokens = self.input_tokens(body, model, context_tokens)
+        most = max(0, max_tokens)
+        output = most if strict else min(most, self._usual_output(digest, model))
+        money = 0 if price is None else hold_micro(tokens, output, price, multiplier_ppm)
+        return Need(input_tokens=tokens, output_tokens=output, micro_usd=money, kind=kind)
+
+    def input_tokens(self, body: bytes, model: str, context_tokens: int) -> int:
+        """Return the estimated whole input of a request body, at most the model's context."""
+        text = len(body)
+        extra = 0
+        if b'"base64"' in body:
+            for blob in _BASE64.finditer(body):
+                text -= blob.end() - blob.start()
+                near = body[max(0, blob.start() - 200) : blob.start()]
+                extra += _DOCUMENT_TOKENS if _PDF in near else _IMAGE_TOKENS
+        per_token = self._bytes_per_token.get(model) or _BYTES_PER_TOKEN
+        tokens = int(text / per_token) + 1 + extra
+        return min(tokens, context_tokens) if context_tokens > 0 else tokens
+
+    def relayed_tokens(self, characters: int, model: str) -> int:
+        """Return how many output tokens that many characters of deltas are."""
+        if characters <= 0:
+            return 0
+        return max(1, round(characters / (self._characters_per_token.get(model) or _CHARACTERS_PER_OUTPUT_TOKEN)))
+
+    def learn(
+        self, *, digest: bytes, model: str, body_bytes: int, has_blobs: bool, characters: int, usage: Usage
+    ) -> None:
+        """Learn from a complete answer; `characters` 0 when they were not counted."""
+        self._outputs.learn((digest, model), float(usage.output_tokens))
+        whole_input = usage.whole_input
+        if whole_input > 0 and not has_blobs:
+            self._bytes_per_token.learn(model, min(64.0, max(0.5, body_bytes / whole_input)))
+        if characters > 0 and usage.output_tokens > 1:
+            self._characters_per_token.learn(model, min(64.0, max(0.25, characters / usage.output_tokens)))
+
+    def _usual_output(self, digest: bytes, model: str) -> int:
+        usual = self._outputs.get((digest, model))
+        return _FIRST_OUTPUT_GUESS if usual is None else int(usual) + 1

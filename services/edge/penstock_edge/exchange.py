@@ -1,0 +1,175 @@
+"""One request from its arrival to its settlement: everything that is known of it, in one place."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Literal
+
+from penstock_edge.records import AttemptRecord, Closed, Opened
+from penstock_edge.usage import UsageMeter
+from penstock_routing import outcomes
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Awaitable, Callable
+
+    from penstock_edge.dialects.anthropic import Head
+    from penstock_edge.providers.anthropic import Headers
+    from penstock_edge.providers.failure import Failure
+    from penstock_edge.records import Admitted, DeliveryState
+    from penstock_edge.reply import Reply
+    from penstock_edge.snapshot import Model, Price
+    from penstock_edge.upstream import Call
+    from penstock_routing import AccountFacts, Pick, Traits
+
+Interruption = Literal["", "client_left", "draining"]
+
+
+class Attempt:
+    """One try at one account, while it goes on."""
+
+    __slots__ = (
+        "account",
+        "call",
+        "characters",
+        "cls",
+        "failure",
+        "index",
+        "meter",
+        "pick",
+        "sent_at",
+        "started_ms",
+        "status",
+        "upstream_model",
+    )
+
+    def __init__(self, index: int, account: AccountFacts, pick: Pick, upstream_model: str) -> None:
+        self.index = index
+        self.account = account
+        self.pick = pick
+        self.upstream_model = upstream_model
+        self.meter = UsageMeter()
+        self.call: Call | None = None
+        self.cls = outcomes.UNSTABLE
+        self.status = 0
+        self.failure: Failure | None = None
+        self.characters = 0
+        """Characters of the deltas that were read from its stream."""
+        self.sent_at = time.monotonic()
+        self.started_ms = time.time_ns() // 1_000_000
+
+    def record(self, now: float, loop_offset: float) -> AttemptRecord:
+        """Return the attempt as the ledger keeps it; `loop_offset` is the monotonic clock minus the loop's."""
+        call = self.call
+        first_byte_ms = -1
+        upstream_id = ""
+        if call is not None and call.first_byte_at:
+            first_byte_ms = max(0, int((call.first_byte_at + loop_offset - self.sent_at) * 1000))
+            upstream_id = (call.header(b"request-id") or b"")[:128].decode("latin-1")
+        return AttemptRecord(
+            index=self.index,
+            account=self.account.name,
+            cls=self.cls,
+            status=self.status,
+            usage=self.meter.usage(),
+            reported=self.meter.reported,
+            upstream_request_id=upstream_id,
+            started_at_ms=self.started_ms,
+            first_byte_ms=first_byte_ms,
+            duration_ms=max(0, int((now - self.sent_at) * 1000)),
+            upstream_model=self.upstream_model,
+        )
+
+
+class Exchange:
+    """One client's request and what has become of it."""
+
+    __slots__ = (
+        "admitted",
+        "asked_model",
+        "attempts",
+        "body",
+        "characters",
+        "client_headers",
+        "current",
+        "delivered",
+        "digest",
+        "error_forwarded",
+        "final_usage",
+        "head",
+        "interrupted",
+        "model",
+        "opened",
+        "operation",
+        "output_committed",
+        "over",
+        "path",
+        "price",
+        "query",
+        "reply",
+        "request_id",
+        "started_at",
+        "streamed",
+        "task",
+        "traits",
+    )
+
+    def __init__(self, request_id: str, reply: Reply, *, operation: str, path: bytes) -> None:
+        self.request_id = request_id
+        self.reply = reply
+        self.operation = operation
+        self.path = path
+        self.started_at = time.monotonic()
+        self.client_headers: Headers = []
+        self.query = b""
+        self.body = b""
+        self.digest = b""
+        self.head: Head | None = None
+        self.asked_model = ""
+        self.streamed = False
+        self.model: Model | None = None
+        self.price: Price | None = None
+        self.traits: Traits | None = None
+        self.admitted: Admitted | None = None
+        self.opened: Opened | None = None
+        self.attempts: list[AttemptRecord] = []
+        self.current: Attempt | None = None
+        """The attempt that is going on."""
+        self.characters = 0
+        """Characters of deltas of the last attempt."""
+        self.final_usage = False
+        """The last attempt's upstream has said what its whole answer used."""
+        self.delivered = -1
+        self.output_committed = False
+        self.error_forwarded = False
+        """The upstream's own error event has gone out."""
+        self.interrupted: Interruption = ""
+        self.over = False
+        self.task: asyncio.Task[Any] | None = None
+
+    def interrupt(self, why: Interruption) -> None:
+        """End the exchange from outside: its task wakes at once, wherever it waits."""
+        if self.over or self.interrupted or self.task is None:
+            return
+        self.interrupted = why
+        self.task.cancel()
+
+    async def watch(self, receive: Callable[[], Awaitable[dict[str, Any]]]) -> None:
+        """Wait for the client to leave, before the first byte too, and then interrupt."""
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                self.interrupt("client_left")
+                return
+
+    def closed(self, state: DeliveryState, *, estimated: bool) -> Closed:
+        """Return the spool's record of its end."""
+        return Closed(
+            request_id=self.request_id,
+            state=state,
+            estimated=estimated,
+            delivered=self.delivered,
+            attempts=self.attempts,
+            ended_at_ms=time.time_ns() // 1_000_000,
+            client_status=self.reply.status,
+        )

@@ -1,0 +1,180 @@
+"""Brings one account's answer to the client: whole for a unary request, event by event for a stream.
+
+Nothing of a stream goes out before its output begins, so that until then another account can take over unseen.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from penstock_edge.decoding import UndecodableError, decoder_for
+from penstock_edge.providers.anthropic import PASSED_HEADERS, Signal, StreamReader, read_answer
+from penstock_edge.providers.failure import Failure
+from penstock_edge.sse import EventSplitter, EventTooLargeError
+from penstock_edge.upstream import BodyTooLargeError, TruncatedBodyError
+from penstock_routing import outcomes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from penstock_edge.exchange import Attempt, Exchange
+    from penstock_edge.providers.anthropic import Headers
+    from penstock_edge.upstream import Call
+
+MOST_ANSWER_BYTES = 64 * 1024 * 1024
+_MOST_HELD_BYTES = 1024 * 1024
+_BROKEN = Failure(outcomes.UNSTABLE)
+
+
+def passed_headers(headers: Headers) -> Headers:
+    """Return those of an upstream's headers that a client may see."""
+    return [pair for pair in headers if pair[0] in PASSED_HEADERS]
+
+
+async def receive_whole(attempt: Attempt, call: Call) -> bytes | None:
+    """Return a unary answer's body when it is whole and sound; else None with `attempt.failure` set. Raises UpstreamError."""
+    try:
+        decoder = decoder_for(call.header(b"content-encoding"))
+        body = await call.read_all(MOST_ANSWER_BYTES)
+        if decoder is not None:
+            body = decoder.feed(body)
+            if not decoder.whole():
+                raise TruncatedBodyError("the compressed body broke off")
+    except (UndecodableError, BodyTooLargeError):
+        attempt.failure = _BROKEN
+        return None
+    if not read_answer(body, attempt.meter):
+        attempt.failure = _BROKEN
+        return None
+    return body
+
+
+class StreamRelay:
+    """Relays one stream of one attempt."""
+
+    __slots__ = (
+        "_attempt",
+        "_call",
+        "_decoder",
+        "_exchange",
+        "_headers",
+        "_held",
+        "_held_bytes",
+        "_on_output",
+        "_reader",
+        "_splitter",
+    )
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        attempt: Attempt,
+        call: Call,
+        headers: Callable[[], Headers],
+        on_output: Callable[[], None],
+    ) -> None:
+        self._exchange = exchange
+        self._attempt = attempt
+        self._call = call
+        self._headers = headers
+        self._on_output = on_output
+        self._reader = StreamReader(attempt.meter)
+        self._splitter = EventSplitter()
+        self._decoder = decoder_for(call.header(b"content-encoding"))
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+
+    async def run(self) -> None:
+        """Relay to the stream's end. Raises UpstreamError; a failure inside the stream is left in `attempt.failure`."""
+        reply = self._exchange.reply
+        call = self._call
+        splitter = self._splitter
+        while True:
+            chunk = await call.read()
+            if not chunk:
+                raise TruncatedBodyError("the stream ended before its last event")
+            if self._decoder is not None:
+                try:
+                    chunk = self._decoder.feed(chunk)
+                except UndecodableError:
+                    self._attempt.failure = _BROKEN
+                    return
+            try:
+                events = splitter.feed(chunk)
+            except EventTooLargeError:
+                self._attempt.failure = _BROKEN
+                return
+            if not events:
+                continue
+            out, last = self._sort(events)
+            if last is Signal.STOP:
+                self._attempt.cls = outcomes.OK
+                await self._open_reply()
+                await reply.end(b"".join(out))
+                return
+            if out:
+                await self._open_reply()
+                await reply.piece(out[0] if len(out) == 1 else b"".join(out))
+            if last is not Signal.OUTPUT:
+                self._attempt.failure = self._reader.failure or _BROKEN
+                return
+
+    def salvage(self, chunks: list[bytes]) -> None:
+        """Read, for the books only, what had come when the exchange was interrupted."""
+        try:
+            for chunk in chunks:
+                data = chunk if self._decoder is None else self._decoder.feed(chunk)
+                for event in self._splitter.feed(data):
+                    characters = self._reader.characters
+                    self._reader.observe(event)
+                    # Not relayed: it counts for usage, not for what the client got.
+                    self._reader.characters = characters
+        except (UndecodableError, EventTooLargeError):
+            return
+
+    def _sort(self, events: list[bytes]) -> tuple[list[bytes], Signal]:
+        """Return what may go out now, and how the stream stands: OUTPUT (goes on), STOP, ERROR or BROKEN."""
+        observe = self._reader.observe
+        exchange = self._exchange
+        out: list[bytes] = []
+        for event in events:
+            signal = observe(event)
+            if signal is Signal.OUTPUT or signal is Signal.STOP:
+                if not exchange.output_committed:
+                    self._commit(out)
+                out.append(event)
+                if signal is Signal.STOP:
+                    self._attempt.characters = self._reader.characters
+                    return out, signal
+            elif signal is Signal.PRELUDE:
+                if exchange.output_committed:
+                    out.append(event)
+                else:
+                    self._hold(event)
+            else:
+                if signal is Signal.ERROR and exchange.output_committed:
+                    out.append(event)
+                    exchange.error_forwarded = True
+                self._attempt.characters = self._reader.characters
+                return out, signal
+        self._attempt.characters = self._reader.characters
+        return out, Signal.OUTPUT
+
+    def _commit(self, out: list[bytes]) -> None:
+        exchange = self._exchange
+        exchange.output_committed = True
+        exchange.delivered = self._attempt.index
+        out.extend(self._held)
+        self._held = []
+        self._on_output()
+
+    def _hold(self, event: bytes) -> None:
+        # An upstream that pings for minutes before it says anything must not fill memory.
+        if self._held_bytes + len(event) <= _MOST_HELD_BYTES:
+            self._held.append(event)
+            self._held_bytes += len(event)
+
+    async def _open_reply(self) -> None:
+        reply = self._exchange.reply
+        if not reply.started:
+            await reply.begin(200, self._headers())

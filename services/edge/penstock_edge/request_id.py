@@ -1,0 +1,40 @@
+"""Names of requests: made when a request arrives, sent upstream, shown to the client, and the ledger's key."""
+
+from __future__ import annotations
+
+import os
+import time
+
+PREFIX = "req_"
+_HEX_DIGITS = 32
+_VERSION_7 = 0x7 << 76
+_VARIANT = 0x2 << 62
+
+
+def uuid7(unix_ms: int, random_bytes: bytes) -> int:
+    """Return RFC 9562's UUID version 7 of a time and ten random bytes, as an integer."""
+    noise = int.from_bytes(random_bytes, "big")
+    return (
+        (unix_ms & 0xFFFFFFFFFFFF) << 80
+        | _VERSION_7
+        | ((noise >> 62) & 0xFFF) << 64
+        | _VARIANT
+        | (noise & 0x3FFFFFFFFFFFFFFF)
+    )
+
+
+def new() -> str:
+    """Return a new request id: `req_` and the 32 hex digits of a UUIDv7."""
+    return f"{PREFIX}{uuid7(time.time_ns() // 1_000_000, os.urandom(10)):032x}"
+
+
+def made_at_ms(request_id: str) -> int | None:
+    """Return when a request id was made (unix ms), or None for a text that is no request id."""
+    digits = request_id.removeprefix(PREFIX)
+    if len(digits) != _HEX_DIGITS or digits == request_id:
+        return None
+    try:
+        number = int(digits, 16)
+    except ValueError:
+        return None
+    return number >> 80 if (number >> 76) & 0xF == 0x7 else None

@@ -1,0 +1,214 @@
+"""POST /v1/messages and /v1/messages/count_tokens: from the first header to the dispatcher."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from penstock_chassis import logs
+from penstock_edge import errors, request_id
+from penstock_edge.affinity import affinity_key
+from penstock_edge.bodies import ClientLeftError, drain, read_body
+from penstock_edge.credentials import key_digest
+from penstock_edge.dialects import anthropic as dialect
+from penstock_edge.errors import Problem, ProblemError
+from penstock_edge.exchange import Exchange
+from penstock_edge.records import Admitted, Refused
+from penstock_edge.reply import Reply
+from penstock_edge.snapshot import allows
+from penstock_routing import Traits, outcomes
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from penstock_edge.dispatch import Dispatcher
+    from penstock_edge.estimates import Estimates
+    from penstock_edge.metrics import EdgeMetrics
+    from penstock_edge.records import KeyFacts, Kind
+    from penstock_edge.seams import Admission, View
+    from penstock_edge.snapshot import Model
+
+    Receive = Callable[[], Awaitable[dict[str, Any]]]
+    Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+log = logs.get(__name__)
+
+_SMALL_BODY_BYTES = 1024 * 1024
+_SESSION_HEADERS = frozenset({b"x-claude-code-session-id", b"x-session-affinity"})
+
+
+class MessagesEndpoint:
+    """One of the two endpoints, as an ASGI app without any layer above it."""
+
+    def __init__(
+        self,
+        *,
+        operation: str,
+        path: bytes,
+        view: View,
+        admission: Admission,
+        dispatcher: Dispatcher,
+        estimates: Estimates,
+        metrics: EdgeMetrics,
+        session: str,
+        max_body_bytes: int,
+        admit_seconds: float,
+    ) -> None:
+        self._operation = operation
+        self._counts = operation == outcomes.COUNT_TOKENS
+        self._kind: Kind = "count_tokens" if self._counts else "requests"
+        self._path = path
+        self._view = view
+        self._admission = admission
+        self._dispatcher = dispatcher
+        self._estimates = estimates
+        self._metrics = metrics
+        self._session = session
+        self._max_body_bytes = max_body_bytes
+        self._admit_seconds = admit_seconds
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        name = request_id.new()
+        reply = Reply(asyncio.get_running_loop(), send, name)
+        exchange = Exchange(name, reply, operation=self._operation, path=self._path)
+        try:
+            exchange.client_headers = scope["headers"]
+            exchange.query = scope["query_string"]
+            await self._prepare(exchange, receive)
+        except ProblemError as refusal:
+            await self._refuse(exchange, refusal, receive)
+        except ClientLeftError:
+            return
+        else:
+            await self._dispatcher.serve(exchange, receive)
+        self._metrics.answered(self._operation, reply.status, time.monotonic() - exchange.started_at)
+
+    async def _prepare(self, exchange: Exchange, receive: Receive) -> None:
+        """Read, check and admit. Raises ProblemError and ClientLeftError; nothing is held when it does."""
+        digest = exchange.digest = key_digest(exchange.client_headers)
+        body = exchange.body = await read_body(receive, exchange.client_headers, limit=self._max_body_bytes)
+        try:
+            head = dialect.read_count(body) if self._counts else dialect.read_messages(body)
+            model = self._view.resolve(head.model)
+            if model is None:
+                raise ProblemError(Problem(404, errors.NOT_FOUND, f"model: {head.model[:200]}"))
+        except ProblemError:
+            # Whose request it is comes first: a stranger is told so, whatever else is wrong.
+            await self._identify(digest)
+            raise
+        exchange.head = head
+        exchange.model = model
+        exchange.asked_model = head.model
+        exchange.streamed = bool(head.stream) and not self._counts
+        exchange.price = self._view.price(model, time.time_ns() // 1_000_000)
+        key = self._admission.known(digest) or await self._identify(digest)
+        self._check_model(key, model, head.model)
+        exchange.admitted = admitted = await self._admit(exchange, key, model)
+        exchange.traits = self._traits(exchange, admitted, head, model)
+
+    async def _identify(self, digest: bytes) -> KeyFacts:
+        answer = await self._admission.identify(digest, time.monotonic() + self._admit_seconds)
+        if isinstance(answer, Refused):
+            raise ProblemError(errors.refused(answer))
+        return answer
+
+    @staticmethod
+    def _check_model(key: KeyFacts, model: Model, asked: str) -> None:
+        if not may_use(key.models, model.name, model.aliases, asked):
+            raise ProblemError(
+                Problem(403, errors.PERMISSION, f"the plan of this API key does not include the model {model.name}")
+            )
+
+    async def _admit(self, exchange: Exchange, key: KeyFacts, model: Model) -> Admitted:
+        head = exchange.head
+        need = self._estimates.need(
+            body=exchange.body,
+            model=exchange.asked_model,
+            max_tokens=0 if head is None else head.max_tokens,
+            context_tokens=model.context_tokens,
+            digest=exchange.digest,
+            strict=key.over_budget == "Strict",
+            price=exchange.price,
+            multiplier_ppm=key.price_multiplier_ppm,
+            kind=self._kind,
+        )
+        now = time.monotonic()
+        answer = self._admission.try_admit(exchange.digest, need, now)
+        if answer is None:
+            answer = await self._admission.admit(exchange.digest, need, now + self._admit_seconds)
+        if isinstance(answer, Refused):
+            raise _RefusedError(answer)
+        return answer
+
+    def _traits(self, exchange: Exchange, admitted: Admitted, head: dialect.Head, model: Model) -> Traits:
+        session = ""
+        for name, value in exchange.client_headers:
+            if name in _SESSION_HEADERS:
+                session = value.decode("latin-1")
+                break
+        project = admitted.key.project
+        affinity = affinity_key(
+            project,
+            session or dialect.session_of(head),
+            dialect.prefix_of(head),
+            cache_control=b'"cache_control"' in exchange.body,
+        )
+        return Traits(
+            model=model.name,
+            operation=self._operation,
+            affinity=affinity,
+            project=project,
+            estimated_tokens=admitted.need.input_tokens + admitted.need.output_tokens,
+            session=self._session,
+        )
+
+    async def _refuse(self, exchange: Exchange, refusal: ProblemError, receive: Receive) -> None:
+        """Answer a request that goes no further."""
+        reply, problem = exchange.reply, refusal.problem
+        body = dialect.error_body(problem, exchange.request_id)
+        headers = dialect.error_headers(problem)
+        if isinstance(refusal, _RefusedError):
+            headers += dialect.limit_headers(refusal.refusal.limits(), time.time())
+        if not exchange.body and not _small(exchange.client_headers):
+            # Parts of the body may still be on their way: the answer goes out first, then they are thrown away.
+            headers += [(b"content-length", b"%d" % len(body)), (b"connection", b"close")]
+            await reply.begin(problem.status, headers)
+            await reply.piece(body)
+            if not _awaits_continue(exchange.client_headers):
+                await drain(receive)
+            await reply.end()
+            return
+        if not exchange.body:
+            await drain(receive)
+        await reply.whole(problem.status, headers, body)
+
+
+class _RefusedError(ProblemError):
+    """A refusal of the books, with the limits that its answer shows."""
+
+    def __init__(self, refusal: Refused) -> None:
+        super().__init__(errors.refused(refusal))
+        self.refusal = refusal
+
+
+def _small(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether the rest of a body is read faster than a connection is made anew."""
+    return all(
+        not (name == b"content-length" and int(value) > _SMALL_BODY_BYTES)
+        and name != b"transfer-encoding"
+        and not (name == b"expect" and value.lower() == b"100-continue")
+        for name, value in headers
+    )
+
+
+def _awaits_continue(headers: list[tuple[bytes, bytes]]) -> bool:
+    return any(name == b"expect" and value.lower() == b"100-continue" for name, value in headers)
+
+
+@lru_cache(maxsize=4096)
+def may_use(patterns: tuple[str, ...], name: str, aliases: tuple[str, ...], asked: str) -> bool:
+    """Say whether a key with these patterns may use a model, by any of its names."""
+    return any(allows(patterns, known) for known in (name, asked, *aliases))

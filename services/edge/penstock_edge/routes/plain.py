@@ -1,0 +1,48 @@
+"""What the ordinary endpoints share: who asks, and how answers and problems become responses."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from fastapi import Response
+
+from penstock_edge import errors, request_id
+from penstock_edge.credentials import key_digest
+from penstock_edge.dialects import anthropic as dialect
+from penstock_edge.errors import ProblemError
+from penstock_edge.records import Refused
+
+if TYPE_CHECKING:
+    from fastapi import Request
+
+    from penstock_edge.errors import Problem
+    from penstock_edge.records import KeyFacts
+    from penstock_edge.seams import Admission
+
+
+async def caller(request: Request, admission: Admission, seconds: float) -> tuple[bytes, KeyFacts]:
+    """Return the digest and the facts of the asking key; nothing is debited. Raises ProblemError."""
+    digest = key_digest(request.scope["headers"])
+    answer = await admission.identify(digest, time.monotonic() + seconds)
+    if isinstance(answer, Refused):
+        raise ProblemError(errors.refused(answer))
+    return digest, answer
+
+
+def answer(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Return a JSON response with a request id."""
+    response = Response(msgspec.json.encode(content), status, headers, "application/json")
+    response.headers["request-id"] = request_id.new()
+    return response
+
+
+def refusal(problem: Problem) -> Response:
+    """Return a problem in the error envelope."""
+    name = request_id.new()
+    response = Response(dialect.error_body(problem, name), problem.status)
+    for header, value in dialect.error_headers(problem):
+        response.headers[header.decode()] = value.decode()
+    response.headers["request-id"] = name
+    return response

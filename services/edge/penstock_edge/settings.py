@@ -1,0 +1,58 @@
+"""What the edge is told at its start (environment: PENSTOCK_EDGE_...)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic_settings import SettingsConfigDict
+
+from penstock_chassis.settings import ProcessSettings
+
+
+class EdgeSettings(ProcessSettings):
+    """Settings of one edge process. Durations are in seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="PENSTOCK_EDGE_")
+
+    name: str = "edge-0"
+    """Stable name of this edge among its siblings; its spool's folder bears it."""
+    host: str = "127.0.0.1"
+    """Address that clients connect to."""
+    port: int = 8080
+    """Port that clients connect to; shared by all edges of a machine. 0 takes a free one."""
+    auth_address: str = "unix:.penstock/run/auth.sock"
+    """Where auth is: unix:/path or host:port."""
+    router_address: str = "unix:.penstock/run/router.sock"
+    """Where the router is: unix:/path or host:port."""
+    spool_dir: Path = Path(".penstock/spool")
+    """Folder of all edges' spools, on a volume that outlives the container."""
+    spool_max_bytes: int = 256 * 1024 * 1024
+    """Above this many bytes of unsettled requests, new ones are refused."""
+    ready_files: list[Path] = []
+    """Files that must exist before this edge says that it is ready (local mode: the admin API's URL and token)."""
+    ready_url_file: Path | None = None
+    """A file with a URL whose /readyz must answer 200 as well (local mode: the admin API)."""
+    max_body_bytes: int = 32 * 1024 * 1024
+    """Largest request body."""
+    keepalive_seconds: float = 15.0
+    """Streams: after this much silence a ping goes out, with status and headers if they have not gone yet."""
+    client_stall_seconds: float = 120.0
+    """A client that does not read for this long counts as gone."""
+    total_seconds: float = 900.0
+    """From arrival until output begins, over all attempts."""
+    wait_seconds: float = 2.0
+    """How long a request may wait for an account that is about to have room."""
+    wait_places: int = 512
+    """How many requests may wait like that."""
+    admit_seconds: float = 5.0
+    """How long a request may wait for auth."""
+    max_attempts: int = 4
+    """Accounts that one request may try."""
+    upstream_connections: int = 1024
+    """Connections to one origin."""
+    upstream_idle_seconds: float = 50.0
+    """An upstream connection that was not used for this long is closed."""
+    upstream_ca_file: Path | None = None
+    """Certificates that upstreams are checked against; the system's when absent."""
+    client_idle_seconds: int = 75
+    """A client's connection that was not used for this long is closed."""

@@ -1,0 +1,182 @@
+"""One request on one connection: its answer's head, then its body piece by piece, with back-pressure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from penstock_edge.upstream.errors import BodyTooLargeError, UpstreamError
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from penstock_edge.upstream.connection import Connection
+    from penstock_edge.upstream.deadlines import Deadlines
+
+# Above this many unread bytes the upstream's socket is no longer read.
+_HIGH_WATER = 256 * 1024
+_DRAIN_SECONDS = 1.0
+
+
+class Call:
+    """The consumer's side of one exchange. Single consumer; `abort` may come from anywhere on the loop."""
+
+    __slots__ = (
+        "_chunks",
+        "_connection",
+        "_error",
+        "_loop",
+        "_paused",
+        "_size",
+        "_waiter",
+        "answered",
+        "complete",
+        "deadlines",
+        "discarding",
+        "first_byte_at",
+        "head_done",
+        "headers",
+        "sent_at",
+        "status",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, connection: Connection, deadlines: Deadlines) -> None:
+        self._loop = loop
+        self._connection: Connection | None = connection
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._error: UpstreamError | None = None
+        self._paused = False
+        self.deadlines = deadlines
+        self.status = 0
+        """Status of the final answer; 0 before it."""
+        self.headers: list[tuple[bytes, bytes]] = []
+        """Lower-case names, in order of arrival."""
+        self.answered = False
+        """A byte has come back."""
+        self.head_done = False
+        self.complete = False
+        self.discarding = False
+        self.sent_at = loop.time()
+        self.first_byte_at = 0.0
+        """When the first byte of the answer came, on the loop's clock; 0.0 before."""
+
+    def header(self, name: bytes) -> bytes | None:
+        """Return the first header of that (lower-case) name."""
+        for known, value in self.headers:
+            if known == name:
+                return value
+        return None
+
+    async def head(self) -> None:
+        """Wait until status and headers are there. Raises UpstreamError."""
+        while not self.head_done:
+            if self._error is not None:
+                raise self._error
+            await self._wait()
+
+    async def read(self) -> bytes:
+        """Return what has come of the body, waiting for some; empty at its end. Raises UpstreamError."""
+        while not self._chunks:
+            if self._error is not None:
+                raise self._error
+            if self.complete:
+                return b""
+            await self._wait()
+        chunks = self._chunks
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        self._size = 0
+        if self._paused:
+            self._paused = False
+            if self._connection is not None:
+                self._connection.resume()
+        return data
+
+    async def read_all(self, limit: int) -> bytes:
+        """Return the whole body. Raises UpstreamError; BodyTooLargeError beyond `limit` bytes."""
+        pieces: list[bytes] = []
+        size = 0
+        while piece := await self.read():
+            size += len(piece)
+            if size > limit:
+                self.abort()
+                raise BodyTooLargeError(f"the body is larger than {limit} bytes")
+            pieces.append(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def leftover(self) -> list[bytes]:
+        """Return what came and was not read."""
+        return list(self._chunks)
+
+    def abort(self) -> None:
+        """End the connection now unless the answer is complete; the upstream sees its client go."""
+        connection, self._connection = self._connection, None
+        if connection is not None and not self.complete:
+            connection.abort()
+
+    def let_go(self) -> None:
+        """Nothing more will be read: keep the connection if the rest of the body comes at once, else end it."""
+        connection = self._connection
+        if connection is None or self.complete:
+            return
+        self.discarding = True
+        self._chunks.clear()
+        self._size = 0
+        if self._paused:
+            self._paused = False
+            connection.resume()
+        connection.expect_end(_DRAIN_SECONDS)
+
+    # The connection's side.
+
+    def begin_body(self) -> None:
+        """Note that the head is whole."""
+        self.head_done = True
+        self._wake()
+
+    def take(self, piece: bytes) -> None:
+        """Queue a piece of the body; pauses the connection when the consumer is slow."""
+        if self.discarding:
+            return
+        self._chunks.append(piece)
+        self._size += len(piece)
+        if self._size > _HIGH_WATER and not self._paused and self._connection is not None:
+            self._paused = True
+            self._connection.pause()
+
+    def wake(self) -> None:
+        """Tell the consumer that something came."""
+        self._wake()
+
+    def finish(self) -> None:
+        """Note the end of the body; the connection is no longer this call's."""
+        self.complete = True
+        self._connection = None
+        self._wake()
+
+    def fail(self, error: UpstreamError) -> None:
+        """Note that no more will come. What was received before is still read first."""
+        if not self.complete and self._error is None:
+            self._error = error
+        self._connection = None
+        self._wake()
+
+    @property
+    def paused(self) -> bool:
+        """The consumer is slow, so the upstream's silence is ours."""
+        return self._paused
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None:
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def _wait(self) -> None:
+        waiter = self._waiter = self._loop.create_future()
+        try:
+            await waiter
+        finally:
+            self._waiter = None

@@ -1,0 +1,79 @@
+"""What an upstream says a request used: cumulative figures, of which later ones replace earlier ones."""
+
+from __future__ import annotations
+
+import msgspec
+
+from penstock_edge.records import Usage
+
+
+class CacheCreation(msgspec.Struct):
+    """Cache writes by their lifetime."""
+
+    ephemeral_5m_input_tokens: int | None = None
+    ephemeral_1h_input_tokens: int | None = None
+
+
+class UsageReport(msgspec.Struct):
+    """`usage` as the Messages format writes it; a field that is absent or null says nothing."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    cache_creation: CacheCreation | None = None
+
+
+class UsageMeter:
+    """Merges the usage reports of one attempt. Values are cumulative: they replace, they never add."""
+
+    __slots__ = ("_input", "_output", "_read", "_write_1h", "_write_5m", "_written", "final", "reported")
+
+    def __init__(self) -> None:
+        self.reported = False
+        """The upstream has said something."""
+        self.final = False
+        """The upstream has said what the whole answer used."""
+        self._input = 0
+        self._output = 0
+        self._read = 0
+        self._written: int | None = None
+        self._write_5m: int | None = None
+        self._write_1h: int | None = None
+
+    @property
+    def output_tokens(self) -> int:
+        """The newest output figure."""
+        return self._output
+
+    def merge(self, report: UsageReport) -> None:
+        """Take over what a report says."""
+        self.reported = True
+        if report.input_tokens is not None:
+            self._input = max(0, report.input_tokens)
+        if report.output_tokens is not None:
+            self._output = max(0, report.output_tokens)
+        if report.cache_read_input_tokens is not None:
+            self._read = max(0, report.cache_read_input_tokens)
+        if report.cache_creation_input_tokens is not None:
+            self._written = max(0, report.cache_creation_input_tokens)
+        split = report.cache_creation
+        if split is not None:
+            if split.ephemeral_5m_input_tokens is not None:
+                self._write_5m = max(0, split.ephemeral_5m_input_tokens)
+            if split.ephemeral_1h_input_tokens is not None:
+                self._write_1h = max(0, split.ephemeral_1h_input_tokens)
+
+    def usage(self) -> Usage:
+        """Return the figures as they stand. Cache writes without a stated lifetime count as five-minute ones."""
+        write_1h = self._write_1h or 0
+        write_5m = self._write_5m or 0
+        if self._written is not None:
+            write_5m = max(write_5m, self._written - write_1h)
+        return Usage(
+            input_tokens=self._input,
+            output_tokens=self._output,
+            cache_read_input_tokens=self._read,
+            cache_write_5m_input_tokens=write_5m,
+            cache_write_1h_input_tokens=write_1h,
+        )

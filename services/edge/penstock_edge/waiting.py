@@ -1,0 +1,62 @@
+"""Requests for which no account has room right now wait here a moment: bounded, first come first served by model."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from penstock_routing import NoneLeft
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from penstock_routing import Pick
+
+_SHORTEST_NAP_SECONDS = 0.005
+_LONGEST_NAP_SECONDS = 0.05
+
+
+class WaitingLine:
+    """At most `places` requests wait, each at most `seconds`."""
+
+    def __init__(self, places: int, seconds: float) -> None:
+        self._places = places
+        self._seconds = seconds
+        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+        self.waiting = 0
+
+    def busy(self, model: str) -> bool:
+        """Whether somebody waits for that model already: a newcomer goes behind."""
+        return model in self._locks
+
+    async def wait(self, model: str, first: NoneLeft, pick: Callable[[], Pick | NoneLeft]) -> Pick | NoneLeft:
+        """Try `pick` again and again until it gives an account or hope is gone; returns what it gave last."""
+        if first.soonest_seconds > self._seconds or self.waiting >= self._places:
+            return first
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._seconds
+        lock, people = self._locks.get(model, (asyncio.Lock(), 0))
+        self._locks[model] = (lock, people + 1)
+        self.waiting += 1
+        try:
+            async with asyncio.timeout_at(deadline), lock:
+                return await self._stand_first(first, pick, deadline)
+        except TimeoutError:
+            return first
+        finally:
+            self.waiting -= 1
+            lock, people = self._locks.pop(model)
+            if people > 1:
+                self._locks[model] = (lock, people - 1)
+
+    @staticmethod
+    async def _stand_first(first: NoneLeft, pick: Callable[[], Pick | NoneLeft], deadline: float) -> Pick | NoneLeft:
+        loop = asyncio.get_running_loop()
+        answer: Pick | NoneLeft = pick()
+        while isinstance(answer, NoneLeft):
+            left = deadline - loop.time()
+            if left <= 0 or answer.soonest_seconds > left:
+                return answer
+            await asyncio.sleep(min(max(answer.soonest_seconds, _SHORTEST_NAP_SECONDS), _LONGEST_NAP_SECONDS))
+            answer = pick()
+        return answer
