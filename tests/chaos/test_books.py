@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.client import Exchange, exchange, payload
 from tests.postgres import postgres_server
 from tests.stack import Gateway, Simulator, plan, running, wait_until

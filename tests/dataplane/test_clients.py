@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import openai
 import pytest
+
 from tests.stack import MODEL, clean_environment, running
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+
 from tests.client import many, payload
 from tests.stack import account, plan, running
 

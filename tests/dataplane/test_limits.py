@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
 from tests.client import Exchange, exchange, payload
 from tests.servers import redis_server
 from tests.stack import plan, running
