@@ -95,10 +95,8 @@ class Admitted:
     need: Need
     degraded: bool = False
     _source: LimitSource | None = field(default=None, repr=False)
-    _digest: bytes = field(default=b"", repr=False)
     _slot: bool = field(default=False, repr=False)
     _held: bool = field(default=False, repr=False)
-    _epoch: str = field(default="", repr=False)
 
     def limits(self) -> list[LimitState]:
         """Each limit of the key and its project, for the headers of the answer. Empty when nothing is known."""
