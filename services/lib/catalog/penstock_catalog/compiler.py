@@ -182,14 +182,14 @@ class _Build:
         """Give every account its models and its credential, or the reason why it is not served."""
         for account in self._of(res.UpstreamAccount):
             spec = account.spec
-            credential = self._credential(account)
             allowed = (spec.allow_private_address or self._options.private_addresses) == "Allow"
-            refusal = "" if allowed or not spec.base_url else addresses.refusal(spec.base_url)
+            refusal = "" if allowed or not spec.endpoint else addresses.refusal(spec.endpoint)
             if refusal:
                 self._fail(account, "Accepted", "AddressNotAllowed", refusal, "spec.baseURL")
             elif spec.provider not in self._options.served:
                 message = f"provider {spec.provider} is not served yet"
                 self._fail(account, "Ready", "ProviderNotServed", message, "spec.provider")
+            credential = self._credential(account)
             self.account_entries.append(self._account(account, credential, allowed=allowed))
         self._look_for_servers()
 
@@ -198,7 +198,7 @@ class _Build:
         return doc.Account(
             name=account.name,
             provider=spec.provider,
-            base_url=spec.base_url or "",
+            base_url=spec.endpoint,
             api_key=credential,
             credential_hash=hashlib.sha256(credential.encode()).hexdigest()[:12] if credential else "",
             models=tuple(sorted(model.name for model in self.model_entries.values() if serves(spec, model))),

@@ -28,6 +28,8 @@ from penstock_catalog.resources import (
 MAX_BYTES = 8 * 1024 * 1024
 """The most that one file may hold."""
 
+_MAX_DEPTH = 64
+
 Path = tuple[str | int, ...]
 
 
@@ -119,6 +121,7 @@ def duplicates(resources: Iterable[Resource]) -> list[Problem]:
 
 def _documents(text: str, file: str) -> list[tuple[yaml.Node, object]]:
     try:
+        _refuse_depth(text, file)
         loader = _Loader(text)
         documents: list[tuple[yaml.Node, object]] = []
         while loader.check_node():
@@ -130,10 +133,24 @@ def _documents(text: str, file: str) -> list[tuple[yaml.Node, object]]:
         mark = error.problem_mark or error.context_mark
         message = f"is not valid YAML: {error.problem or error.context}"
         raise InvalidResources([Problem(Place(file, mark.line + 1 if mark else 1), "InvalidYAML", message)]) from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         problem = Problem(Place(file, 1), "InvalidYAML", f"is not valid YAML: {type(error).__name__}")
         raise InvalidResources([problem]) from None
     return documents
+
+
+def _refuse_depth(text: str, file: str) -> None:
+    """Refuse nesting that no resource has: libyaml follows it down until its stack ends, and the process with it."""
+    depth = 0
+    for event in yaml.parse(text, _Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > _MAX_DEPTH:
+                line = event.start_mark.line + 1 if event.start_mark else 1
+                message = "is not valid YAML: it is nested too deeply"
+                raise InvalidResources([Problem(Place(file, line), "InvalidYAML", message)])
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
 
 
 def _refuse_repeated_keys(root: yaml.Node) -> None:

@@ -18,7 +18,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    ValidationInfo,
     WithJsonSchema,
     field_validator,
     model_validator,
@@ -155,9 +154,7 @@ class UpstreamAccountSpec(Strict):
     """An upstream account. Without `models` it serves every model of its provider."""
 
     provider: Provider
-    base_url: Annotated[str, AfterValidator(_base_url)] | None = Field(
-        default=None, alias="baseURL", validate_default=True
-    )
+    base_url: Annotated[str, AfterValidator(_base_url)] | None = Field(default=None, alias="baseURL")
     allow_private_address: Literal["Deny", "Allow"] | None = None
     auth: Auth
     models: list[ModelName] | None = None
@@ -167,15 +164,16 @@ class UpstreamAccountSpec(Strict):
     timeouts: AccountTimeouts = AccountTimeouts()
     mode: AccountMode = "Active"
 
-    @field_validator("base_url")
-    @classmethod
-    def _endpoint(cls, value: str | None, info: ValidationInfo) -> str | None:
-        provider = info.data.get("provider")
-        if value is None and provider is not None and provider not in _ENDPOINT_BY_REGION:
-            if provider not in _PUBLIC_ENDPOINTS:
-                raise fault(f"is required: {provider} has no public endpoint")
-            return _PUBLIC_ENDPOINTS[provider]
-        return value
+    @model_validator(mode="after")
+    def _has_endpoint(self) -> "UpstreamAccountSpec":
+        if not self.endpoint and self.provider not in _ENDPOINT_BY_REGION:
+            raise fault(f"is required: {self.provider} has no public endpoint", "baseURL")
+        return self
+
+    @property
+    def endpoint(self) -> str:
+        """The base URL, or the provider's public one; "" where that follows from a region."""
+        return self.base_url or _PUBLIC_ENDPOINTS.get(self.provider, "")
 
 
 class Limit(Strict):
