@@ -1,10 +1,30 @@
 """Names of models: patterns that match them, and what an upstream is asked for."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from typing import Protocol
 
 from penstock_catalog.documents import Model
+
+
+class Named(Protocol):
+    """What must be known of a model to name it upstream: the catalog's own model will do, and the edge's view of it."""
+
+    @property
+    def name(self) -> str:
+        """The public name."""
+        ...
+
+    @property
+    def owned_by(self) -> str:
+        """Who made it, such as `anthropic`."""
+        ...
+
+    @property
+    def upstream_names(self) -> Mapping[str, str]:
+        """What a provider calls it, where that differs from what clients say."""
+        ...
 
 
 def matches(patterns: Iterable[str], names: Iterable[str]) -> bool:
@@ -18,7 +38,7 @@ def spoken_of(model: Model) -> tuple[str, ...]:
     return (model.name, *model.aliases)
 
 
-def upstream_name(model: Model, provider: str, asked: str) -> str:
+def upstream_name(model: Named, provider: str, asked: str) -> str:
     """Say what an account of this provider is asked for when a client asked for `asked`.
 
     That is what the model's `upstreamNames` say for the provider, else the client's own word: `claude-sonnet-4-5` and
