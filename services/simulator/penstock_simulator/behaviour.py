@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)(us|ms|s|m)?")
 _DIRECTIVE = re.compile(r"\[\[sim:(.*?)\]\]", re.DOTALL)
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, None: 1.0}
-_STATUS = re.compile(r"[345]\d\d")
+_STATUS = re.compile(r"[45]\d\d")
 
 
 class Fault(StrEnum):

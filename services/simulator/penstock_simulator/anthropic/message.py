@@ -131,6 +131,8 @@ def _call(message: Message, calls: list[dict[str, Any]], how: Behaviour, seed: i
         if len(source) > room:
             # The real one would stop in the middle of the input; an input that is whole is easier to compare.
             source = "{}"
+        if len(source) > room:
+            return
         room -= len(source)
         chunks = how.chunks or _pieces(len(source))
         block = Block(
