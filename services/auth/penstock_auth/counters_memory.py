@@ -51,13 +51,14 @@ class MemoryCounters:
     async def allow(self, call: AllowCall) -> AllowResult:
         """See `Counters.allow`."""
         await self._expect()
-        status = self._epoch.status(call.session) or self._epoch.touch(call.session, self._now())
+        now = self._now()
+        self._epoch.drop_silent(now)
+        status = self._epoch.touch(call.session, now)
         stranger = call.epoch != self._epoch.id and (call.epoch != "" or self._epoch.recorded(call.session))
-        if status in (Status.MUST, Status.DROPPED, Status.ENDED) or stranger:
+        if status in (Status.MUST, Status.ENDED) or stranger:
             return self._answer(Denial(Reason.RECOVERING, reset_ms=RECOVERING_MS, valid_ms=RECOVERING_MS))
         books = await self._rebuilt(call.project)
         now = self._now()
-        self._epoch.drop_silent(now)
         live = self._epoch.live()
         decided = books.allow(
             call,

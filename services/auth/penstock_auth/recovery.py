@@ -126,7 +126,7 @@ class Epoch:
         if self.expected is None:
             self.expected = frozenset(sessions)
             for name, presence in self.sessions.items():
-                if presence.status is Status.MUST and name not in self.expected:
+                if presence.status is Status.MUST and not presence.spoke and name not in self.expected:
                     presence.status = Status.FRESH
 
     def state(self, now: int) -> EpochState:

@@ -1,0 +1,448 @@
+"""Counters in Redis, shared by all auths: each decision is one script on the keys of one project.
+
+Keys: `penstock:{<project>}:<epoch>:...` with all of a project in one cluster slot and an expiry on each, and
+`penstock:{counters}:sessions`, one hash without expiry that holds the epoch and its sessions. A flushed store has no
+epoch; the next reader makes one, and the projects' keys of an earlier epoch are never read again. A project without
+its facts (after a flush that this auth has not noticed, or a long rest) is rebuilt from the ledger first.
+
+Each auth looks at the sessions at most a second apart. Redis's clock is used; a jump forward of it while this auth
+runs is not believed (windows would open early), a jump back makes time stand still.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+from penstock_auth import allowances
+from penstock_auth.allowances import PROJECT, RECOVERING_MS
+from penstock_auth.counters import (
+    AllowResult,
+    Amounts,
+    Denial,
+    Grant,
+    Heard,
+    LimitState,
+    Reason,
+    StoreDown,
+    Unit,
+)
+from penstock_auth.recovery import Epoch, Presence, Status
+from penstock_auth.scripts import Runner, Script
+from penstock_auth.windows import bucket_ms
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from penstock_auth.allowances import Bound
+    from penstock_auth.counters import (
+        AllowCall,
+        Declaration,
+        EpochState,
+        KeyDeclaration,
+        LedgerRow,
+        Limit,
+        ProjectHistory,
+        SettleEffect,
+        Truth,
+    )
+
+SESSIONS_KEY: Final = "penstock:{counters}:sessions"
+VIEW_MS: Final = 1_000  # how old a look at the sessions may be
+HURRIED_VIEW_MS: Final = 100  # the same while somebody waits for a session to speak
+TOUCH_MS: Final = 10_000  # an Allow is a sign of life too, noted so often
+CLOCK_SLACK_MS: Final = 250
+CLOCK_DRIFT: Final = 0.001
+ROWS_AT_ONCE: Final = 500
+TRIES: Final = 4
+IDS_MS: Final = 900_000
+
+
+class _Keys:
+    """The keys of one script call, each once, and the windows among them."""
+
+    def __init__(self, project: str, epoch: str) -> None:
+        self._prefix = f"penstock:{{{quote(project, safe='')}}}:{epoch}:"
+        self.names: list[str] = []
+        self.windows: dict[str, tuple[int, str, int]] = {}
+
+    def key(self, name: str) -> int:
+        """Add a key and return its place, from 1."""
+        self.names.append(self._prefix + name)
+        return len(self.names)
+
+    def window(self, name: str, window_ms: int) -> str:
+        """Add a window's counter, if it is new, and return its name."""
+        if name not in self.windows:
+            self.windows[name] = (self.key(f"window:{name}"), name, window_ms)
+        return name
+
+
+class RedisCounters:
+    """`Counters` in Redis at `url`. `clock` (unix ms) stands in for Redis's own in tests."""
+
+    def __init__(self, url: str, truth: Truth, *, clock: Callable[[], int] | None = None) -> None:
+        self._runner = Runner(url)
+        self._truth = truth
+        self._clock = clock
+        self._allow = Script("allow")
+        self._settle = Script("settle")
+        self._declare = Script("declare")
+        self._rebuild = Script("rebuild")
+        self._sessions = Script("sessions", alone=True)
+        self._view: Epoch | None = None
+        self._view_ms = 0  # the store's time when it was read
+        self._view_asked = 0.0  # our monotonic time when it was asked for
+        self._offset: float | None = None  # the store's ms minus ours, the least seen
+        self._offset_at = 0.0
+        self._last = 0
+        self._looking = asyncio.Lock()
+        self._rebuilding: dict[str, asyncio.Lock] = {}
+
+    async def open(self) -> None:
+        """See `Counters.open`."""
+        await self._runner.load([self._allow, self._settle, self._declare, self._rebuild, self._sessions])
+        await self._look(0)
+
+    async def close(self) -> None:
+        """See `Counters.close`."""
+        await self._runner.close()
+
+    async def allow(self, call: AllowCall) -> AllowResult:
+        """See `Counters.allow`."""
+        for _ in range(TRIES):
+            view = await self._look(VIEW_MS)
+            if not self._welcome(view, call):
+                view = await self._look(HURRIED_VIEW_MS)
+                if view.status(call.session) is None:
+                    view = await self._session("touch", session=call.session)
+            if not self._welcome(view, call):
+                denial = Denial(Reason.RECOVERING, reset_ms=RECOVERING_MS, valid_ms=RECOVERING_MS)
+                return AllowResult(None, denial, view.id, self._store_time(), max(1, len(view.live())))
+            if view.sessions[call.session].seen_ms < self._store_time() - TOUCH_MS:
+                view = await self._session("touch", session=call.session)
+            if view.recovering(self._store_time()):
+                view = await self._look(HURRIED_VIEW_MS)
+            result = await self._ask(view, call)
+            if result is not None:
+                return result
+            await self._look(0)
+            await self._build(call.project)
+        raise StoreDown("the store lost its memory again and again")
+
+    async def settle(self, effects: Sequence[SettleEffect]) -> None:
+        """See `Counters.settle`."""
+        by_project: dict[str, list[SettleEffect]] = defaultdict(list)
+        for effect in effects:
+            by_project[effect.project].append(effect)
+        for project, some in by_project.items():
+            view = await self._look(VIEW_MS)
+            if not await self._apply(view, project, some, careful=True):
+                await self._apply(await self._look(0), project, some, careful=False)
+
+    async def declare(self, declaration: Declaration) -> Heard:
+        """See `Counters.declare`."""
+        view = await self._session("touch", session=declaration.session)
+        news = view.status(declaration.session) in (Status.FRESH, Status.MUST)
+        if not (declaration.complete and declaration.epoch == view.id and news):
+            return self._heard(view, declaration.session)
+        by_project: dict[str, list[KeyDeclaration]] = defaultdict(list)
+        for told in declaration.keys:
+            by_project[told.project].append(told)
+        for project, keys in by_project.items():
+            await self._take_in(view, project, declaration.session, keys)
+        view = await self._session("declare", session=declaration.session, epoch=declaration.epoch)
+        return self._heard(view, declaration.session)
+
+    async def touch_session(self, session: str) -> Heard:
+        """See `Counters.touch_session`."""
+        return self._heard(await self._session("touch", session=session), session)
+
+    async def end_session(self, session: str) -> Heard:
+        """See `Counters.end_session`."""
+        return self._heard(await self._session("end", session=session), session)
+
+    async def epoch(self) -> EpochState:
+        """See `Counters.epoch`."""
+        return (await self._look(0)).state(self._store_time())
+
+    def _welcome(self, view: Epoch, call: AllowCall) -> bool:
+        """Say whether the session may be lent something: it has nothing that this epoch does not know of."""
+        if call.epoch != view.id and (call.epoch != "" or view.recorded(call.session)):
+            return False
+        return view.status(call.session) in (Status.FRESH, Status.DECLARED)
+
+    async def _look(self, oldest_ms: int) -> Epoch:
+        """Return the sessions as they were at most so long ago."""
+        if self._view is not None and self._store_time() - self._view_ms < oldest_ms:
+            return self._view
+        asked = time.monotonic()
+        async with self._looking:
+            if self._view is not None and self._view_asked >= asked:
+                return self._view
+            return await self._session("read")
+
+    async def _session(self, op: str, **fields: Any) -> Epoch:
+        asked = time.monotonic()
+        call = {"op": op, "fresh": uuid.uuid4().hex, **self._times(), **fields}
+        view = self._read(await self._runner.run(self._sessions, [SESSIONS_KEY], call), asked)
+        if view.expected is None:
+            recorded = sorted(await self._truth.unclean_sessions())
+            call = {"op": "expect", "fresh": uuid.uuid4().hex, "epoch": view.id, "expected": recorded, **self._times()}
+            view = self._read(await self._runner.run(self._sessions, [SESSIONS_KEY], call), asked)
+        return view
+
+    def _read(self, answer: Any, asked: float) -> Epoch:
+        epoch, since, now, expected, sessions = answer
+        self._learn_time(now)
+        view = Epoch(epoch, since, None if expected is False else frozenset(expected))
+        for name, seen, status, spoke in sessions:
+            view.sessions[name] = Presence(seen, Status(status), spoke)
+        self._view, self._view_ms, self._view_asked = view, now, asked
+        return view
+
+    async def _ask(self, view: Epoch, call: AllowCall) -> AllowResult | None:
+        """Run the decision; None when the project must be rebuilt first."""
+        now = self._store_time()
+        live = view.live()
+        found = allowances.bounds(call)
+        keys = _Keys(call.project, view.id)
+        names = ["facts", "held", "holdings", "seen", "turns", f"leases:{call.key}"]
+        for name in [*names, f"answer:{call.session}:{call.key}"]:
+            keys.key(name)
+        for kind in ("requests", "count_tokens"):
+            for name, window_ms in allowances.lease_counters(call.limits, call.key, kind):
+                keys.window(name, window_ms)
+        bounds = [_bound(bound, call, keys) for bound in found]
+        lease_windows = [name for name, _ in allowances.lease_counters(call.limits, call.key, call.kind.value)]
+        answer = await self._run(
+            self._allow,
+            keys,
+            session=call.session,
+            key=call.key,
+            kind=call.kind.value,
+            seq=call.seq,
+            need=allowances.vector(call.need_requests, call.need),
+            want=allowances.vector(call.want_requests, call.want),
+            keeping=allowances.vector(0, call.keeping)[1:],
+            returned=[(back.lease_id, back.spent) for back in call.returned],
+            bounds=bounds,
+            lease_windows=lease_windows,
+            lease_id=f"{call.session}/{call.seq}",
+            edges=max(1, len(live)),
+            recovering=view.recovering(now),
+            full_at=view.full_at_ms(now),
+            strict=call.strict,
+            live=live,
+            gone=view.gone(),
+        )
+        if answer[0] == "rebuild":
+            return None
+        return _result(answer, found, view, max(1, len(live)))
+
+    async def _apply(self, view: Epoch, project: str, effects: list[SettleEffect], *, careful: bool) -> bool:
+        """Apply effects; False when the project has no facts in this epoch and `careful` forbids to make them."""
+        keys = _Keys(project, view.id)
+        keys.key("facts")
+        told = []
+        for effect in effects:
+            requests = 1 if view.absent(effect.session) else 0
+            used = (effect.input_tokens, effect.output_tokens, effect.micro_usd)
+            adds = _adds(keys, effect.limits, effect.key, used, requests)
+            facts = [
+                (owner, fact.version, fact.micro_usd)
+                for owner, fact in ((PROJECT, effect.balance), (effect.key, effect.spent))
+                if fact is not None
+            ]
+            mark = keys.key(f"settled:{effect.request_id}") if adds else 0
+            told.append({"at": effect.admitted_at_ms, "adds": adds, "facts": facts, "mark": mark})
+        answer = await self._run(self._settle, keys, effects=told, careful=careful)
+        return bool(answer[0] == "done")
+
+    async def _take_in(self, view: Epoch, project: str, session: str, declared: list[KeyDeclaration]) -> None:
+        keys = _Keys(project, view.id)
+        for name in ("facts", "held", "holdings", "seen"):
+            keys.key(name)
+        told = [
+            {
+                "key": each.key,
+                "place": keys.key(f"leases:{each.key}"),
+                "holding": allowances.vector(0, each.holding)[1:],
+                "leases": [
+                    {
+                        "id": lease.lease_id,
+                        "unspent": lease.unspent,
+                        "life": lease.expires_in_ms,
+                        "windows": _lease_windows(keys, each.limits, each.key, lease.kind.value),
+                    }
+                    for lease in each.leases
+                ],
+                "admissions": [
+                    {
+                        "at": admission.admitted_at_ms,
+                        "requests": admission.requests,
+                        "windows": _lease_windows(keys, each.limits, each.key, admission.kind.value),
+                    }
+                    for admission in each.admissions
+                ],
+            }
+            for each in declared
+        ]
+        await self._run(self._declare, keys, session=session, first=not view.spoke(session), told=told)
+
+    async def _build(self, project: str) -> None:
+        """Rebuild a project's windows from the ledger, once for all callers here; other auths may do it beside us."""
+        lock = self._rebuilding.get(project)
+        if lock is not None:
+            async with lock:
+                return
+        lock = self._rebuilding[project] = asyncio.Lock()
+        try:
+            async with lock:
+                view = await self._look(VIEW_MS)
+                await self._write_history(view, project, await self._truth.history(project))
+        finally:
+            del self._rebuilding[project]
+
+    async def _write_history(self, view: Epoch, project: str, history: ProjectHistory) -> None:
+        recent = self._store_time() - IDS_MS
+        named = [row for row in history.rows if row.request_id and row.admitted_at_ms > recent]
+        for start in range(0, len(named), ROWS_AT_ONCE):
+            await self._write_rows(view, project, history, named[start : start + ROWS_AT_ONCE])
+        others = [row for row in history.rows if not (row.request_id and row.admitted_at_ms > recent)]
+        sums: dict[tuple[str, int, int], int] = defaultdict(int)
+        scratch = _Keys(project, view.id)
+        for row in others:
+            for name, units in _row_adds(scratch, history, row):
+                window_ms = scratch.windows[name][2]
+                size = bucket_ms(window_ms)
+                sums[name, window_ms, row.admitted_at_ms // size * size] += units
+        keys = _Keys(project, view.id)
+        keys.key("facts")
+        rows = [
+            {"at": at, "mark": 0, "adds": [(keys.window(name, window_ms), units)]}
+            for (name, window_ms, at), units in sums.items()
+        ]
+        await self._run(self._rebuild, keys, rows=rows, last=True)
+
+    async def _write_rows(self, view: Epoch, project: str, history: ProjectHistory, rows: Iterable[LedgerRow]) -> None:
+        keys = _Keys(project, view.id)
+        keys.key("facts")
+        told = [
+            {
+                "at": row.admitted_at_ms,
+                "mark": keys.key(f"settled:{row.request_id}"),
+                "adds": _row_adds(keys, history, row),
+            }
+            for row in rows
+        ]
+        await self._run(self._rebuild, keys, rows=told, last=False)
+
+    async def _run(self, script: Script, keys: _Keys, **call: Any) -> Any:
+        call["windows"] = list(keys.windows.values())
+        call.update(self._times())
+        answer = await self._runner.run(script, keys.names, call)
+        self._learn_time(answer[1])
+        return answer
+
+    def _times(self) -> dict[str, int]:
+        """Return the test's clock, and the latest time that we would believe of Redis (0: any)."""
+        if self._clock is not None:
+            return {"clock": self._clock(), "ceiling": 0}
+        if self._offset is None:
+            return {"clock": 0, "ceiling": 0}
+        mono = time.monotonic()
+        drift = (mono - self._offset_at) * 1000 * CLOCK_DRIFT
+        return {"clock": 0, "ceiling": int(mono * 1000 + self._offset + CLOCK_SLACK_MS + drift)}
+
+    def _learn_time(self, now: int) -> None:
+        self._last = max(self._last, now)
+        mono = time.monotonic()
+        offset = now - mono * 1000
+        if self._offset is None or offset < self._offset:
+            self._offset, self._offset_at = offset, mono
+
+    def _store_time(self) -> int:
+        """Return what the store's clock shows, about."""
+        if self._clock is not None:
+            return max(self._last, self._clock())
+        return max(self._last, int(time.monotonic() * 1000 + (self._offset or 0)))
+
+    def _heard(self, view: Epoch, session: str) -> Heard:
+        again = view.status(session) not in (Status.DECLARED, Status.ENDED)
+        return Heard(view.id, self._store_time(), again)
+
+
+def _bound(bound: Bound, call: AllowCall, keys: _Keys) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "mask": bound.mask,
+        "amount": bound.amount,
+        "project": bound.owner == PROJECT,
+        "reason": bound.reason.value,
+        "meter": _METERS.get(bound.unit, "tokens"),
+    }
+    if bound.window_ms:
+        told["window"] = keys.window(bound.counter, bound.window_ms)
+    elif bound.reason is Reason.SPEND_LIMIT and call.spend_limit is not None:
+        spent = call.spend_limit.spent
+        told |= {"meter": "spend", "version": spent.version, "fact": spent.micro_usd}
+    elif bound.reason is Reason.CREDIT and call.credit is not None:
+        told |= {"meter": "credit", "version": call.credit.version, "fact": call.credit.micro_usd}
+    return told
+
+
+_METERS: Final = {Unit.REQUESTS: "requests", Unit.CONCURRENT: "slots", Unit.COST: "cost"}
+
+
+def _lease_windows(keys: _Keys, limits: Sequence[Limit], key: str, kind: str) -> list[str]:
+    return [keys.window(name, window_ms) for name, window_ms in allowances.lease_counters(limits, key, kind)]
+
+
+def _adds(
+    keys: _Keys, limits: Sequence[Limit], key: str, used: tuple[int, int, int], requests: int
+) -> list[tuple[str, int]]:
+    """Return what goes to which window: tokens and cost, and so many requests."""
+    adds = [
+        (keys.window(name, window_ms), allowances.used_of(unit, *used))
+        for name, window_ms, unit in allowances.usage_counters(limits, key)
+    ]
+    if requests:
+        adds += [(name, requests) for name in _lease_windows(keys, limits, key, "requests")]
+    return adds
+
+
+def _row_adds(keys: _Keys, history: ProjectHistory, row: LedgerRow) -> list[tuple[str, int]]:
+    used = (row.input_tokens, row.output_tokens, row.micro_usd)
+    return _adds(keys, history.limits.get(row.key, ()), row.key, used, row.requests)
+
+
+def _result(answer: Any, found: list[Bound], view: Epoch, edges: int) -> AllowResult:
+    kind, now, dropped = answer[:3]
+    if kind == "stale":
+        return AllowResult(None, Denial(Reason.STALE), view.id, now, edges, dropped=tuple(sorted(dropped)))
+    told = answer[3]
+    grant = denial = None
+    if told.get("granted"):
+        lease_id = told["lease_id"]
+        grant = Grant(lease_id, told["requests"], told["life"], Amounts(*told["holding"]))
+    else:
+        place = told["place"] - 1
+        blamed = found[place] if place < len(found) else None
+        denial = Denial(
+            Reason(told["reason"]),
+            blamed.name if blamed else "",
+            blamed.unit.value if blamed else "",
+            told["amount"],
+            told["reset"],
+            told["valid"],
+        )
+    states = tuple(
+        LimitState(bound.name, bound.unit, bound.amount, left, reset, bound.window_ms, bound.scope)
+        for bound, (left, reset) in zip(found, told["states"], strict=False)
+        if bound.window_ms or bound.unit is Unit.CONCURRENT
+    )
+    return AllowResult(grant, denial, view.id, now, edges, states, tuple(sorted(dropped)))

@@ -1,0 +1,102 @@
+"""Running Lua in Redis under a deadline: the only door of `counters_redis` to the network.
+
+A script is one EVALSHA; its argument and answer are msgpack. Whatever goes wrong is `StoreDown` (the call may or may
+not have had its effect; all of our scripts may be repeated) or `StoreRefused`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from redis import exceptions as errors
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from penstock_auth.counters import StoreDown, StoreRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DEADLINE_SECONDS: Final = 0.25
+MOST_CONNECTIONS: Final = 64
+_REFUSALS: Final = (errors.NoPermissionError, errors.AuthenticationError)
+
+
+class Script:
+    """One Lua text and its digest; `name` is a file in `lua/`, standing on the prelude unless it is alone."""
+
+    __slots__ = ("digest", "name", "text")
+
+    def __init__(self, name: str, *, alone: bool = False) -> None:
+        folder = resources.files("penstock_auth") / "lua"
+        parts = [name] if alone else ["prelude", name]
+        self.name = name
+        self.text = "\n".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in parts)
+        self.digest = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+
+class Runner:
+    """A pool of connections to one Redis, used for scripts only."""
+
+    def __init__(self, url: str) -> None:
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=MOST_CONNECTIONS,
+            timeout=DEADLINE_SECONDS,
+            socket_timeout=DEADLINE_SECONDS,
+            socket_connect_timeout=DEADLINE_SECONDS,
+            # A pooled connection may have died with an earlier server; every script may be repeated.
+            retry=Retry(NoBackoff(), 1, supported_errors=(errors.ConnectionError,)),
+        )
+        self._redis = Redis(connection_pool=pool)
+        self._encoder = msgspec.msgpack.Encoder()
+        self._decoder = msgspec.msgpack.Decoder()
+
+    async def load(self, scripts: Sequence[Script]) -> None:
+        """Load scripts, and see that they are taken. Raises StoreRefused, StoreDown."""
+        try:
+            async with asyncio.timeout(DEADLINE_SECONDS * 4):
+                for script in scripts:
+                    digest = await self._redis.script_load(script.text)
+                    if _text(digest) != script.digest:
+                        raise StoreRefused(f"the store took the script {script.name} for another")
+        except errors.ResponseError as error:
+            if _passes(error):
+                raise StoreDown(f"the store is not ready: {type(error).__name__}") from error
+            raise StoreRefused(f"the store refuses scripts: {error}") from error
+        except (errors.RedisError, TimeoutError, OSError) as error:
+            raise StoreDown(f"the store does not answer: {type(error).__name__}") from error
+
+    async def run(self, script: Script, keys: Sequence[str], call: dict[str, Any]) -> Any:
+        """Run a script and return its decoded answer. Raises StoreDown, StoreRefused."""
+        argument = self._encoder.encode(call)
+        try:
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                try:
+                    answer = await self._redis.evalsha(script.digest, len(keys), *keys, argument)
+                except errors.NoScriptError:
+                    answer = await self._redis.eval(script.text, len(keys), *keys, argument)
+        except _REFUSALS as error:
+            raise StoreRefused(f"the store refuses the script {script.name}: {type(error).__name__}") from error
+        except (errors.RedisError, TimeoutError, OSError) as error:
+            raise StoreDown(f"the store did not run {script.name}: {type(error).__name__}") from error
+        return self._decoder.decode(answer)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._redis.aclose()
+        await self._redis.connection_pool.disconnect()
+
+
+def _passes(error: errors.ResponseError) -> bool:
+    """Say whether the refusal is one of the moment (loading its data, a replica for now)."""
+    return isinstance(error, (errors.BusyLoadingError, errors.ReadOnlyError, errors.TryAgainError))
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value
