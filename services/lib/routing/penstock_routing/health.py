@@ -131,9 +131,7 @@ class Health:
         due: set[str] = set()
         effect = self.policy.effect(o.UNSTABLE)
         for key, condition in self.conditions.items():
-            if any(state.until == c.FOREVER and state.probe_at <= now for state in condition.classes.values()):
-                due.add(key.account)
-            elif (
+            if any(state.until == c.FOREVER and state.probe_at <= now for state in condition.classes.values()) or (
                 condition.recent
                 and self.probed_at.get(key.account, float("-inf")) < condition.recent[-1].at
                 and c.suspicious(condition, effect, now)

@@ -173,6 +173,12 @@ class Pool:
         known = self._accounts.get(account)
         return known.in_flight if known is not None else 0
 
+    def assume_load(self, account: str, in_flight: int) -> None:
+        """Say what is out on an account that others pick for: where one only explains."""
+        known = self._accounts.get(account)
+        if known is not None:
+            known.in_flight = known.slots_used = in_flight
+
     def explain(self, traits: Traits, now: float) -> list[Candidate]:
         """Return every account that serves the model, best first, dropped ones last, by the code that picks."""
         ranked: list[Candidate] = []

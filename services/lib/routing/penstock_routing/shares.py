@@ -53,6 +53,8 @@ class Holding:
     offers: list[Offer] = field(default_factory=list)
     demand: Demand = field(default_factory=Demand)
     seen_at: float = 0.0
+    edge: str = ""
+    """Stable name of the edge, when it told one."""
 
     def newest(self) -> Offer:
         """Return the offer in force, or about to be; nothing when there is none."""
@@ -96,9 +98,10 @@ class Book:
     learning_until: float = -math.inf
     holdings: dict[str, Holding] = field(default_factory=dict)
 
-    def join(self, session: str, declared: Offer | None, now: float) -> None:
+    def join(self, session: str, declared: Offer | None, now: float, edge: str = "") -> None:
         """Note a session, and what it says that it still uses (None: nothing)."""
         holding = self.holdings.setdefault(session, Holding())
+        holding.edge = edge or holding.edge
         holding.seen_at = max(holding.seen_at, now)
         if declared is None:
             return
@@ -111,7 +114,7 @@ class Book:
             self.acknowledge(session, declared.version)
 
     def acknowledge(self, session: str, version: int) -> None:
-        """Note that a session obeys `version`: what came before no longer counts. An unknown version changes nothing."""
+        """Note that a session obeys `version`: what came before no longer counts. An unknown one changes nothing."""
         holding = self.holdings.get(session)
         if holding is None or not any(offer.version == version for offer in holding.offers):
             return
@@ -132,6 +135,17 @@ class Book:
     def leave(self, session: str) -> bool:
         """Free the part of a session that is dead; False when it had none."""
         return self.holdings.pop(session, None) is not None
+
+    def supersede(self, session: str, edge: str, *, alive: frozenset[str] = frozenset()) -> list[str]:
+        """Free the parts of older sessions of the same edge, which has begun a new life; not of those in `alive`."""
+        older = [
+            name
+            for name, holding in self.holdings.items()
+            if edge and holding.edge == edge and name != session and name not in alive
+        ]
+        for name in older:
+            del self.holdings[name]
+        return older
 
     def bury(self, now: float, silent_seconds: float) -> list[str]:
         """Free the parts of sessions that have been silent for too long; returns them."""

@@ -1,0 +1,143 @@
+"""The router process: puts its parts together, in this order, and lives."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from penstock.router.v1 import router_pb2_grpc
+from penstock_catalog.documents import RouterCatalog
+from penstock_catalog.sources import DocumentSource
+from penstock_chassis import logs
+from penstock_chassis.process import run
+from penstock_chassis.rpc import RpcServer
+from penstock_router.clock import StoreClock
+from penstock_router.desired import Desired
+from penstock_router.metrics import Metrics
+from penstock_router.probing import Prober
+from penstock_router.router import Router
+from penstock_router.servicer import RouterServicer
+from penstock_router.settings import RouterSettings
+from penstock_router.store_memory import MemoryStore
+from penstock_router.store_redis import RedisStore
+from penstock_router.stores import StoreDown
+from penstock_routing import Policy
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from penstock_router.stores import StateStore
+
+_log = logs.get(__name__)
+
+_FLUSH_SECONDS = 1.0
+
+
+class RouterService:
+    """One life of the router, for the chassis."""
+
+    def __init__(self, settings: RouterSettings, metrics: Metrics | None = None) -> None:
+        self.settings = settings
+        self.metrics = metrics or Metrics()
+        self.store = _store(settings)
+        self.clock = StoreClock(time.monotonic, time.time)
+        self.router = Router(
+            settings,
+            Policy(),
+            self.store,
+            self.clock,
+            Prober(deadline_seconds=settings.probe_deadline_seconds),
+            self.metrics,
+            learning_until=_learning_until(settings, self.store, self.clock),
+        )
+        self.server = RpcServer(settings.address, max_connection_age_seconds=settings.max_connection_age_seconds)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._failed = ""
+
+    async def start(self) -> None:
+        """Read the state that others left, then serve. Without a catalog it serves, and is not ready."""
+        await self._meet_store()
+        servicer = RouterServicer(self.router, heartbeat_seconds=self.settings.heartbeat_seconds)
+        router_pb2_grpc.add_RouterServiceServicer_to_server(servicer, self.server.server)
+        self._begin("catalog", self._follow_catalog())
+        self._begin("turns", self.router.run())
+        if isinstance(self.store, MemoryStore):
+            self._begin("flush", self._flush(self.store))
+        await self.server.begin()
+
+    async def drain(self, seconds: float) -> None:
+        """End streams (edges go on with what they have, and find another router), then keep the state."""
+        await self.router.close()
+        await self.server.end(min(seconds, 1.0))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with contextlib.suppress(OSError, StoreDown):
+            await self.store.close()
+
+    def ready(self) -> tuple[bool, str]:
+        """Ready with a catalog and all its parts alive."""
+        if self._failed:
+            return False, f"{self._failed} ended"
+        return (True, "") if self.router.loaded else (False, "no catalog yet")
+
+    def _begin(self, name: str, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._ended)
+        self._tasks.append(task)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            return
+        self._failed = task.get_name()
+        _log.error("task_ended", task=task.get_name(), exc_info=task.exception())
+
+    async def _meet_store(self) -> None:
+        try:
+            reading = await self.store.read("conditions")
+        except StoreDown as error:
+            _log.warning("store_down", store=self.store.name, error=str(error), going_on_from="memory")
+            return
+        self.clock.adjust(reading.now)
+
+    async def _follow_catalog(self) -> None:
+        source = DocumentSource(self.settings.catalog_path, RouterCatalog, on_problem=self._problem)
+        async for document in source.changes():
+            self.router.load(Desired(document))
+
+    def _problem(self, text: str) -> None:
+        self.metrics.catalog_problems.inc()
+        _log.warning("catalog_unusable", problem=text, in_force=self.router.desired.version)
+
+    async def _flush(self, store: MemoryStore) -> None:
+        while True:
+            await asyncio.sleep(_FLUSH_SECONDS)
+            try:
+                await store.flush()
+            except OSError as error:
+                _log.warning("state_not_kept", error=error.strerror)
+
+
+def _store(settings: RouterSettings) -> StateStore:
+    if settings.redis_url is not None:
+        return RedisStore(
+            settings.redis_url.get_secret_value(),
+            cluster=settings.redis_cluster,
+            deadline_seconds=settings.redis_deadline_seconds,
+        )
+    path = settings.run_dir / f"{settings.name}.state" if settings.run_dir is not None else None
+    return MemoryStore(time.time, path)
+
+
+def _learning_until(settings: RouterSettings, store: StateStore, clock: StoreClock) -> float:
+    remembers = store.shared or (isinstance(store, MemoryStore) and store.remembers)
+    return float("-inf") if remembers else clock.now() + settings.learning()
+
+
+def main() -> None:
+    """Live."""
+    settings = RouterSettings()  # type: ignore[call-arg]  # the environment gives them
+    sys.exit(run(lambda: RouterService(settings), settings))

@@ -1,0 +1,389 @@
+"""The router itself: takes in outcomes, demand and catalogs, decides, and tells everybody who watches."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from penstock.router.v1 import router_pb2
+from penstock_chassis import logs
+from penstock_router import messages
+from penstock_router.conditions import Conditions
+from penstock_router.desired import Desired
+from penstock_router.lending import Lending
+from penstock_router.sessions import Sessions
+from penstock_router.stores import StoreDown
+from penstock_router.watching import Watchers
+from penstock_routing import Pool, Traits
+from penstock_routing.condition import Phase
+from penstock_routing.shares import NOTHING, Demand, Offer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from penstock_router.clock import StoreClock
+    from penstock_router.messages import Word
+    from penstock_router.metrics import Metrics
+    from penstock_router.probing import Prober
+    from penstock_router.sessions import EdgeSession
+    from penstock_router.settings import RouterSettings
+    from penstock_router.stores import StateStore
+    from penstock_router.watching import Watcher
+    from penstock_routing import Policy
+    from penstock_routing.candidates import Candidate
+    from penstock_routing.health import Key
+
+_log = logs.get(__name__)
+
+_IDLE_TRIAL_SECONDS: Final = 5.0
+_SHORTEST_TURN: Final = 0.01
+_KEEP_EVERY_SECONDS: Final = 60.0
+
+
+class Router:
+    """State and decisions of one router process. One event loop owns it; only `turn` and probes wait for anything."""
+
+    def __init__(
+        self,
+        settings: RouterSettings,
+        policy: Policy,
+        store: StateStore,
+        clock: StoreClock,
+        prober: Prober,
+        metrics: Metrics,
+        *,
+        learning_until: float = float("-inf"),
+    ) -> None:
+        self.policy = policy
+        self.clock = clock
+        self.desired = Desired()
+        self.sessions = Sessions(settings.max_sessions)
+        self.watchers = Watchers(settings.watch_queue)
+        self.words: dict[Key, Word] = {}
+        """What edges were last told of each condition."""
+        self.conditions = Conditions(store, policy)
+        self.lending = Lending(store, silent_seconds=settings.session_silent_seconds, learning_until=learning_until)
+        self._settings = settings
+        self._store = store
+        self._prober = prober
+        self._metrics = metrics
+        self._pool = Pool(policy)
+        self._probing: dict[str, asyncio.Task[None]] = {}
+        self._wake = asyncio.Event()
+        self._store_up = True
+        self._exchanging = asyncio.Lock()
+        self._kept_at = clock.now()
+
+    @property
+    def loaded(self) -> bool:
+        """A catalog is in force."""
+        return bool(self.desired.version)
+
+    # What comes in.
+
+    def load(self, desired: Desired) -> None:
+        """Put a catalog in force, all of it at once. New credentials get their chance, and a probe, at once."""
+        now = self.clock.now()
+        before, self.desired = self.desired, desired
+        self.conditions.keep(desired.accounts, now)
+        self._pool.load(desired.accounts.values(), now)
+        for name, facts in desired.accounts.items():
+            old = before.accounts.get(name)
+            if old is not None and old.credential_hash != facts.credential_hash:
+                self.conditions.changed(self.conditions.health.credential_changed(name, now))
+                self.probe(name)
+        self._metrics.catalog.clear()
+        self._metrics.catalog.labels(desired.version).set(1)
+        for watcher in self.watchers:
+            watcher.renew()
+        self.publish()
+        self._wake.set()
+        _log.info("catalog_loaded", version=desired.version, accounts=len(desired.accounts))
+
+    async def watch(self, request: router_pb2.WatchRequest) -> Watcher:
+        """Begin a stream. The session's share is settled first, so that its snapshot has it."""
+        now = self.clock.now()
+        declared = {held.account: Offer(held.version, messages.share(held.share)) for held in request.shares}
+        session = self.sessions.join(request.edge_session, request.edge, declared, now)
+        session.watches += 1
+        watcher = self.watchers.add(request.edge_session)
+        self._metrics.watchers.set(len(self.watchers))
+        self._metrics.sessions.set(len(self.sessions))
+        try:
+            await self._exchange()
+        except BaseException:
+            self.unwatch(watcher)
+            raise
+        return watcher
+
+    def unwatch(self, watcher: Watcher) -> None:
+        """End a stream."""
+        self.watchers.remove(watcher)
+        self.sessions.part(watcher.session, self.clock.now())
+        self._metrics.watchers.set(len(self.watchers))
+        self._wake.set()
+
+    def report(self, request: router_pb2.ReportRequest) -> bool:
+        """Take in a report, once; True when the session has to watch anew because it is not known here."""
+        now = self.clock.now()
+        known = self.sessions.get(request.edge_session)
+        session = self.sessions.known(request.edge_session, now)
+        if request.final:
+            self.sessions.end(request.edge_session)
+        if request.seq <= session.seq:
+            self._metrics.reports.labels("repeated").inc()
+        else:
+            session.seq = request.seq
+            self._metrics.reports.labels("taken").inc()
+            self._take_outcomes(request.outcomes, now)
+        self._take_demand(session, request)
+        self.publish()
+        return (known is None or not known.watches) and not request.final
+
+    def _take_outcomes(self, outcomes: Iterable[router_pb2.Outcome], now: float) -> None:
+        for row in outcomes:
+            outcome = messages.outcome(row, now)
+            facts = self.desired.accounts.get(outcome.account)
+            if facts is None or outcome.model not in facts.models:
+                continue
+            cls = outcome.cls if outcome.cls in self.policy.effects else "Unknown"
+            self._metrics.outcomes.labels(outcome.account, cls).inc()
+            changed = self.conditions.health.observe(outcome, now)
+            self.conditions.changed(changed)
+            for key in changed:
+                condition = self.conditions.health.conditions[key]
+                if condition.phase(now) is Phase.COOLING:
+                    cls = condition.cls
+                    self._metrics.cooldowns_begun.labels(key.account, cls).inc()
+                    _log.info("cooldown", account=key.account, model=key.model, operation=key.operation, cls=cls)
+
+    def _take_demand(self, session: EdgeSession, request: router_pb2.ReportRequest) -> None:
+        session.catalog_version = request.catalog_version
+        for row in request.demand:
+            if row.account not in self.desired.accounts:
+                continue
+            session.in_flight[row.account] = row.slots_in_use
+            demand = Demand(
+                max(row.slots_wanted, row.slots_in_use, 0),
+                max(row.requests_per_minute, 0),
+                max(row.tokens_per_minute, 0),
+            )
+            if session.acknowledged.get(row.account) != row.share_version:
+                self._wake.set()
+            if demand.slots > session.demand.get(row.account, Demand()).slots:
+                self._wake.set()
+            session.demand[row.account] = demand
+            self.sessions.acknowledge(session, row.account, row.share_version)
+
+    # What goes out.
+
+    def publish(self) -> None:
+        """Tell watchers of every condition that is not as they were last told."""
+        now = self.clock.now()
+        words: dict[Key, Word] = {}
+        for key, condition in self.conditions.health.conditions.items():
+            said = messages.word(condition, self.policy, now)
+            if said is not None and key.account in self.desired.accounts:
+                words[key] = said
+        changed = {key for key in words.keys() | self.words.keys() if words.get(key) != self.words.get(key)}
+        self.words = words
+        if not changed:
+            return
+        for watcher in self.watchers:
+            self._told(watcher.changed(keys=changed))
+        self._metrics.cooldowns.clear()
+        for key, said in words.items():
+            self._metrics.cooldowns.labels(key.account, said.cls).inc()
+        self._wake.set()
+
+    def _told(self, kept_up: bool) -> None:
+        if not kept_up:
+            self._metrics.resnapshots.inc()
+
+    def snapshot(self, watcher: Watcher) -> router_pb2.Snapshot:
+        """Return everything for one edge session."""
+        now = self.clock.now()
+        offers = self.lending.offers(watcher.session)
+        watcher.sent_shares = {account: offer.version for account, offer in offers.items()}
+        return router_pb2.Snapshot(
+            catalog_version=self.desired.version,
+            accounts=self.desired.account_messages,
+            models=self.desired.model_messages,
+            cooldowns=[messages.cooldown_message(key, said, now) for key, said in self.words.items()],
+            shares=[
+                router_pb2.AccountShare(
+                    account=account, version=offer.version, share=messages.share_message(offer.share)
+                )
+                for account, offer in self._complete(offers).items()
+            ],
+        )
+
+    def _complete(self, offers: dict[str, Offer]) -> dict[str, Offer]:
+        """Add a share of nothing for limited accounts of which this session has no part yet."""
+        missing = {name for name in self.desired.limits if self.desired.limited(name)} - offers.keys()
+        return {**offers, **{name: Offer(0, NOTHING) for name in missing}}
+
+    def updates(self, watcher: Watcher) -> Iterable[router_pb2.Update]:
+        """Return what a watcher has not been told yet, and count it as told."""
+        now = self.clock.now()
+        if watcher.anew:
+            watcher.anew = False
+            watcher.keys.clear()
+            watcher.accounts.clear()
+            yield router_pb2.Update(seq=_next(watcher), snapshot=self.snapshot(watcher))
+            return
+        if watcher.keys:
+            keys, watcher.keys = watcher.keys, set()
+            change = router_pb2.CooldownChange(
+                set=[messages.cooldown_message(key, self.words[key], now) for key in keys if key in self.words],
+                cleared=[messages.cooldown_message(key, None, now) for key in keys if key not in self.words],
+            )
+            yield router_pb2.Update(seq=_next(watcher), cooldowns=change)
+        watcher.accounts.clear()
+        offers = {
+            account: offer
+            for account, offer in self.lending.offers(watcher.session).items()
+            if watcher.sent_shares.get(account) != offer.version
+        }
+        if offers:
+            watcher.sent_shares.update({account: offer.version for account, offer in offers.items()})
+            rows = [
+                router_pb2.AccountShare(
+                    account=account, version=offer.version, share=messages.share_message(offer.share)
+                )
+                for account, offer in offers.items()
+            ]
+            yield router_pb2.Update(seq=_next(watcher), shares=router_pb2.ShareChange(shares=rows))
+
+    def explain(self, traits: Traits) -> tuple[list[Candidate], float]:
+        """Explain by the code that picks; the seconds until the first candidate may be back (0: there is one)."""
+        now = self.clock.now()
+        self._pool.router_seen(now)
+        self._pool.set_cooldowns([messages.cooldown(key, said, now) for key, said in self.words.items()], now)
+        for name in self.desired.accounts:
+            self._pool.assume_load(name, sum(session.in_flight.get(name, 0) for session in self.sessions))
+        return self._pool.explain(traits, now), self._pool.soonest(traits, now)
+
+    # What happens by itself.
+
+    async def run(self) -> None:
+        """Turn for ever: as soon as there is a reason, and every `sync_seconds`."""
+        while True:
+            await self.turn()
+            await self._pause()
+
+    async def turn(self) -> None:
+        """Do everything that is due."""
+        now = self.clock.now()
+        self.sessions.expire(now, self._settings.session_silent_seconds)
+        self._metrics.sessions.set(len(self.sessions))
+        if self.loaded and now - self._kept_at > _KEEP_EVERY_SECONDS:
+            self._kept_at = now
+            self.conditions.keep(self.desired.accounts, now)
+        await self._exchange()
+        await self._offer_trials()
+        self.publish()
+        for account in self.conditions.health.due_probes(self.clock.now()):
+            self.probe(account)
+
+    async def _pause(self) -> None:
+        now = self.clock.now()
+        due = min(self._settings.sync_seconds, self.conditions.health.soonest(now) - now)
+        try:
+            async with asyncio.timeout(max(due, _SHORTEST_TURN)):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+        finally:
+            self._wake.clear()
+        await asyncio.sleep(_SHORTEST_TURN)
+
+    async def _exchange(self) -> None:
+        """Exchange state with the store; without it the router goes on from memory, and says so."""
+        async with self._exchanging:
+            await self._exchange_alone()
+
+    async def _exchange_alone(self) -> None:
+        try:
+            conflicts = await self.conditions.sync()
+            self._metrics.store_conflicts.labels("conditions").inc(conflicts)
+            if self._store.shared and self.conditions.read_at is not None:
+                self.clock.adjust(self.conditions.read_at)
+            conflicts = await self.lending.sync(self.desired, self.sessions, self.clock.now())
+            self._metrics.store_conflicts.labels("shares").inc(conflicts)
+        except StoreDown as error:
+            self._store_failed(error)
+            return
+        if not self._store_up:
+            _log.info("store_back", store=self._store.name)
+        self._store_up = True
+        self._metrics.store_up.labels(self._store.name).set(1)
+        for account, book in self.lending.books.items():
+            slots, requests = self.lending.lent(account)
+            self._metrics.share_slots.labels(account).set(slots)
+            self._metrics.share_requests.labels(account).set(requests)
+            for watcher in self.watchers:
+                holding = book.holdings.get(watcher.session)
+                if holding is not None and watcher.sent_shares.get(account) != holding.newest().version:
+                    self._told(watcher.changed(accounts=[account]))
+
+    def _store_failed(self, error: StoreDown) -> None:
+        self._metrics.store_failures.labels(self._store.name).inc()
+        self._metrics.store_up.labels(self._store.name).set(0)
+        if self._store_up:
+            _log.warning("store_down", store=self._store.name, error=str(error), going_on_from="memory")
+        self._store_up = False
+
+    async def _offer_trials(self) -> None:
+        """Give each half-open return to one session: a busy one, and not always the same."""
+        now = self.clock.now()
+        for key in self.conditions.health.waiting(now):
+            watching = [session for session in self.sessions if session.watches]
+            if not watching or key.account not in self.desired.accounts:
+                continue
+            chosen = min(watching, key=lambda session: (not session.busy(), session.offered_at, session.name))
+            seconds = self.policy.trial_seconds if chosen.busy() else _IDLE_TRIAL_SECONDS
+            try:
+                offered = await self.conditions.offer(key, chosen.name, now + seconds, now)
+            except StoreDown as error:
+                self._store_failed(error)
+                # Better two trials than none while routers cannot agree.
+                offered = self.conditions.health.offer_trial(key, chosen.name, now + seconds, now)
+                self.conditions.changed([key])
+            if offered:
+                chosen.offered_at = now
+
+    def probe(self, account: str) -> None:
+        """Probe an account in the background, unless that is under way."""
+        if account in self._probing or account not in self.desired.accounts:
+            return
+        task = asyncio.create_task(self._probe(account), name=f"probe-{account}")
+        self._probing[account] = task
+        task.add_done_callback(lambda _: self._probing.pop(account, None))
+
+    async def _probe(self, account: str) -> None:
+        facts = self.desired.accounts[account]
+        status = await self._prober.status(facts)
+        now = self.desired.accounts.get(account)
+        if now is None or now.credential_hash != facts.credential_hash:
+            return  # What it says is of a credential that is no longer used.
+        result = "ok" if 200 <= status < 300 else "refused" if status in {401, 403} else "failed"
+        self._metrics.probes.labels(account, result).inc()
+        _log.info("probed", account=account, status=status)
+        self.conditions.changed(self.conditions.health.probed(account, status=status, now=self.clock.now()))
+        self.publish()
+        self._wake.set()
+
+    async def close(self) -> None:
+        """End streams and probes."""
+        for watcher in self.watchers:
+            watcher.close()
+        tasks = list(self._probing.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _next(watcher: Watcher) -> int:
+    watcher.seq += 1
+    return watcher.seq

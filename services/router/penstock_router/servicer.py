@@ -1,0 +1,118 @@
+"""gRPC's door to the router: carries messages in and out, decides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from penstock.router.v1 import router_pb2, router_pb2_grpc
+from penstock_router.observed import observed, without_countdowns
+from penstock_routing import Traits
+from penstock_routing.outcomes import MESSAGES
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from grpc.aio import ServicerContext
+
+    from penstock_router.router import Router
+
+_LONGEST_NAME = 200
+
+
+class RouterServicer(router_pb2_grpc.RouterServiceServicer):
+    """All calls. `heartbeat_seconds`: how often a watcher hears something at least."""
+
+    def __init__(self, router: Router, *, heartbeat_seconds: float = 0.5) -> None:
+        self._router = router
+        self._heartbeat = heartbeat_seconds
+
+    async def Watch(  # noqa: N802 -- gRPC's name
+        self,
+        request: router_pb2.WatchRequest,
+        context: ServicerContext[router_pb2.WatchRequest, router_pb2.Update],
+    ) -> AsyncIterator[router_pb2.Update]:
+        """Send a full snapshot, then what changes, and a heartbeat where nothing does."""
+        await _named(request.edge_session, context)
+        router = self._router
+        if not router.loaded:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "no catalog is loaded yet")
+        watcher = await router.watch(request)
+        try:
+            while not watcher.closed:
+                for update in router.updates(watcher):
+                    yield update
+                if not await watcher.wait(self._heartbeat):
+                    watcher.seq += 1
+                    yield router_pb2.Update(seq=watcher.seq, heartbeat=True)
+        finally:
+            router.unwatch(watcher)
+
+    async def Report(  # noqa: N802 -- gRPC's name
+        self,
+        request: router_pb2.ReportRequest,
+        context: ServicerContext[router_pb2.ReportRequest, router_pb2.ReportResponse],
+    ) -> router_pb2.ReportResponse:
+        """Take in outcomes and demand, once per (session, seq)."""
+        await _named(request.edge_session, context)
+        resync = self._router.report(request)
+        return router_pb2.ReportResponse(accepted_seq=request.seq, resync=resync)
+
+    async def Explain(  # noqa: N802 -- gRPC's name
+        self,
+        request: router_pb2.ExplainRequest,
+        context: ServicerContext[router_pb2.ExplainRequest, router_pb2.ExplainResponse],
+    ) -> router_pb2.ExplainResponse:
+        """Say which accounts would serve such a request, and why each was taken or dropped."""
+        del context
+        router = self._router
+        traits = Traits(
+            model=router.desired.aliases.get(request.model, request.model),
+            operation=request.operation or MESSAGES,
+            affinity=request.affinity.encode() if request.affinity else None,
+            project=request.project,
+            estimated_tokens=max(request.estimated_tokens, 0),
+            session=request.edge_session,
+        )
+        candidates, soonest = router.explain(traits)
+        return router_pb2.ExplainResponse(
+            candidates=[
+                router_pb2.Candidate(
+                    account=row.account,
+                    eligible=row.eligible,
+                    reason=row.reason,
+                    score=row.score,
+                    tier=row.tier,
+                    rank=row.rank,
+                )
+                for row in candidates
+            ],
+            catalog_version=router.desired.version,
+            soonest_ms=math.ceil(soonest * 1000),
+        )
+
+    async def WatchObserved(  # noqa: N802 -- gRPC's name
+        self,
+        request: router_pb2.WatchObservedRequest,
+        context: ServicerContext[router_pb2.WatchObservedRequest, router_pb2.Observed],
+    ) -> AsyncIterator[router_pb2.Observed]:
+        """Send the state of every account, and again whenever it has changed."""
+        del request, context
+        router = self._router
+        last = b""
+        while True:
+            now = router.clock.now()
+            message = observed(router.desired, router.words, router.sessions, now)
+            essence = without_countdowns(message)
+            if essence != last:
+                last = essence
+                yield message
+            await asyncio.sleep(self._heartbeat)
+
+
+async def _named(session: str, context: ServicerContext[Any, Any]) -> None:
+    if not session or len(session) > _LONGEST_NAME:
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "edge_session is missing or too long")

@@ -1,0 +1,50 @@
+"""What the router is told at its start, from `PENSTOCK_ROUTER_*` variables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import SecretStr
+from pydantic_settings import SettingsConfigDict
+
+from penstock_chassis.settings import ProcessSettings
+
+
+class RouterSettings(ProcessSettings):
+    """All settings of one router process."""
+
+    model_config = SettingsConfigDict(env_prefix="PENSTOCK_ROUTER_", frozen=True, extra="forbid")
+
+    name: str = "router"
+    address: str
+    """Where it serves gRPC: `unix:/path` or `host:port`."""
+    catalog_path: Path
+    """The router's catalog document."""
+    redis_url: SecretStr | None = None
+    """State shared with other routers; without it, state is in memory (and in `run_dir`, if there is one)."""
+    redis_cluster: bool = False
+    """`redis_url` names a node of a Redis Cluster."""
+    redis_deadline_seconds: float = 0.25
+    """A store that does not answer for so long is down, also when it still takes connections."""
+    heartbeat_seconds: float = 0.5
+    """How often a watching edge hears something at least."""
+    sync_seconds: float = 0.25
+    """How often state is exchanged with the store, and shares are split anew."""
+    session_silent_seconds: float = 30.0
+    """An edge session that neither watches nor reports for so long is dead: its shares are lent to others."""
+    learn_seconds: float | None = None
+    """How long a router that remembers nothing lends nothing new; default 30, in local mode (with a `run_dir`) 0."""
+    probe_deadline_seconds: float = 10.0
+    """A probe without an answer for so long has failed."""
+    watch_queue: int = 256
+    """Updates that a slow watcher may be behind before it is sent a full snapshot instead."""
+    max_sessions: int = 10_000
+    """Edge sessions known at once; the longest silent goes first."""
+    max_connection_age_seconds: float = 300.0
+    """Edges reconnect after this, so that new replicas get their part of them."""
+
+    def learning(self) -> float:
+        """Return for how long a router without memory lends nothing new, in seconds."""
+        if self.learn_seconds is not None:
+            return self.learn_seconds
+        return 0.0 if self.run_dir is not None else 30.0
