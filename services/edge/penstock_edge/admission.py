@@ -12,7 +12,7 @@ import grpc
 
 from penstock_chassis import logs
 from penstock_edge.allow_messages import Answer, answer_of, declaration_of, request_of
-from penstock_edge.allowance import COUNT_TOKENS, NEVER, OF_THE_KEY, RECENT_MS, REQUESTS, Allowance, Call
+from penstock_edge.allowance import COUNT_TOKENS, NEVER, OF_THE_KEY, RECENT_MS, REQUESTS, SOON_SECONDS, Allowance, Call
 from penstock_edge.outage import Outage, Remainder
 from penstock_edge.records import Admitted, KeyFacts, Need, Refused
 from penstock_edge.store_clock import StoreClock
@@ -166,6 +166,11 @@ class Admission:
         session.tell_time(self._heard)
 
     # For requests.
+
+    def known(self, digest: bytes) -> KeyFacts | None:
+        """Return what was last heard of this key, without asking; `try_admit` says whether it still counts."""
+        book = self._books.get(digest)
+        return None if book is None else book.allowance.facts
 
     def try_admit(self, digest: bytes, need: Need, now: float) -> Admitted | Refused | None:
         """Decide from what is here, without I/O. None: auth must be asked (`admit`)."""
@@ -656,8 +661,9 @@ class Admission:
         self.time.learn(answer.store_time_ms, sent_at, received_at)
         if answer.key is not None:
             self._learn_facts(book, answer.key)
-            allowance.edges = answer.edges
-            allowance.limits = answer.limits
+            allowance.note_limits(answer.limits, answer.edges)
+        if answer.reason == "RECOVERING":
+            self._session.doubt()
         if answer.refused is None:
             allowance.granted(call, answer.lease_id, answer.requests, answer.life, answer.holding)
         else:
@@ -720,7 +726,8 @@ class Admission:
         """Something has become spare: see that it goes back in time."""
         book = self._books.get(allowance.digest)
         if book is not None and book.allowance is allowance:
-            self._schedule(book, max(allowance.spare_until, self._clock() + 0.1))
+            soon = self._clock() + SOON_SECONDS
+            self._schedule(book, soon if any(allowance.tight) else max(allowance.spare_until, soon))
 
     def _give_back(self, book: _Book, now: float) -> None:
         allowance = book.allowance

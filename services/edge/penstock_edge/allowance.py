@@ -30,6 +30,8 @@ CREDIT_SECONDS: Final = 60.0
 """Spare money may be used for so long where there is room, so that prepaid customers outlast a restart of auth."""
 ROOMY_SECONDS: Final = 5.0
 """An allowance with a longer life comes from a key that is far from its limits."""
+SOON_SECONDS: Final = 0.1
+"""What should go back waits so long for company."""
 RECENT_MS: Final = 5 * 60 * 1000
 """Admissions without a ledger row are declared for so long."""
 
@@ -166,6 +168,8 @@ class Allowance:
     ended: list[tuple[str, int]] = field(default_factory=list)
     """Leases that are over and not yet told to auth."""
     limits: tuple[LimitState, ...] = ()
+    tight: Amounts = NOTHING
+    """1 for each amount of which less than half of a limit remains: spare of it goes back soon, others may want it."""
     edges: int = 1
     remainder: Remainder | None = None
     usual_input: float = 0.0
@@ -314,8 +318,8 @@ class Allowance:
         """
         lane = self.lane(kind)
         stale = self.asked_at < max(floor, self.changed_at)
-        keeping = self._give_up(now, stale=stale)
         first = waiting[0] if waiting else None
+        keeping = self._give_up(now, stale=stale, tight=first is None and not ahead)
         if first is None and ahead:
             # Asking ahead is for the next request; a denial of it saves that request the question.
             need_requests = 0 if lane.units else 1
@@ -348,7 +352,7 @@ class Allowance:
         )
         return self.pending
 
-    def _give_up(self, now: float, *, stale: bool) -> Amounts:
+    def _give_up(self, now: float, *, stale: bool, tight: bool = False) -> Amounts:
         """Set aside what must not be used any more; return what is kept, which is all that this edge now has."""
         for lane in (self.requests, self.count_tokens):
             self._usable(lane, now)
@@ -360,6 +364,8 @@ class Allowance:
         kept = self.lent if now < self.spare_until and not stale else NOTHING
         if now < self.money_until and not stale:
             kept = kept._replace(micro_usd=self.lent.micro_usd)
+        if tight:
+            kept = Amounts(*(0 if scarce else a for a, scarce in zip(kept, self.tight, strict=True)))
         self.lent = kept.most(self.open)
         return self.lent
 
@@ -452,26 +458,38 @@ class Allowance:
     # Giving back.
 
     def overdue(self, now: float) -> bool:
-        """Say whether something should go back now: an ended lease, or spare after its time."""
+        """Say whether something should go back now: an ended lease, spare after its time, or spare that is scarce."""
         self._usable(self.requests, now)
         self._usable(self.count_tokens, now)
-        return bool(self.ended) or (
-            (now >= self.spare_until and any(self.spare[:3])) or (now >= self.money_until and self.spare[3] > 0)
-        )
+        return bool(self.ended) or self._spare_due(now) <= now
 
     def due(self, now: float) -> float:
         """Return when to look again whether something should go back; NEVER when nothing is here."""
         if self.ended:
-            return now + (1.0 if self.requests.life >= ROOMY_SECONDS else 0.1)
-        soonest = min(
-            (lane.leases[0].expires_at for lane in (self.requests, self.count_tokens) if lane.leases), default=NEVER
-        )
+            return now + (1.0 if self.requests.life >= ROOMY_SECONDS else SOON_SECONDS)
+        lanes = (self.requests, self.count_tokens)
+        soonest = min((lane.leases[0].expires_at for lane in lanes if lane.leases), default=NEVER)
+        return min(soonest, max(self._spare_due(now), now + SOON_SECONDS))
+
+    def _spare_due(self, now: float) -> float:
         spare = self.spare
-        if any(spare[:3]):
-            soonest = min(soonest, max(self.spare_until, now + 0.1))
-        if spare[3]:
-            soonest = min(soonest, max(self.money_until, now + 0.1))
-        return soonest
+        if not any(spare):
+            return NEVER
+        if any(a and scarce for a, scarce in zip(spare, self.tight, strict=True)):
+            return now
+        return min(self.spare_until if any(spare[:3]) else NEVER, self.money_until if spare.micro_usd else NEVER)
+
+    def note_limits(self, limits: tuple[LimitState, ...], edges: int) -> None:
+        """Take in what an answer said of the limits."""
+        self.limits = limits
+        self.edges = edges
+        scarce = {s.unit for s in limits if s.remaining * 2 < s.amount}
+        self.tight = Amounts(
+            int("ConcurrentRequests" in scarce),
+            int(bool(scarce & {"InputTokens", "TotalTokens"})),
+            int(bool(scarce & {"OutputTokens", "TotalTokens"})),
+            int("CostMicroUSD" in scarce),
+        )
 
     @property
     def spare(self) -> Amounts:

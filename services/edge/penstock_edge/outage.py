@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class Remainder:
     def __init__(self, limits: Iterable[LimitState], max_slots: int, edges: int, known_at: float) -> None:
         self._until = known_at + DEGRADED_SECONDS
         edges = max(1, edges)
+        # Credit is not here: an outage never lends it, what was lent ahead of it is admission's affair.
+        limits = [s for s in limits if not (s.unit == "CostMicroUSD" and not s.window_ms and s.scope == "Project")]
         self._parts = [_Part(s, s.remaining // edges) for s in limits if s.unit != "ConcurrentRequests"]
         slots = [s.remaining for s in limits if s.unit == "ConcurrentRequests"]
         if not slots and max_slots > 0:
@@ -82,7 +85,8 @@ class _Part:
     def __init__(self, state: LimitState, budget: int) -> None:
         self._unit = state.unit
         self._budget = max(0, budget)
-        self._seconds = max(state.window_ms / 1000, 1.0)
+        # A limit without a window, such as a key's spend limit, never has room again by itself.
+        self._seconds = state.window_ms / 1000 if state.window_ms else math.inf
         self._since: dict[str, float] = {}
         self._spent: dict[str, tuple[int, int]] = {}
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _log = logs.get(__name__)
 
 _RETRY_SECONDS = 0.2
+_DOUBT_SECONDS = 0.5
 
 
 class Declarable(Protocol):
@@ -75,6 +76,7 @@ class Session:
         self._answered = False
         self._wanted = ""
         self._past: deque[str] = deque(maxlen=16)
+        self._beat_at = float("-inf")
         self._changed = asyncio.Event()
         self._told: Callable[[int, float, float], None] = lambda _ms, _sent, _received: None
 
@@ -101,6 +103,11 @@ class Session:
             self._wanted = epoch
             self._changed.set()
 
+    def doubt(self) -> None:
+        """Ask soon whether the store still knows what we declared: it acts as if it did not."""
+        if self._clock() - self._beat_at > _DOUBT_SECONDS:
+            self._changed.set()
+
     def tell_time(self, told: Callable[[int, float, float], None]) -> None:
         """Call `told(store_time_ms, sent_at, received_at)` for each answer that carries the store's time."""
         self._told = told
@@ -122,6 +129,7 @@ class Session:
         return await self._call(auth_pb2.DeclareRequest(final=True)) is not None
 
     async def _heart_beats(self) -> bool:
+        self._beat_at = self._clock()
         answer = await self._call(auth_pb2.DeclareRequest(epoch=self.epoch))
         if answer is None:
             return False
