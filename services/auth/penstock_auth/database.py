@@ -1,4 +1,4 @@
-"""SQL at the rim: transactions run in threads of their own, each with a deadline, so that a frozen database is a down one.
+"""SQL at the rim: transactions run in threads of their own, each with a deadline. A frozen database is a down one.
 
 SQLite has one writer (WAL, synchronous=FULL: what is committed survives a power cut); PostgreSQL has a small pool.
 Everything above hands in plain functions of a connection.
@@ -83,7 +83,7 @@ class _Lane:
         try:
             async with asyncio.timeout(seconds):
                 return await asyncio.get_running_loop().run_in_executor(
-                    self._threads, self._transact, work, job, repeatable
+                    self._threads, self._transact, work, job, seconds, repeatable
                 )
         except TimeoutError:
             metrics.SQL_ERRORS.labels("deadline").inc()
@@ -92,7 +92,7 @@ class _Lane:
             job.give_up()
             self._waiting -= 1
 
-    def _transact(self, work: Callable[[Connection], T], job: _Job, repeatable: bool) -> T:
+    def _transact(self, work: Callable[[Connection], T], job: _Job, seconds: float, repeatable: bool) -> T:
         for tries_left in range(_TRIES - 1, -1, -1):
             if job.given_up:
                 break
@@ -102,11 +102,13 @@ class _Lane:
                     job.use(connection)
                     try:
                         with connection.begin():
+                            if self.engine.dialect.name == "postgresql":
+                                connection.exec_driver_sql(f"SET LOCAL statement_timeout = {int(seconds * 1000)}")
                             result = work(connection)
                             committing = True
                     finally:
                         job.let_go()
-                return result
+                return result  # noqa: TRY300 -- `else` would come after the handlers that loop
             except PoolTimeoutError as error:
                 raise DatabaseDown("no connection to the database is free") from error
             except DBAPIError as error:
@@ -195,6 +197,7 @@ def _sqlite(url: URL, begin: str, connections: int) -> Engine:
         pool_size=connections,
         max_overflow=0,
         pool_timeout=5,
+        hide_parameters=True,
         connect_args={"timeout": 2.0, "check_same_thread": False, "cached_statements": 256},
     )
 
@@ -221,6 +224,7 @@ def _postgres(url: URL, deadline_seconds: float, connections: int) -> Engine:
         pool_size=connections,
         max_overflow=0,
         pool_timeout=deadline_seconds,
+        hide_parameters=True,
         pool_recycle=1800,
         connect_args={
             "connect_timeout": max(2, int(deadline_seconds)),
@@ -242,4 +246,8 @@ def _undone(error: DBAPIError) -> bool:
 
 def _kind(error: DBAPIError) -> str:
     """Name the error without its text, which may quote values."""
-    return getattr(error.orig, "sqlite_errorname", None) or getattr(error.orig, "sqlstate", None) or type(error.orig).__name__
+    return (
+        getattr(error.orig, "sqlite_errorname", None)
+        or getattr(error.orig, "sqlstate", None)
+        or type(error.orig).__name__
+    )

@@ -15,10 +15,12 @@ ALLOW_SECONDS: Final = Histogram(
 REQUESTS_LENT: Final = Counter("penstock_auth_requests_lent_total", "Requests lent in allowances.", ["kind"])
 SETTLEMENTS: Final = Counter(
     "penstock_auth_settlements_total",
-    "Settlements by result: committed, duplicate (committed before), quarantined, deferred (its price is not known yet).",
+    "Settlements by result: committed, duplicate (committed before), quarantined, deferred (price not known yet).",
     ["result"],
 )
-QUARANTINED: Final = Counter("penstock_auth_quarantined_total", "Settlements put into quarantine, by reason.", ["reason"])
+QUARANTINED: Final = Counter(
+    "penstock_auth_quarantined_total", "Settlements put into quarantine, by reason.", ["reason"]
+)
 CHARGED_MICRO_USD: Final = Counter("penstock_auth_charged_micro_usd_total", "Charges committed, in micro-USD.")
 SETTLE_SECONDS: Final = Histogram(
     "penstock_auth_settle_seconds",
@@ -28,10 +30,16 @@ SETTLE_SECONDS: Final = Histogram(
 SQL_ERRORS: Final = Counter(
     "penstock_auth_sql_errors_total", "Failures of SQL: down, deadline, full (too many waiting), retried.", ["kind"]
 )
-STORE_ERRORS: Final = Counter("penstock_auth_store_errors_total", "Calls that the store of counters did not answer.", ["call"])
-EDGE_SESSIONS: Final = Gauge("penstock_auth_edge_sessions", "Edge sessions by state: live, or waited for after a loss.", ["state"])
+STORE_ERRORS: Final = Counter(
+    "penstock_auth_store_errors_total", "Calls that the store of counters did not answer.", ["call"]
+)
+EDGE_SESSIONS: Final = Gauge(
+    "penstock_auth_edge_sessions", "Edge sessions by state: live, or waited for after a loss.", ["state"]
+)
 SESSIONS_DROPPED: Final = Counter(
-    "penstock_auth_sessions_dropped_total", "Edge sessions whose holdings ended by silence (dropped) or loss (lost).", ["how"]
+    "penstock_auth_sessions_dropped_total",
+    "Edge sessions whose holdings ended by silence (dropped) or loss (lost).",
+    ["how"],
 )
 EPOCHS: Final = Counter("penstock_auth_epochs_total", "Epochs of the counters seen, each after the first a loss.")
 WATCHERS: Final = Gauge("penstock_auth_watchers", "Open streams of changes.")

@@ -45,7 +45,7 @@ NO_USAGE: Final = Usage()
 
 
 def charge(usage: Usage, price: PriceRow, multiplier_ppm: int) -> int:
-    """Micro-USD that the project pays: Σ tokens × price × multiplier, rounded half up once."""
+    """Micro-USD that the project pays: tokens by price by multiplier, summed and rounded half up once."""
     return _round_half_up(_sum(usage, price) * multiplier_ppm, _TOKENS_PER_PRICE * PPM)
 
 
@@ -55,7 +55,7 @@ def upstream_cost(usage: Usage, price: PriceRow) -> int:
 
 
 def _sum(usage: Usage, price: PriceRow) -> int:
-    """Σ tokens × price, at the long-context prices for everything when the whole input is above their border."""
+    """Sum tokens by price, at the long-context prices for everything when the whole input is above their border."""
     long = 0 < price.long_context_above < usage.whole_input
     return (
         usage.input_tokens * (price.long_context_input if long else price.input)

@@ -1,0 +1,98 @@
+"""Takes up each new catalog: prices and declared keys go into SQL, the view is put in force, the edges are told."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, Protocol
+
+from penstock_auth import metrics
+from penstock_auth.changes import Change, ChangeKind
+from penstock_auth.errors import DatabaseDown
+from penstock_auth.keys import record_declared
+from penstock_auth.plans import difference, price_rows, view
+from penstock_auth.price_book import record_prices
+from penstock_chassis import logs
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from sqlalchemy import Connection
+
+    from penstock_auth.changes import ChangeHub
+    from penstock_auth.database import Database
+    from penstock_auth.key_book import KeyBook
+    from penstock_catalog.documents import AuthCatalog
+
+log = logs.get(__name__)
+
+_PAUSE_SECONDS: Final = 0.5
+# Beyond so many changed keys, "everything" says it more shortly.
+_MOST_KEYS: Final = 200
+
+
+class Source(Protocol):
+    """Where catalogs come from: `penstock_catalog.sources.DocumentSource`."""
+
+    def changes(self) -> AsyncIterator[AuthCatalog]:
+        """Give the catalog, and each later version of it."""
+        ...
+
+
+class CatalogFollower:
+    """Follows a source for ever. `loaded` is set when the first catalog is in force."""
+
+    def __init__(
+        self, source: Source, database: Database, keys: KeyBook, changes: ChangeHub, now_ms: Callable[[], int]
+    ) -> None:
+        self._source = source
+        self._database = database
+        self._keys = keys
+        self._changes = changes
+        self._now_ms = now_ms
+        self.loaded = asyncio.Event()
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        async for document in self._source.changes():
+            await self._insist(document)
+
+    async def _insist(self, document: AuthCatalog) -> None:
+        """Take it up, however long the database is down."""
+        while True:
+            try:
+                return await self.take(document)
+            except DatabaseDown as error:
+                log.warning("catalog_not_taken", version=document.version, reason=str(error))
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def take(self, document: AuthCatalog) -> None:
+        """Put one catalog in force. Raises DatabaseDown."""
+        now_ms = self._now_ms()
+
+        def record(connection: Connection) -> list[str]:
+            record_prices(connection, price_rows(document), now_ms)
+            return record_declared(connection, document.api_keys, now_ms)
+
+        refused = await self._database.write(record, repeatable=True)
+        if refused:
+            log.error(
+                "declared_keys_refused",
+                ids=refused,
+                reason="their ids or digests are taken, or no project can have that name",
+            )
+        before, after = self._keys.catalog, view(document, refused)
+        changed = difference(before, after)
+        self._keys.catalog = after
+        for digest in changed.keys:
+            self._keys.forget(digest)
+        first = not self.loaded.is_set()
+        self.loaded.set()
+        metrics.CATALOG_LOADED.inc()
+        log.info("catalog_loaded", version=after.version, plans=len(after.plans), declared_keys=len(after.declared))
+        if first or len(changed.keys) > _MOST_KEYS:
+            self._changes.publish(Change(ChangeKind.EVERYTHING))
+            return
+        for plan in changed.plans:
+            self._changes.publish(Change(ChangeKind.PLAN, plan))
+        for digest in changed.keys:
+            self._changes.publish(Change(ChangeKind.KEY, digest.hex()))

@@ -1,0 +1,173 @@
+"""Credit: an append-only list of entries per project; the balance is their sum, kept beside them.
+
+Every entry and the balance it leaves are written in one transaction, under the project row's lock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import insert, select, update
+
+from penstock_auth.errors import Conflict, Invalid, NotFound
+from penstock_auth.tables import credit_entries, projects
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection
+
+MOST_MICRO_USD: Final = 10**15  # a billion dollars
+
+
+class EntryKind(StrEnum):
+    """Why the balance changed."""
+
+    TOPUP = "topup"
+    CHARGE = "charge"
+    REFUND = "refund"
+    ADJUSTMENT = "adjustment"
+    EXPIRY = "expiry"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry; `balance_micro` is the project's balance after it."""
+
+    id: int
+    project: str
+    kind: str
+    amount_micro: int
+    request_id: str
+    note: str
+    created_at_ms: int
+    balance_micro: int
+
+
+_ENTRY: Final = select(
+    credit_entries.c.id,
+    credit_entries.c.project,
+    credit_entries.c.kind,
+    credit_entries.c.amount_micro,
+    credit_entries.c.request_id,
+    credit_entries.c.note,
+    credit_entries.c.created_at_ms,
+    credit_entries.c.balance_micro,
+)
+
+
+def append_charges(connection: Connection, charges: Sequence[tuple[str, str, int]], now_ms: int) -> None:
+    """Append a charge for each (project, request id, micro-USD). The projects exist; each request is charged once."""
+    if not charges:
+        return
+    balances = _lock(connection, sorted({project for project, _, _ in charges}))
+    entries = []
+    for project, request_id, micro_usd in charges:
+        balance, version = balances[project]
+        balances[project] = balance - micro_usd, version + 1
+        entries.append(
+            {
+                "project": project,
+                "kind": EntryKind.CHARGE.value,
+                "amount_micro": -micro_usd,
+                "request_id": request_id,
+                "note": "",
+                "idempotency_key": f"charge:{request_id}",
+                "balance_micro": balance - micro_usd,
+                "created_at_ms": now_ms,
+            }
+        )
+    connection.execute(insert(credit_entries), entries)
+    for project, (balance, version) in balances.items():
+        _set_balance(connection, project, balance, version)
+
+
+def add_entry(
+    connection: Connection,
+    *,
+    project: str,
+    kind: str,
+    amount_micro: int,
+    note: str,
+    idempotency_key: str,
+    now_ms: int,
+) -> tuple[Entry, bool]:
+    """Append an entry by hand; gives it, and False when this idempotency key has one already.
+
+    Top-ups and refunds add, an expiry takes away, an adjustment does either. Raises Invalid, NotFound, and Conflict
+    when the idempotency key belongs to another entry.
+    """
+    _check(kind, amount_micro, note, idempotency_key)
+    found = _lock(connection, [project])
+    if project not in found:
+        raise NotFound(f"there is no project {project!r}; create it, or a key of it, first")
+    if idempotency_key:
+        before = connection.execute(
+            _ENTRY.where(credit_entries.c.idempotency_key == f"entry:{idempotency_key}")
+        ).first()
+        if before is not None:
+            entry = Entry(*before)
+            if (entry.project, entry.kind, entry.amount_micro) != (project, kind, amount_micro):
+                raise Conflict("this idempotency key was used for another entry; use a new one")
+            return entry, False
+    balance, version = found[project]
+    entry_id = connection.execute(
+        insert(credit_entries)
+        .values(
+            project=project,
+            kind=kind,
+            amount_micro=amount_micro,
+            note=note,
+            idempotency_key=f"entry:{idempotency_key}" if idempotency_key else None,
+            balance_micro=balance + amount_micro,
+            created_at_ms=now_ms,
+        )
+        .returning(credit_entries.c.id)
+    ).scalar_one()
+    _set_balance(connection, project, balance + amount_micro, version + 1)
+    return Entry(entry_id, project, kind, amount_micro, "", note, now_ms, balance + amount_micro), True
+
+
+def list_entries(connection: Connection, project: str, limit: int) -> tuple[list[Entry], int]:
+    """Return a project's newest entries, newest first, and its balance. Raises NotFound."""
+    balance = connection.execute(select(projects.c.balance_micro).where(projects.c.name == project)).scalar()
+    if balance is None:
+        raise NotFound(f"there is no project {project!r}")
+    rows = connection.execute(
+        _ENTRY.where(credit_entries.c.project == project).order_by(credit_entries.c.id.desc()).limit(limit)
+    )
+    return [Entry(*row) for row in rows], balance
+
+
+def _check(kind: str, amount_micro: int, note: str, idempotency_key: str) -> None:
+    if kind not in {EntryKind.TOPUP, EntryKind.REFUND, EntryKind.ADJUSTMENT, EntryKind.EXPIRY}:
+        raise Invalid("kind is topup, refund, adjustment or expiry")
+    if amount_micro == 0 or abs(amount_micro) > MOST_MICRO_USD:
+        raise Invalid("the amount is zero, or beyond a billion dollars")
+    if kind in {EntryKind.TOPUP, EntryKind.REFUND} and amount_micro < 0:
+        raise Invalid(f"a {kind} adds: give a positive amount, or make an adjustment")
+    if kind == EntryKind.EXPIRY and amount_micro > 0:
+        raise Invalid("an expiry takes away: give a negative amount")
+    if len(note) > 500 or "\0" in note:
+        raise Invalid("a note has at most 500 characters, none of them NUL")
+    if len(idempotency_key) > 190 or "\0" in idempotency_key:
+        raise Invalid("an idempotency key has at most 190 characters, none of them NUL")
+
+
+def _lock(connection: Connection, names: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Lock project rows in order of name; gives their (balance, version)."""
+    rows = connection.execute(
+        select(projects.c.name, projects.c.balance_micro, projects.c.version)
+        .where(projects.c.name.in_(names))
+        .order_by(projects.c.name)
+        .with_for_update(key_share=True)
+    )
+    return {name: (balance, version) for name, balance, version in rows}
+
+
+def _set_balance(connection: Connection, project: str, balance: int, version: int) -> None:
+    connection.execute(
+        update(projects).where(projects.c.name == project).values(balance_micro=balance, version=version)
+    )

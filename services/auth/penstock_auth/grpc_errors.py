@@ -1,0 +1,68 @@
+"""Turns auth's errors into gRPC statuses, in this one place. No other exception's text reaches a caller."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import grpc
+
+from penstock_auth import metrics
+from penstock_auth.counters import StoreDown
+from penstock_auth.errors import Conflict, DatabaseDown, Invalid, NotFound, Refused, TooMany
+from penstock_chassis import logs
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from google.protobuf.message import Message
+    from grpc.aio import ServicerContext
+
+log = logs.get(__name__)
+
+Self = TypeVar("Self")
+Ask = TypeVar("Ask", bound="Message")
+Answer = TypeVar("Answer", bound="Message")
+
+_CODES: Final[dict[type[Exception], grpc.StatusCode]] = {
+    Invalid: grpc.StatusCode.INVALID_ARGUMENT,
+    NotFound: grpc.StatusCode.NOT_FOUND,
+    Conflict: grpc.StatusCode.FAILED_PRECONDITION,
+    TooMany: grpc.StatusCode.RESOURCE_EXHAUSTED,
+}
+# How a caller tells the two outages apart; the edge looks at the part before the colon.
+_DATABASE_DOWN: Final = "database_down"
+_STORE_DOWN: Final = "store_down"
+
+
+def answers(
+    method: Callable[[Self, Ask, ServicerContext[Ask, Answer]], Awaitable[Answer]],
+) -> Callable[[Self, Ask, ServicerContext[Ask, Answer]], Awaitable[Answer]]:
+    """Wrap a unary method of a servicer so that its errors become statuses."""
+
+    @functools.wraps(method)
+    async def answer(  # noqa: RET503 -- abort raises
+        self: Self, request: Ask, context: ServicerContext[Ask, Answer]
+    ) -> Answer:
+        try:
+            return await method(self, request, context)
+        except Refused as error:
+            code, message = _CODES.get(type(error), grpc.StatusCode.FAILED_PRECONDITION), str(error)
+        except DatabaseDown as error:
+            log.warning("database_down", call=method.__name__, reason=str(error))
+            code, message = grpc.StatusCode.UNAVAILABLE, f"{_DATABASE_DOWN}: {error}; try again"
+        except StoreDown:
+            log.warning("store_down", call=method.__name__)
+            metrics.STORE_ERRORS.labels(method.__name__).inc()
+            code, message = (
+                grpc.StatusCode.UNAVAILABLE,
+                f"{_STORE_DOWN}: the store of counters does not answer; try again",
+            )
+        except Exception as error:
+            if isinstance(error, (grpc.aio.AbortError, grpc.aio.UsageError)):
+                raise
+            log.exception("call_failed", call=method.__name__)
+            code, message = grpc.StatusCode.INTERNAL, "auth failed at this; its log says more"
+        await context.abort(code, message)
+
+    return answer

@@ -1,0 +1,77 @@
+"""Finds a key by digest for an Allow call: declared keys in the catalog, others in SQL through a bounded cache.
+
+A change of a key empties its place in the cache (on other replicas within a second, by the change log). While SQL is
+down, what the cache holds goes on: nobody can disable a key then.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from penstock_auth.errors import DatabaseDown
+from penstock_auth.keys import KeyState, Source, find_by_digest
+from penstock_auth.plans import EMPTY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from penstock_auth.database import Database
+    from penstock_auth.keys import Key
+    from penstock_auth.plans import CatalogView
+
+_FRESH_SECONDS: Final = 30.0
+_UNKNOWN_SECONDS: Final = 5.0
+_STALE_SECONDS: Final = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    key: Key | None
+    read_at: float
+
+
+class KeyBook:
+    """`catalog` is the view in force; `monotonic` gives seconds."""
+
+    def __init__(self, database: Database, *, monotonic: Callable[[], float], limit: int = 50_000) -> None:
+        self.catalog: CatalogView = EMPTY
+        self._database = database
+        self._monotonic = monotonic
+        self._limit = limit
+        self._places: dict[bytes, _Place] = {}
+
+    async def find(self, digest: bytes) -> Key | None:
+        """Find a key in any state. Raises DatabaseDown when only SQL could tell."""
+        declared = self.catalog.declared.get(digest)
+        if declared is not None:
+            return declared
+        place = self._places.get(digest)
+        age = self._monotonic() - place.read_at if place is not None else 0.0
+        if place is not None and age < (_FRESH_SECONDS if place.key is not None else _UNKNOWN_SECONDS):
+            return place.key
+        try:
+            key = await self._database.read(lambda connection: find_by_digest(connection, digest))
+        except DatabaseDown:
+            if place is None or place.key is None or age > _STALE_SECONDS:
+                raise
+            return place.key
+        if key is not None and key.source == Source.DECLARED:
+            # The catalog alone says which declared keys are good; this one is not in it any more.
+            key = replace(key, state=KeyState.WITHDRAWN.value)
+        self._keep(digest, key)
+        return key
+
+    def forget(self, digest: bytes) -> None:
+        """Read this key anew next time."""
+        self._places.pop(digest, None)
+
+    def forget_all(self) -> None:
+        """Read every key anew."""
+        self._places.clear()
+
+    def _keep(self, digest: bytes, key: Key | None) -> None:
+        self._places.pop(digest, None)
+        while len(self._places) >= self._limit:
+            del self._places[next(iter(self._places))]
+        self._places[digest] = _Place(key, self._monotonic())

@@ -1,0 +1,273 @@
+"""API keys in SQL: made, found by digest, disabled, rotated. The text of a key is given once and never stored.
+
+A key is looked up by the SHA-256 of its text, so the time of a look-up says nothing about the text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import func, insert, or_, select, update
+
+from penstock_auth import projects as project_rows
+from penstock_auth import statements
+from penstock_auth.errors import Conflict, Invalid, NotFound, TooMany
+from penstock_auth.spend import MONTH, TOTAL, carry_spend
+from penstock_auth.tables import api_keys, projects
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sqlalchemy import Connection
+
+    from penstock_catalog.api_key import ApiKey
+    from penstock_catalog.documents import DeclaredKey
+
+_MOST_MS: Final = 253_402_300_800_000
+_MOST_MICRO_USD: Final = 10**15
+
+
+class KeyState(StrEnum):
+    """What was done to a key; `Expired` is read off the clock. A withdrawn key has left the catalog."""
+
+    ACTIVE = "Active"
+    DISABLED = "Disabled"
+    EXPIRED = "Expired"
+    WITHDRAWN = "Withdrawn"
+
+
+class Source(StrEnum):
+    """Where a key comes from."""
+
+    SELF_SERVICE = "SelfService"
+    DECLARED = "Declared"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key's facts. `prefix` may be shown; times in Unix ms and money in micro-USD, 0: none."""
+
+    id: str
+    digest: bytes
+    prefix: str
+    project: str
+    plan: str
+    name: str
+    state: str
+    source: str
+    expires_at_ms: int
+    spend_limit_micro: int
+    spend_limit_period: str
+    created_at_ms: int
+
+    def state_at(self, now_ms: int) -> KeyState:
+        """Return what the key is now."""
+        if self.state != KeyState.ACTIVE:
+            return KeyState(self.state)
+        return KeyState.EXPIRED if 0 < self.expires_at_ms <= now_ms else KeyState.ACTIVE
+
+
+@dataclass(frozen=True, slots=True)
+class KeyOrder:
+    """What a new key shall be."""
+
+    project: str
+    plan: str
+    name: str = ""
+    expires_at_ms: int = 0
+    spend_limit_micro: int = 0
+    spend_limit_period: str = TOTAL
+
+    def check(self, now_ms: int) -> None:
+        """Raise Invalid for what makes no sense."""
+        project_rows.check_name(self.project)
+        if len(self.name) > 253 or "\0" in self.name:
+            raise Invalid("a key's name has at most 253 characters, none of them NUL")
+        if self.expires_at_ms and not now_ms < self.expires_at_ms < _MOST_MS:
+            raise Invalid("the key would expire in the past; give a later time, or none")
+        if not 0 <= self.spend_limit_micro <= _MOST_MICRO_USD:
+            raise Invalid("the spend limit is negative, or beyond a billion dollars")
+        if self.spend_limit_period not in {TOTAL, MONTH}:
+            raise Invalid("the period of a spend limit is Total or Month")
+
+
+_KEY: Final = select(
+    api_keys.c.id,
+    api_keys.c.digest,
+    api_keys.c.prefix,
+    api_keys.c.project,
+    api_keys.c.plan,
+    api_keys.c.name,
+    api_keys.c.state,
+    api_keys.c.source,
+    api_keys.c.expires_at_ms,
+    api_keys.c.spend_limit_micro,
+    api_keys.c.spend_limit_period,
+    api_keys.c.created_at_ms,
+)
+
+
+def find_by_digest(connection: Connection, digest: bytes) -> Key | None:
+    """Find the key with this digest, whatever its state."""
+    return _one(connection.execute(_KEY.where(api_keys.c.digest == digest)).first())
+
+
+def get(connection: Connection, key_id: str) -> Key:
+    """Return a key by its public id. Raises NotFound."""
+    found = _one(connection.execute(_KEY.where(api_keys.c.id == key_id)).first())
+    if found is None:
+        raise NotFound(f"there is no key {key_id!r}; list the keys to see their ids")
+    return found
+
+
+def list_keys(connection: Connection, project: str) -> list[Key]:
+    """Return a project's keys (all keys, for `""`), oldest first."""
+    query = _KEY.order_by(api_keys.c.created_at_ms, api_keys.c.id)
+    if project:
+        query = query.where(api_keys.c.project == project)
+    return [_key(row) for row in connection.execute(query)]
+
+
+def create(connection: Connection, order: KeyOrder, text: ApiKey, most: int, now_ms: int) -> Key:
+    """Store a new key, and its project if that is new. Raises Invalid, and TooMany beyond `most` keys in use."""
+    order.check(now_ms)
+    project_rows.ensure(connection, order.project, now_ms)
+    # The lock keeps two calls from both taking the last place.
+    connection.execute(select(projects.c.name).where(projects.c.name == order.project).with_for_update(key_share=True))
+    if _in_use(connection, order.project, now_ms) >= most:
+        raise TooMany(f"project {order.project!r} has {most} keys, the most its plan allows; disable one first")
+    key = Key(
+        text.id,
+        text.digest,
+        text.shown,
+        order.project,
+        order.plan,
+        order.name,
+        KeyState.ACTIVE.value,
+        Source.SELF_SERVICE.value,
+        order.expires_at_ms,
+        order.spend_limit_micro,
+        order.spend_limit_period,
+        now_ms,
+    )
+    connection.execute(insert(api_keys).values(**_row(key)))
+    return key
+
+
+def disable(connection: Connection, key_id: str) -> Key:
+    """Disable a key for good; doing it twice is harmless. Raises NotFound, Conflict for a declared key."""
+    key = _own(connection, key_id)
+    return _set(connection, key, state=KeyState.DISABLED.value)
+
+
+def rotate(connection: Connection, key_id: str, text: ApiKey, overlap_seconds: int, now_ms: int) -> tuple[Key, Key]:
+    """Make a key with the same facts, and end the old one after the overlap; gives (new, old).
+
+    What the old one has spent counts for the new one too. Raises NotFound, Invalid, and Conflict for a declared key or
+    one that is not active.
+    """
+    if not 0 <= overlap_seconds <= 30 * 86_400:
+        raise Invalid("the overlap is 0 seconds to 30 days")
+    old = _own(connection, key_id)
+    if old.state_at(now_ms) is not KeyState.ACTIVE:
+        raise Conflict(f"key {key_id!r} is {old.state_at(now_ms).lower()}; create a new key instead")
+    new = replace(old, id=text.id, digest=text.digest, prefix=text.shown, created_at_ms=now_ms)
+    connection.execute(insert(api_keys).values(**_row(new)))
+    carry_spend(connection, old.id, new.id)
+    if overlap_seconds == 0:
+        return new, _set(connection, old, state=KeyState.DISABLED.value)
+    end_ms = now_ms + overlap_seconds * 1000
+    return new, _set(connection, old, expires_at_ms=min(old.expires_at_ms or end_ms, end_ms))
+
+
+def record_declared(connection: Connection, declared: Iterable[DeclaredKey], now_ms: int) -> list[str]:
+    """Keep the catalog's keys beside the others, so that the ledger knows them when the catalog no longer does.
+
+    Keys that left the catalog become Withdrawn. Gives the ids refused: another key has their id or digest,
+    or no project can have that name.
+    """
+    rows = {each.id: _declared_row(each, now_ms) for each in declared}
+    refused = [key_id for key_id, row in sorted(rows.items()) if not _record(connection, row, now_ms)]
+    was_declared = select(api_keys.c.id).where(api_keys.c.source == Source.DECLARED.value)
+    gone = sorted(set(connection.scalars(was_declared)) - rows.keys())
+    if gone:
+        connection.execute(update(api_keys).where(api_keys.c.id.in_(gone)).values(state=KeyState.WITHDRAWN.value))
+    return refused
+
+
+def _record(connection: Connection, row: dict[str, Any], now_ms: int) -> bool:
+    """Insert or update one declared key; False when that cannot be."""
+    same = or_(api_keys.c.id == row["id"], api_keys.c.digest == row["digest"])
+    before = connection.execute(select(api_keys.c.id, api_keys.c.source).where(same)).all()
+    if any(key_id != row["id"] or source != Source.DECLARED for key_id, source in before):
+        return False
+    try:
+        project_rows.ensure(connection, row["project"], now_ms)
+    except Invalid:
+        return False
+    if before:
+        facts = {name: value for name, value in row.items() if name not in {"id", "created_at_ms"}}
+        connection.execute(update(api_keys).where(api_keys.c.id == row["id"]).values(**facts))
+    else:
+        connection.execute(statements.insert_new(connection, api_keys).values(**row))
+    return True
+
+
+def from_declared(declared: DeclaredKey) -> Key:
+    """Read a key off the catalog."""
+    return Key(**_declared_row(declared, 0))
+
+
+def _declared_row(declared: DeclaredKey, now_ms: int) -> dict[str, Any]:
+    return {
+        "id": declared.id,
+        "digest": bytes.fromhex(declared.digest),
+        "prefix": declared.prefix,
+        "project": declared.project,
+        "plan": declared.plan,
+        "name": declared.name,
+        "state": (KeyState.ACTIVE if declared.mode == "Active" else KeyState.DISABLED).value,
+        "source": Source.DECLARED.value,
+        "expires_at_ms": declared.expires_at_ms,
+        "spend_limit_micro": declared.spend_limit_micro,
+        "spend_limit_period": declared.spend_limit_period,
+        "created_at_ms": now_ms,
+    }
+
+
+def _own(connection: Connection, key_id: str) -> Key:
+    """Return a key that may be changed here, with its row locked."""
+    found = _one(connection.execute(_KEY.where(api_keys.c.id == key_id).with_for_update(key_share=True)).first())
+    if found is None:
+        raise NotFound(f"there is no key {key_id!r}; list the keys to see their ids")
+    if found.source == Source.DECLARED:
+        raise Conflict(f"key {key_id!r} is declared by the APIKey resource {found.name!r}; change that resource")
+    return found
+
+
+def _set(connection: Connection, key: Key, **facts: Any) -> Key:
+    connection.execute(update(api_keys).where(api_keys.c.id == key.id).values(**facts))
+    return replace(key, **facts)
+
+
+def _in_use(connection: Connection, project: str, now_ms: int) -> int:
+    counted = select(func.count()).where(
+        api_keys.c.project == project,
+        api_keys.c.state == KeyState.ACTIVE.value,
+        (api_keys.c.expires_at_ms == 0) | (api_keys.c.expires_at_ms > now_ms),
+    )
+    return connection.execute(counted).scalar_one()
+
+
+def _row(key: Key) -> dict[str, Any]:
+    return {name: getattr(key, name) for name in Key.__slots__}
+
+
+def _one(row: Any) -> Key | None:
+    return _key(row) if row is not None else None
+
+
+def _key(row: Any) -> Key:
+    return Key(*row)

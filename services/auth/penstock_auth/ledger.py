@@ -1,0 +1,100 @@
+"""The ledger as the servicer knows it: settle a batch, whatever is in it, or say that SQL is down."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy.exc import DataError, IntegrityError
+
+from penstock_auth import metrics
+from penstock_auth.postings import Batch, lock_away, settle
+from penstock_auth.settlement import Poison
+from penstock_chassis import logs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from penstock_auth.database import Database
+    from penstock_auth.postings import Incoming
+
+log = logs.get(__name__)
+
+_WAITED_FOR: Final = 1000
+
+
+class Ledger:
+    """Settlements into SQL. `monotonic` gives seconds, `now_ms` Unix ms.
+
+    A price that nobody knows yet is waited for: an edge may have a new catalog a moment before auth has.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        now_ms: Callable[[], int],
+        monotonic: Callable[[], float],
+        price_wait_seconds: float = 10.0,
+    ) -> None:
+        self._database = database
+        self._now_ms = now_ms
+        self._monotonic = monotonic
+        self._price_wait = price_wait_seconds
+        self._asked: dict[str, float] = {}
+
+    async def settle(self, incoming: Sequence[Incoming]) -> Batch:
+        """Commit a batch. Raises DatabaseDown: then nothing may be acknowledged, and the same may be sent again."""
+        try:
+            batch = await self._settle(incoming)
+        except (DataError, IntegrityError):
+            log.warning("settle_one_by_one", count=len(incoming))
+            batch = await self._one_by_one(incoming)
+        self._count(incoming, batch)
+        return batch
+
+    async def _settle(self, incoming: Sequence[Incoming]) -> Batch:
+        now_ms = self._now_ms()
+        return await self._database.write(
+            lambda connection: settle(connection, incoming, now_ms, price_may_come=self._price_may_come),
+            repeatable=True,
+        )
+
+    async def _one_by_one(self, incoming: Sequence[Incoming]) -> Batch:
+        """Find the row that the database itself refuses, and put it into quarantine."""
+        whole = Batch()
+        for each in incoming:
+            try:
+                part = await self._settle([each])
+            except (DataError, IntegrityError):
+                part = await self._refused(each)
+            for name in Batch.__slots__:
+                getattr(whole, name).update(getattr(part, name))
+        return whole
+
+    async def _refused(self, each: Incoming) -> Batch:
+        poison = Poison("database", "the database refuses it")
+        now_ms = self._now_ms()
+        return await self._database.write(
+            lambda connection: lock_away(connection, each, poison, now_ms), repeatable=True
+        )
+
+    def _price_may_come(self, digest: str) -> bool:
+        """Whether this unknown price was first asked for a short while ago. Runs in the database's threads."""
+        now = self._monotonic()
+        if len(self._asked) >= _WAITED_FOR:
+            self._asked.clear()
+        return now - self._asked.setdefault(digest, now) < self._price_wait
+
+    def _count(self, incoming: Sequence[Incoming], batch: Batch) -> None:
+        ids = {each.request_id for each in incoming}
+        deferred = len(ids - batch.rows.keys() - batch.quarantined.keys())
+        metrics.SETTLEMENTS.labels("committed").inc(len(batch.fresh))
+        metrics.SETTLEMENTS.labels("duplicate").inc(
+            len(incoming) - len(batch.fresh) - len(batch.quarantined) - deferred
+        )
+        metrics.SETTLEMENTS.labels("quarantined").inc(len(batch.quarantined))
+        metrics.SETTLEMENTS.labels("deferred").inc(deferred)
+        metrics.CHARGED_MICRO_USD.inc(sum(batch.rows[request_id].cost_micro for request_id in batch.fresh))
+        for request_id, (kind, message) in batch.quarantined.items():
+            metrics.QUARANTINED.labels(kind).inc()
+            log.error("settlement_quarantined", request_id=request_id[:64], kind=kind, reason=message)

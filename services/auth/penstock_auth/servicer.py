@@ -1,0 +1,252 @@
+"""auth.v1.AuthService over gRPC: carries messages between edges and the domain, decides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from penstock.auth.v1 import auth_pb2, auth_pb2_grpc
+from penstock_auth import metrics, translation
+from penstock_auth.changes import ChangeKind
+from penstock_auth.counters import Declaration, KeyDeclaration, SettleEffect, StoreDown
+from penstock_auth.errors import Invalid, NotFound
+from penstock_auth.grpc_errors import answers
+from penstock_auth.keys import KeyState
+from penstock_auth.usage import show
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from grpc.aio import ServicerContext
+
+    from penstock_auth.changes import ChangeHub, Numbered
+    from penstock_auth.counters import Counters
+    from penstock_auth.database import Database
+    from penstock_auth.epochs import EpochWatch
+    from penstock_auth.key_book import KeyBook
+    from penstock_auth.ledger import Ledger
+    from penstock_auth.lending import Lender
+    from penstock_auth.postings import Batch
+    from penstock_auth.sessions import SessionBook
+
+T = TypeVar("T")
+
+_MOST_SETTLEMENTS: Final = 10_000
+_MOST_KEYS: Final = 50_000
+_STORE_SECONDS: Final = 2.0
+_OBSERVED_SECONDS: Final = 0.25
+_OBSERVED_AGAIN: Final = 20
+_SESSIONS_SHOWN: Final = 10_000
+
+
+class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
+    """What edges, and the operator, ask of auth."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        keys: KeyBook,
+        lender: Lender,
+        ledger: Ledger,
+        counters: Counters,
+        sessions: SessionBook,
+        changes: ChangeHub,
+        epochs: EpochWatch,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._database = database
+        self._keys = keys
+        self._lender = lender
+        self._ledger = ledger
+        self._counters = counters
+        self._sessions = sessions
+        self._changes = changes
+        self._epochs = epochs
+        self._now_ms = now_ms
+        self._loaded: dict[str, str] = {}
+
+    @answers
+    async def Allow(  # noqa: N802 -- gRPC's name
+        self, request: auth_pb2.AllowRequest, context: ServicerContext[auth_pb2.AllowRequest, auth_pb2.AllowResponse]
+    ) -> auth_pb2.AllowResponse:
+        """Lend a part of a key's limits."""
+        del context
+        began = time.monotonic()
+        session = translation.session_name(request.edge_session)
+        await self._sessions.seen(session)
+        self._note_loaded(session, request.catalog_version)
+        answer = await self._lender.allow(request)
+        metrics.ALLOW_SECONDS.observe(time.monotonic() - began)
+        return answer
+
+    @answers
+    async def Declare(  # noqa: N802 -- gRPC's name
+        self,
+        request: auth_pb2.DeclareRequest,
+        context: ServicerContext[auth_pb2.DeclareRequest, auth_pb2.DeclareResponse],
+    ) -> auth_pb2.DeclareResponse:
+        """Take a heartbeat, a declaration, or the end of a session."""
+        del context
+        session = translation.session_name(request.edge_session)
+        if request.final:
+            self._loaded.pop(session, None)
+            heard = await self._in_time(self._counters.end_session(session))
+            await self._sessions.ended(session, request.edge[:128])
+        else:
+            self._note_loaded(session, request.catalog_version)
+            await self._sessions.seen(session, request.edge[:128])
+            declaration = await self._declaration(session, request)
+            heard = await self._in_time(self._counters.declare(declaration))
+        return auth_pb2.DeclareResponse(
+            epoch=heard.epoch, store_time_ms=heard.store_time_ms, declare_again=heard.declare_again
+        )
+
+    async def _declaration(self, session: str, request: auth_pb2.DeclareRequest) -> Declaration:
+        if len(request.keys) > _MOST_KEYS:
+            raise Invalid(f"a declaration has at most {_MOST_KEYS} keys")
+        keys = []
+        for each in request.keys if request.complete else ():
+            key = await self._keys.find(translation.key_digest(each.key_sha256))
+            if key is None:
+                continue
+            keys.append(
+                KeyDeclaration(
+                    project=key.project,
+                    key=key.id,
+                    limits=self._keys.catalog.limits_of(key.plan),
+                    holding=translation.amounts(each.holding),
+                    leases=translation.leases_held(each.leases),
+                    admissions=translation.admissions(each.admissions),
+                )
+            )
+        return Declaration(session, request.epoch, complete=request.complete, keys=tuple(keys))
+
+    @answers
+    async def Settle(  # noqa: N802 -- gRPC's name
+        self,
+        request: auth_pb2.SettleRequest,
+        context: ServicerContext[auth_pb2.SettleRequest, auth_pb2.SettleResponse],
+    ) -> auth_pb2.SettleResponse:
+        """Commit settlements, apply them to the counters, and only then acknowledge them."""
+        del context
+        if len(request.settlements) > _MOST_SETTLEMENTS:
+            raise Invalid(f"a batch has at most {_MOST_SETTLEMENTS} settlements; send fewer")
+        began = time.monotonic()
+        batch = await self._ledger.settle([translation.incoming(each) for each in request.settlements])
+        effects = self._effects(batch)
+        if effects:
+            await self._in_time(self._counters.settle(effects))
+        metrics.SETTLE_SECONDS.observe(time.monotonic() - began)
+        return auth_pb2.SettleResponse(results=[_result(each.request_id, batch) for each in request.settlements])
+
+    def _effects(self, batch: Batch) -> list[SettleEffect]:
+        catalog = self._keys.catalog
+        return [
+            SettleEffect(
+                project=row.project,
+                key=row.key_id,
+                session=row.edge_session,
+                request_id=row.request_id,
+                admitted_at_ms=row.admitted_at_ms,
+                input_tokens=row.usage.whole_input,
+                output_tokens=row.usage.output_tokens,
+                micro_usd=row.cost_micro,
+                limits=catalog.limits_of(batch.plans.get(row.key_id, "")),
+                balance=batch.balances.get(row.project),
+                spent=batch.spent.get(row.key_id),
+            )
+            for row in batch.rows.values()
+        ]
+
+    async def WatchChanges(  # noqa: N802 -- gRPC's name
+        self,
+        request: auth_pb2.WatchChangesRequest,
+        context: ServicerContext[auth_pb2.WatchChangesRequest, auth_pb2.Change],
+    ) -> AsyncIterator[auth_pb2.Change]:
+        """Tell what changes, and every half second that nothing did."""
+        del request, context
+        with self._changes.watch() as watcher:
+            yield self._change(await watcher.next(0))
+            while not watcher.ended:
+                yield self._change(await watcher.next())
+
+    def _change(self, numbered: Numbered) -> auth_pb2.Change:
+        message = auth_pb2.Change(seq=numbered.seq, epoch=self._epochs.id)
+        change = numbered.change
+        match change.kind:
+            case ChangeKind.KEY:
+                message.key_sha256 = bytes.fromhex(change.subject)
+            case ChangeKind.PROJECT:
+                message.project = change.subject
+            case ChangeKind.PLAN:
+                message.plan = change.subject
+            case ChangeKind.EVERYTHING:
+                message.everything = True
+            case ChangeKind.HEARTBEAT:
+                message.heartbeat = True
+        return message
+
+    @answers
+    async def GetUsage(  # noqa: N802 -- gRPC's name
+        self,
+        request: auth_pb2.GetUsageRequest,
+        context: ServicerContext[auth_pb2.GetUsageRequest, auth_pb2.GetUsageResponse],
+    ) -> auth_pb2.GetUsageResponse:
+        """Show one request's row to a key of its project."""
+        del context
+        key = await self._keys.find(translation.key_digest(request.key_sha256))
+        if key is None or key.state_at(self._now_ms()) is not KeyState.ACTIVE:
+            raise NotFound("this key has no such request")
+        row = await self._database.read(lambda connection: show(connection, request.request_id.replace("\0", "")))
+        if row.project != key.project:
+            raise NotFound(f"the ledger has no request {request.request_id!r}; it may not be settled yet")
+        return auth_pb2.GetUsageResponse(row=translation.usage_row(row))
+
+    async def WatchObserved(  # noqa: N802 -- gRPC's name
+        self,
+        request: auth_pb2.WatchObservedRequest,
+        context: ServicerContext[auth_pb2.WatchObservedRequest, auth_pb2.Observed],
+    ) -> AsyncIterator[auth_pb2.Observed]:
+        """Tell which catalog is loaded here and on the edges: at once, when that changes, and every five seconds."""
+        del request, context
+        last, repeats = None, 0
+        while not self._changes.ended:
+            now = self.observed()
+            repeats += 1
+            if now != last or repeats >= _OBSERVED_AGAIN:
+                last, repeats = now, 0
+                yield now
+            await asyncio.sleep(_OBSERVED_SECONDS)
+
+    def observed(self) -> auth_pb2.Observed:
+        """Say what is loaded now, by this auth and by each live edge session."""
+        live = self._epochs.live
+        return auth_pb2.Observed(
+            catalog_version=self._keys.catalog.version,
+            epoch=self._epochs.id,
+            edge_sessions={session: version for session, version in self._loaded.items() if session in live},
+        )
+
+    def _note_loaded(self, session: str, version: str) -> None:
+        self._loaded.pop(session, None)
+        while len(self._loaded) >= _SESSIONS_SHOWN:
+            del self._loaded[next(iter(self._loaded))]
+        self._loaded[session] = version[:64]
+
+    @staticmethod
+    async def _in_time(call: Awaitable[T]) -> T:
+        try:
+            async with asyncio.timeout(_STORE_SECONDS):
+                return await call
+        except TimeoutError:
+            raise StoreDown("the store of counters did not answer in time") from None
+
+
+def _result(request_id: str, batch: Batch) -> auth_pb2.SettleResult:
+    row = batch.rows.get(request_id)
+    if row is not None:
+        return auth_pb2.SettleResult(request_id=request_id, committed=True, cost_micro=row.cost_micro)
+    kind, message = batch.quarantined.get(request_id, ("", ""))
+    return auth_pb2.SettleResult(request_id=request_id, quarantined=f"{kind}: {message}" if kind else "")
