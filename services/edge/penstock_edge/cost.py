@@ -5,41 +5,15 @@ The ledger computes the charge by the same rule from the same row; here it is ne
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from penstock_edge.records import Usage
+    from penstock_edge.snapshot import Price
 
 _PPM = 1_000_000
 # Prices are per million tokens, multipliers in parts per million.
 _SCALE = 1_000_000 * _PPM
-
-
-class Price(Protocol):
-    """A price row: micro-USD per million tokens."""
-
-    @property
-    def input(self) -> int: ...
-    @property
-    def output(self) -> int: ...
-    @property
-    def cache_write_5m(self) -> int: ...
-    @property
-    def cache_write_1h(self) -> int: ...
-    @property
-    def cache_read(self) -> int: ...
-    @property
-    def long_context_above(self) -> int: ...
-    @property
-    def long_context_input(self) -> int: ...
-    @property
-    def long_context_output(self) -> int: ...
-    @property
-    def long_context_cache_write_5m(self) -> int: ...
-    @property
-    def long_context_cache_write_1h(self) -> int: ...
-    @property
-    def long_context_cache_read(self) -> int: ...
 
 
 def cost_micro(usage: Usage, price: Price, multiplier_ppm: int = _PPM) -> int:

@@ -354,7 +354,7 @@ class Dispatcher:
 
     @staticmethod
     def _salvage(exchange: Exchange, attempt: Attempt, relay: StreamRelay | None) -> None:
-        """The exchange was interrupted: the upstream sees its client go, and what it had said counts."""
+        """End an interrupted attempt: the upstream sees its client go, and what it had said counts."""
         call = attempt.call
         if call is None:
             return

@@ -6,13 +6,14 @@ import re
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from penstock_edge.cost import Price, hold_micro
+from penstock_edge.cost import hold_micro
 from penstock_edge.records import Kind, Need
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from penstock_edge.records import Usage
+    from penstock_edge.snapshot import Price
 
 _BYTES_PER_TOKEN = 4.0
 _CHARACTERS_PER_OUTPUT_TOKEN = 4.0
@@ -67,7 +68,7 @@ class Estimates:
         multiplier_ppm: int,
         kind: Kind = "requests",
     ) -> Need:
-        """Return what to hold for a request. Strict plans hold all that the request may use, others what it usually does."""
+        """Return what to hold: for Strict plans all that the request may use, for others what such requests do use."""
         if kind == "count_tokens":
             return Need(kind=kind)
         tokens = self.input_tokens(body, model, context_tokens)

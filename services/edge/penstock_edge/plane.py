@@ -6,11 +6,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from penstock_routing import outcomes
-
 from penstock_edge.app import EdgeApp
 from penstock_edge.routes import health, models, usage
 from penstock_edge.routes.messages import MessagesEndpoint
+from penstock_routing import outcomes
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -32,7 +32,7 @@ def passed_headers(headers: Headers) -> Headers:
 
 
 async def receive_whole(attempt: Attempt, call: Call) -> bytes | None:
-    """Return a unary answer's body when it is whole and sound; else None with `attempt.failure` set. Raises UpstreamError."""
+    """Return a unary answer's body if it is sound; else None, with `attempt.failure` set. Raises UpstreamError."""
     try:
         decoder = decoder_for(call.header(b"content-encoding"))
         body = await call.read_all(MOST_ANSWER_BYTES)

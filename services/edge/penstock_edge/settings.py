@@ -28,10 +28,8 @@ class EdgeSettings(ProcessSettings):
     """Folder of all edges' spools, on a volume that outlives the container."""
     spool_max_bytes: int = 256 * 1024 * 1024
     """Above this many bytes of unsettled requests, new ones are refused."""
-    ready_files: list[Path] = []
-    """Files that must exist before this edge says that it is ready (local mode: the admin API's URL and token)."""
-    ready_url_file: Path | None = None
-    """A file with a URL whose /readyz must answer 200 as well (local mode: the admin API)."""
+    ready_files: tuple[Path, ...] = ()
+    """Files that must exist before this edge says that it is ready (local mode: the admin API answers)."""
     max_body_bytes: int = 32 * 1024 * 1024
     """Largest request body."""
     keepalive_seconds: float = 15.0

@@ -40,7 +40,7 @@ class WaitingLine:
         self.waiting += 1
         try:
             async with asyncio.timeout_at(deadline), lock:
-                return await self._stand_first(first, pick, deadline)
+                return await self._stand_first(pick, deadline)
         except TimeoutError:
             return first
         finally:
@@ -50,7 +50,7 @@ class WaitingLine:
                 self._locks[model] = (lock, people - 1)
 
     @staticmethod
-    async def _stand_first(first: NoneLeft, pick: Callable[[], Pick | NoneLeft], deadline: float) -> Pick | NoneLeft:
+    async def _stand_first(pick: Callable[[], Pick | NoneLeft], deadline: float) -> Pick | NoneLeft:
         loop = asyncio.get_running_loop()
         answer: Pick | NoneLeft = pick()
         while isinstance(answer, NoneLeft):

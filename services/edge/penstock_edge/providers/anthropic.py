@@ -177,7 +177,7 @@ class StreamReader:
 
     @staticmethod
     def _unknown(data: bytes) -> Signal:
-        """An event whose fields are not as known: it passes if it names a type at all."""
+        """Judge an event whose fields are not as known: it passes if it names a type at all."""
         try:
             kind = _named.decode(data).type
         except msgspec.DecodeError:
@@ -211,7 +211,7 @@ _error = msgspec.json.Decoder(_Error)
 
 
 def of_status(status: int, headers: Headers, body: bytes) -> Failure:
-    """Return what an error answer means for health, for the next attempt and, if it is its own fault, for the client."""
+    """Return what an error answer means for health, for the next attempt and, if it is at fault, for the client."""
     error, detail = _read_error(body)
     hint = retry_after(headers)
     return _classify(status, error, detail, hint)

@@ -1,4 +1,4 @@
-"""How an attempt failed, in canonical terms: what health rules, the next attempt and perhaps the client need to know."""
+"""How an attempt failed, in canonical terms: what health rules, the next attempt and perhaps the client must know."""
 
 from __future__ import annotations
 

@@ -92,9 +92,7 @@ class MessagesEndpoint:
         body = exchange.body = await read_body(receive, exchange.client_headers, limit=self._max_body_bytes)
         try:
             head = dialect.read_count(body) if self._counts else dialect.read_messages(body)
-            model = self._view.resolve(head.model)
-            if model is None:
-                raise ProblemError(Problem(404, errors.NOT_FOUND, f"model: {head.model[:200]}"))
+            model = self._resolve(head.model)
         except ProblemError:
             # Whose request it is comes first: a stranger is told so, whatever else is wrong.
             await self._identify(digest)
@@ -108,6 +106,12 @@ class MessagesEndpoint:
         self._check_model(key, model, head.model)
         exchange.admitted = admitted = await self._admit(exchange, key, model)
         exchange.traits = self._traits(exchange, admitted, head, model)
+
+    def _resolve(self, name: str) -> Model:
+        model = self._view.resolve(name)
+        if model is None:
+            raise ProblemError(Problem(404, errors.NOT_FOUND, f"model: {name[:200]}"))
+        return model
 
     async def _identify(self, digest: bytes) -> KeyFacts:
         answer = await self._admission.identify(digest, time.monotonic() + self._admit_seconds)

@@ -67,7 +67,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def alive(self) -> bool:
-        """Whether an idle connection may be used: open, and nothing has come on it (an upstream's goodbye is silence broken)."""
+        """Whether an idle connection may be used: open, and nothing has come on it, not even a goodbye."""
         transport = self._transport
         if transport is None or transport.is_closing():
             return False
@@ -111,12 +111,13 @@ class Connection(asyncio.Protocol):
             self._touch()
 
     def expect_end(self, seconds: float) -> None:
-        """The rest of the answer is not wanted; give it `seconds` to pass."""
+        """Give the rest of an answer that is not wanted `seconds` to pass."""
         self._arm(self._loop.time() + seconds, "idle")
 
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport."""
         self._transport = cast("asyncio.Transport", transport)
         self._parser = httptools.HttpResponseParser(self)
         self.idle_since = self._loop.time()
@@ -126,6 +127,7 @@ class Connection(asyncio.Protocol):
             self._poll.register(descriptor.fileno(), select.POLLIN | select.POLLHUP | select.POLLERR)
 
     def data_received(self, data: bytes) -> None:
+        """Parse what came and wake the call."""
         call = self._call
         if call is None or self._parser is None:
             # Nobody asked: an upstream that says goodbye (408) or that sends more than it announced.
@@ -154,10 +156,12 @@ class Connection(asyncio.Protocol):
         call.wake()
 
     def eof_received(self) -> bool | None:
+        """Note an orderly end; the transport then closes itself."""
         self._eof = True
         return None
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """End the call that is under way and let go of everything."""
         call, self._call = self._call, None
         if call is not None and not call.complete:
             if call.head_done and not self._framed and self._eof and exc is None:
@@ -185,13 +189,16 @@ class Connection(asyncio.Protocol):
     # httptools' callbacks
 
     def on_message_begin(self) -> None:
+        """Note an answer that nobody asked for."""
         if self._over:
             self._spoiled = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header."""
         self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
+        """Hand a final answer's head to the call."""
         call, parser = self._call, self._parser
         if call is None or parser is None or self._over:
             return
@@ -206,10 +213,12 @@ class Connection(asyncio.Protocol):
         call.begin_body()
 
     def on_body(self, body: bytes) -> None:
+        """Hand a piece of the body to the call."""
         if self._call is not None and not self._over:
             self._call.take(body)
 
     def on_message_complete(self) -> None:
+        """Note the answer's end, or pass over an interim one (1xx)."""
         if self._over:
             return
         if 100 <= self._status < 200:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Deadlines(NamedTuple):
-    """Seconds. A stream has `first_byte` (until the body begins) and then `idle` between pieces; all else `response`."""
+    """Seconds. A stream has `first_byte` until its body begins and then `idle` between pieces; all else `response`."""
 
     connect: float
     first_byte: float

@@ -48,7 +48,7 @@ class DeadlineError(UpstreamError):
 
 
 class ConnectionLostError(UpstreamError):
-    """The connection ended before an answer. `stale`: a kept connection that the upstream had most likely closed before."""
+    """The connection ended before an answer. `stale`: a kept one that the upstream had most likely closed before."""
 
     def __init__(self, *, stale: bool) -> None:
         super().__init__("the upstream closed the connection without an answer")
