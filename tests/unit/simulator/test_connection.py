@@ -114,7 +114,9 @@ async def test_exactly_as_long_as_allowed(line):
     assert (await answer(reader))[0] == 200
 
 
-@pytest.mark.parametrize("garbage", [b"\x16\x03\x01hello\r\n\r\n", b"GET / HTTP/1.1\r\nx: " + b"y" * 200_000 + b"\r\n\r\n"])
+@pytest.mark.parametrize(
+    "garbage", [b"\x16\x03\x01hello\r\n\r\n", b"GET / HTTP/1.1\r\nx: " + b"y" * 200_000 + b"\r\n\r\n"]
+)
 async def test_garbage(line, garbage):
     reader, writer = line
     writer.write(garbage)

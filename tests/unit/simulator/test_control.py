@@ -53,7 +53,11 @@ async def test_records_as_json_lines(http):
     assert [row["seq"] for row in rows(everything)] == [1, 2, 3]
     assert everything.headers["simulator-records-dropped"] == "0"
     first = rows(everything)[0]
-    assert (first["account"], first["state"], first["usage"]["output_tokens"]) == ("a", "complete", first["relayed_tokens"])
+    assert (first["account"], first["state"], first["usage"]["output_tokens"]) == (
+        "a",
+        "complete",
+        first["relayed_tokens"],
+    )
     assert "key-a" not in everything.text
     assert [row["seq"] for row in rows(await http.get("/simulator/records?account=b"))] == [2, 3]
     assert [row["seq"] for row in rows(await http.get("/simulator/records?after=2"))] == [3]

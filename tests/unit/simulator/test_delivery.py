@@ -271,7 +271,9 @@ async def test_hangup_after_a_whole_answer(post, http, sim):
 async def test_additional_usage(sim, post):
     wire = await post(ask("tokens=40 chunks=4 usage_updates=2 usage=output", stream=True))
     assert wire.events.count("message_delta") == 3
-    deltas = [json.loads(line[6:]) for line in wire.body.split(b"\n") if line.startswith(b'data: {"type":"message_delta"')]
+    deltas = [
+        json.loads(line[6:]) for line in wire.body.split(b"\n") if line.startswith(b'data: {"type":"message_delta"')
+    ]
     assert [delta["usage"] for delta in deltas] == [{"output_tokens": n} for n in (10, 20, 40)]
     assert sim.records.select()[0].usage.output_tokens == 40
 

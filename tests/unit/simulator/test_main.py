@@ -44,7 +44,10 @@ async def test_serves_measures_and_drains(process, tmp_path):
         assert (await client.post("/v1/messages", json=message("a secret prompt"))).status_code == 200
         assert (await client.post("/v1/messages", json=message("[[sim: fault=529]]"))).status_code == 529
         metrics = (await client.get(f"http://127.0.0.1:{metrics_port}/metrics")).text
-        assert 'penstock_simulator_requests_total{account="sim-a",fault="529",operation="messages",status="529"} 1.0' in metrics
+        assert (
+            'penstock_simulator_requests_total{account="sim-a",fault="529",operation="messages",status="529"} 1.0'
+            in metrics
+        )
         assert (await client.get(f"http://127.0.0.1:{metrics_port}/readyz")).status_code == 200
         slow = message("[[sim: tokens=40 chunks=20 pace=20ms]]", stream=True)
         async with client.stream("POST", "/v1/messages", json=slow) as answer:

@@ -46,7 +46,9 @@ async def test_stream(sim, sdk):
 
 
 async def test_stream_says_what_unary_says(sdk):
-    answer = await sdk.messages.create(model=MODEL, max_tokens=100, messages=[{"role": "user", "content": "[[sim: say=hey]]"}])
+    answer = await sdk.messages.create(
+        model=MODEL, max_tokens=100, messages=[{"role": "user", "content": "[[sim: say=hey]]"}]
+    )
     assert answer.content[0].text == "hey"
 
 
@@ -249,18 +251,21 @@ async def test_a_client_that_leaves_a_stream_gets_no_more(sim, http):
 
 async def test_a_reader_that_stalls_stops_the_writer(sim):
     """Bytes that wait for a slow reader have not been told."""
-    body = json.dumps(message("[[sim: tokens=100000]]", stream=True, max_tokens=128_000)).encode()
+    body = json.dumps(message("[[sim: tokens=128000 chunks=20000]]", stream=True, max_tokens=128_000)).encode()
     head = f"POST /v1/messages HTTP/1.1\r\nx-api-key: key-a\r\nanthropic-version: 2023-06-01\r\ncontent-length: {len(body)}"
     reader, writer = await asyncio.open_connection("127.0.0.1", sim.port, limit=1024)
     writer.write(head.encode() + b"\r\n\r\n" + body)
-    await asyncio.sleep(0.3)
+    await until(lambda: len(sim.records) == 1)
     (record,) = sim.records
-    before = record.relayed_tokens
+    before = -1
+    while before != record.relayed_tokens or not before:
+        before = record.relayed_tokens
+        await asyncio.sleep(0.1)
     assert 0 < before < 100_000
     assert record.state == "open"
     while not (await reader.read(1 << 20)).endswith(b"0\r\n\r\n"):
         pass
-    assert (record.state, record.relayed_tokens) == ("complete", 100_000)
+    assert (record.state, record.relayed_tokens) == ("complete", 128_000)
     writer.close()
 
 

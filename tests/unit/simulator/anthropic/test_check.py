@@ -110,11 +110,15 @@ REFUSED = [
     (request(messages=[user(CALL)]), "`tool_use` blocks can only be in `assistant` messages"),
     (request(messages=[HI, assistant(RESULT), HI]), "`tool_result` blocks can only be in `user` messages"),
     (
-        request(messages=[user({"type": "image", "source": {"type": "base64", "media_type": "image/bmp", "data": "x"}})]),
+        request(
+            messages=[user({"type": "image", "source": {"type": "base64", "media_type": "image/bmp", "data": "x"}})]
+        ),
         "messages.0.content.0.image.source.base64.media_type: Input should be",
     ),
     (
-        request(messages=[user({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": ""}})]),
+        request(
+            messages=[user({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": ""}})]
+        ),
         "image cannot be empty",
     ),
     (request(messages=[user({"type": "image", "source": {"type": "url"}})]), "image.source.url.url: field required"),
@@ -124,7 +128,9 @@ REFUSED = [
         "messages.1.content.0.thinking.signature: field required",
     ),
     (
-        request(messages=[HI, assistant({"type": "thinking", "thinking": "x", "signature": "s", "cache_control": MARK}), HI]),
+        request(
+            messages=[HI, assistant({"type": "thinking", "thinking": "x", "signature": "s", "cache_control": MARK}), HI]
+        ),
         "messages.1.content.0.thinking.cache_control: Extra inputs are not permitted",
     ),
     # calls and results
@@ -132,7 +138,10 @@ REFUSED = [
         request(messages=[user(RESULT)]),
         "messages.0.content.0: unexpected `tool_use_id` found in `tool_result` blocks: tu1.",
     ),
-    (request(messages=[HI, assistant(CALL), HI], tools=[TOOL]), "`tool_use` ids were found without `tool_result` blocks"),
+    (
+        request(messages=[HI, assistant(CALL), HI], tools=[TOOL]),
+        "`tool_use` ids were found without `tool_result` blocks",
+    ),
     (request(messages=[HI, assistant(CALL)], tools=[TOOL]), "messages.1: `tool_use` ids were found without"),
     (request(messages=[HI, assistant(CALL), user(RESULT, RESULT)], tools=[TOOL]), "must have a single result"),
     (
@@ -146,7 +155,10 @@ REFUSED = [
     # cache marks
     (request(system=[text(cache_control={"type": "eternal"})]), "cache_control.type: Input should be 'ephemeral'"),
     (request(system=[text(cache_control=MARK | {"ttl": "2h"})]), "cache_control.ttl: Input should be '5m' or '1h'"),
-    (request(system=[text(cache_control=MARK)] * 5), "A maximum of 4 blocks with cache_control may be provided. Found 5."),
+    (
+        request(system=[text(cache_control=MARK)] * 5),
+        "A maximum of 4 blocks with cache_control may be provided. Found 5.",
+    ),
     (
         request(system=[text(cache_control=MARK), text(cache_control=MARK | {"ttl": "1h"})]),
         "a ttl='1h' cache_control block must not come after a ttl='5m' cache_control block",
@@ -221,14 +233,23 @@ ACCEPTED = [
     (request(messages=[user({"type": "search_result", "source": "s", "title": "t", "content": []})]), ()),
     (request(messages=[user({"type": "image", "source": {"type": "file", "file_id": "f"}})]), ()),
     (request(tools=[{"type": "web_search_20260318", "name": "web_search", "max_uses": 3}]), ()),
-    (request(tools=[TOOL | {"type": "custom", "strict": True, "cache_control": MARK}], tool_choice={"type": "none"}), ()),
+    (
+        request(tools=[TOOL | {"type": "custom", "strict": True, "cache_control": MARK}], tool_choice={"type": "none"}),
+        (),
+    ),
     (request(output_config={"effort": "high", "format": {"type": "json_schema", "schema": {"type": "object"}}}), ()),
     (request(thinking={"type": "enabled", "budget_tokens": 1024, "display": "omitted"}, max_tokens=2000), ()),
     (request(thinking={"type": "disabled"}), ()),
     (request(context_management={"edits": []}), (("anthropic-beta", CLAUDE_CODE_BETAS),)),
-    (request(mcp_servers=[]), (("anthropic-beta", "files-api-2025-04-14"), ("anthropic-beta", "mcp-client-2025-11-20"))),
+    (
+        request(mcp_servers=[]),
+        (("anthropic-beta", "files-api-2025-04-14"), ("anthropic-beta", "mcp-client-2025-11-20")),
+    ),
     (request(messages=[HI, {"role": "system", "content": "x"}]), (("anthropic-beta", CLAUDE_CODE_BETAS),)),
-    (request(messages=[HI, assistant({"type": "compaction", "x": 1}), HI]), (("anthropic-beta", "compact-2026-01-12"),)),
+    (
+        request(messages=[HI, assistant({"type": "compaction", "x": 1}), HI]),
+        (("anthropic-beta", "compact-2026-01-12"),),
+    ),
     (request(model=NEW, thinking={"type": "adaptive"}, temperature=1, output_config={"effort": "high"}), ()),
 ]
 

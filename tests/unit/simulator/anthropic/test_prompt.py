@@ -25,7 +25,10 @@ def test_the_whole_is_counted_once_and_rounded_up():
     document = {
         "tools": [{"name": "t"}],
         "system": "abcd",
-        "messages": [{"role": "user", "content": "ab"}, {"role": "assistant", "content": [{"type": "text", "text": "c"}]}],
+        "messages": [
+            {"role": "user", "content": "ab"},
+            {"role": "assistant", "content": [{"type": "text", "text": "c"}]},
+        ],
     }
     assert count(document) == -(-(len('{"name":"t"}') + 4 + 2 + 1) // 4)
     assert count({"messages": [{"role": "user", "content": ""}]}) == 1
