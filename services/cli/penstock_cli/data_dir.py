@@ -66,7 +66,7 @@ class DataDir:
     @property
     def banner_key(self) -> Path:
         """Key that the banner shows when the resources declare none."""
-        return self.secrets / "banner" / "api-key"
+        return self.root / "banner-key"
 
     def prepare(self) -> None:
         """Make the directories, readable by their owner only. Raises CommandError."""

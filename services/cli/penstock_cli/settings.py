@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 DEFAULT_DATA_DIR = Path(".penstock")
+_SECRET_ENDINGS = ("_API_KEY", "_AUTH_TOKEN", "_ADMIN_TOKEN")
 
 
 class CliSettings(BaseSettings):
@@ -21,3 +23,13 @@ class CliSettings(BaseSettings):
     """URL of the admin API."""
     admin_token: SecretStr | None = None
     """Bearer token of the admin API."""
+
+
+def environment() -> dict[str, str]:
+    """Return the whole environment: providers' keys are looked for there, and processes inherit most of it."""
+    return dict(os.environ)
+
+
+def inheritable(variables: dict[str, str]) -> dict[str, str]:
+    """Return what a process of a local gateway may see: everything but credentials, which it has no use for."""
+    return {name: value for name, value in variables.items() if not name.endswith(_SECRET_ENDINGS)}

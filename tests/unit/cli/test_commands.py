@@ -10,12 +10,12 @@ from concurrent.futures import Future
 
 import grpc
 import pytest
-from tests.unit.status.fakes import TOKEN, FakeAdmin, FakeRouter, serving, usage_row
 from typer.testing import CliRunner
 
 from penstock_catalog import api_key
 from penstock_chassis.http import HttpServer, listen
 from penstock_cli.main import app
+from tests.unit.status.fakes import TOKEN, FakeAdmin, FakeRouter, serving, usage_row
 
 
 @pytest.fixture(scope="module")

@@ -188,7 +188,7 @@ def test_exit_words(code, words):
 
 async def test_last_words_are_heard_though_somebody_holds_the_pipe(make, heard, monkeypatch):
     monkeypatch.setattr(processes, "LAST_WORDS_SECONDS", 0.1)
-    code = "import subprocess, sys; subprocess.Popen(['sleep', '3']); print('last', flush=True); sys.exit(4)"
+    code = "import subprocess, sys; subprocess.Popen(['sleep', '1']); print('last', flush=True); sys.exit(4)"
     child = make("auth-0", code)
     child.start()
     await until(lambda: child.last_exit == 4)

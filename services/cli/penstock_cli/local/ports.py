@@ -22,7 +22,6 @@ def take(
     *,
     shared: bool = False,
     wait: Callable[[float], None] = time.sleep,
-    retry_seconds: float = RETRY_SECONDS,
 ) -> socket.socket:
     """Bind a port (0: any free one) without listening. Raises CommandError when it is taken.
 
@@ -34,7 +33,7 @@ def take(
         try:
             return _bind(host, port, shared=shared)
         except OSError as error:
-            if waited >= retry_seconds or not port or isinstance(error, socket.gaierror):
+            if waited >= RETRY_SECONDS or not port or isinstance(error, socket.gaierror):
                 raise CommandError(_said(host, port, option, error)) from error
         wait(0.1)
         waited += 0.1

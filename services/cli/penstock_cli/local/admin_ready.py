@@ -1,0 +1,46 @@
+"""The file that tells the edges that the admin API answers: there while it does."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from penstock_cli.data_dir import write_private
+from penstock_cli.local import probe
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import httpx
+
+
+class AdminReady:
+    """Removes the file when the status process starts or ends, and writes it once its readiness answers 200."""
+
+    def __init__(self, file: Path, base: str, client: httpx.AsyncClient, poll_seconds: float) -> None:
+        self._file = file
+        self._base = base
+        self._client = client
+        self._poll_seconds = poll_seconds
+        self._changed = asyncio.Event()
+        self._file.unlink(missing_ok=True)
+
+    def changed(self, _name: str) -> None:
+        """Note that the status process has started or ended."""
+        self._file.unlink(missing_ok=True)
+        self._changed.set()
+
+    async def keep(self) -> None:
+        """Keep the file true, for ever."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            health = await probe.readyz(self._client, self._base)
+            # It may have ended while it was asked.
+            if self._changed.is_set():
+                continue
+            if health.ready:
+                write_private(self._file, "")
+            else:
+                self._changed.set()
+                await asyncio.sleep(self._poll_seconds)

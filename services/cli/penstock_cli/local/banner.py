@@ -1,0 +1,66 @@
+"""What `penstock up` prints once the gateway serves."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything the banner tells."""
+
+    gateway: str
+    admin: str
+    accounts: str
+    data_dir: Path
+    default_data_dir: bool
+    store: str
+    processes: Sequence[str]
+    metrics: Mapping[str, int]
+    simulator: str | None
+    plan: str | None
+
+
+def text(facts: Facts, command: str | None) -> str:
+    """Return the whole banner; its last line is the command alone."""
+    option = "" if facts.default_data_dir else f" --data-dir {facts.data_dir}"
+    plan = facts.plan or "PLAN"
+    rows = [
+        ("gateway", facts.gateway),
+        ("admin API", f"{facts.admin} (docs at /docs; token in {facts.data_dir / 'admin-token'})"),
+        ("accounts", facts.accounts),
+        *([("simulator", facts.simulator)] if facts.simulator else []),
+        ("data", f"{facts.data_dir} ({facts.store})"),
+        ("processes", ", ".join(facts.processes)),
+        ("metrics", ", ".join(f"{name} http://127.0.0.1:{port}/metrics" for name, port in facts.metrics.items())),
+    ]
+    lines = ["", "Penstock is up.", *(f"  {title:<11}{words}" for title, words in rows), "", "Next:"]
+    lines += [
+        f"  penstock keys create --project my-team --plan {plan}{option}",
+        f"  penstock accounts list{option}",
+        f"  penstock usage list{option}",
+        "",
+    ]
+    if command is None:
+        lines += ["There is no Plan among the resources, so no key can be made; add one and ask for a key as above."]
+    else:
+        lines += ["Send a request:", command]
+    return "\n".join(lines) + "\n"
+
+
+def metrics_ports(run_dir: Path, names: Sequence[str]) -> dict[str, int]:
+    """Return the port of /metrics of each process that has told it."""
+    ports = {}
+    for name in names:
+        try:
+            told = json.loads((run_dir / f"{name}.json").read_text(encoding="utf-8"))
+            ports[name] = int(told["metrics_port"])
+        except (OSError, ValueError, KeyError):
+            continue
+    return ports

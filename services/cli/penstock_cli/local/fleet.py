@@ -1,0 +1,121 @@
+"""Which processes a local gateway consists of, and what each is told. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from penstock_cli.local.processes import Program
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from penstock_cli.data_dir import DataDir
+    from penstock_cli.local.options import UpOptions
+
+SIMULATOR_ACCOUNTS = {"sim-a": "sim-key-a", "sim-b": "sim-key-b", "sim-c": "sim-key-c"}
+"""The accounts that the simulator plays, and their keys, which open nothing else."""
+
+FIRST, THEN, LAST = range(3)
+"""Stages of the end: edges give what they hold to auth, so auth goes last."""
+EDGE_MARGIN_SECONDS = 0.8
+"""What an edge may take beyond its drain, to settle."""
+QUICK_DRAIN_SECONDS = 0.2
+QUICK_END_SECONDS = 0.4
+TOTAL_MARGIN_SECONDS = 1.7
+"""What the end of everything may take beyond the edges' drain."""
+
+
+class Fleet:
+    """The processes of one data directory."""
+
+    def __init__(
+        self,
+        options: UpOptions,
+        folder: DataDir,
+        sockets: Path,
+        inherited: Mapping[str, str],
+        *,
+        simulator_port: int | None,
+    ) -> None:
+        self._options = options
+        self._folder = folder
+        self._auth = f"unix:{sockets}/auth.sock"
+        self._router = f"unix:{sockets}/router.sock"
+        self._inherited = inherited
+        self._simulator_port = simulator_port
+
+    def programs(self) -> list[Program]:
+        """List all of them."""
+        return [*self._simulators(), self._auth_program(), self._router_program(), self._status(), *self._edges()]
+
+    def _simulators(self) -> Iterator[Program]:
+        if self._simulator_port is None:
+            return
+        accounts = [{"name": name, "key": key} for name, key in SIMULATOR_ACCOUNTS.items()]
+        told = {"HOST": "127.0.0.1", "PORT": str(self._simulator_port), "ACCOUNTS": json.dumps(accounts)}
+        yield self._program("simulator", 0, THEN, told)
+
+    def _auth_program(self) -> Program:
+        options = self._options
+        told = {
+            "ADDRESS": self._auth,
+            "CATALOG_PATH": str(self._folder.catalog / "auth.json"),
+            "DATABASE_URL": options.database_url or f"sqlite:///{self._folder.database}",
+        }
+        if options.redis_url:
+            told["REDIS_URL"] = options.redis_url
+        return self._program("auth", 0, LAST, told)
+
+    def _router_program(self) -> Program:
+        told = {"ADDRESS": self._router, "CATALOG_PATH": str(self._folder.catalog / "router.json")}
+        if self._options.redis_url:
+            told["REDIS_URL"] = self._options.redis_url
+        return self._program("router", 0, THEN, told)
+
+    def _status(self) -> Program:
+        told = {
+            "HOST": self._options.host,
+            "PORT": str(self._options.admin_port),
+            "AUTH_ADDRESS": self._auth,
+            "ROUTER_ADDRESS": self._router,
+            "ADMIN_TOKEN_FILE": str(self._folder.admin_token),
+        }
+        return self._program("status", 0, THEN, told)
+
+    def _edges(self) -> Iterator[Program]:
+        drain = self._options.drain_seconds
+        ready: Sequence[Path] = (self._folder.admin_url, self._folder.admin_token, self._folder.ready)
+        for number in range(self._options.edges):
+            told = {
+                "HOST": self._options.host,
+                "PORT": str(self._options.port),
+                "AUTH_ADDRESS": self._auth,
+                "ROUTER_ADDRESS": self._router,
+                "SPOOL_DIR": str(self._folder.spool),
+                "READY_FILES": json.dumps([str(path) for path in ready]),
+            }
+            yield self._program("edge", number, FIRST, told, drain=drain, end=drain + EDGE_MARGIN_SECONDS)
+
+    def _program(
+        self,
+        process: str,
+        number: int,
+        stage: int,
+        told: Mapping[str, str],
+        *,
+        drain: float = QUICK_DRAIN_SECONDS,
+        end: float = QUICK_END_SECONDS,
+    ) -> Program:
+        name = f"{process}-{number}"
+        common = {
+            "NAME": name,
+            "RUN_DIR": str(self._folder.run),
+            "DRAIN_SECONDS": str(drain),
+            "LOG_LEVEL": self._options.log_level,
+            "LOG_FORMAT": self._options.log_format,
+        }
+        prefix = f"PENSTOCK_{process.upper()}_"
+        environment = {**self._inherited, **{prefix + field: value for field, value in {**common, **told}.items()}}
+        return Program(name, f"penstock_{process}.main", environment, stage, end)
