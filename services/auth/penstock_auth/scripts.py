@@ -65,6 +65,8 @@ class Runner:
                     digest = await self._redis.script_load(script.text)
                     if _text(digest) != script.digest:
                         raise StoreRefused(f"the store took the script {script.name} for another")
+        except errors.AuthenticationError as error:
+            raise StoreRefused("the store refuses the credentials") from error
         except errors.ResponseError as error:
             if _passes(error):
                 raise StoreDown(f"the store is not ready: {type(error).__name__}") from error

@@ -40,7 +40,7 @@ local function sweep()
     local told = {}
     local all = redis.call('HGETALL', KEYS[3])
     for place = 1, #all, 2 do
-      local session, key = string.match(all[place], '^(.-)|(.*)$')
+      local session, key = string.match(all[place], '^(.-)' .. BETWEEN .. '(.*)$')
       if silent[session] then
         hold(session, key, numbers(all[place + 1]), {0, 0, 0, 0})
         if not told[session] then

@@ -175,9 +175,12 @@ local function numbers(text)
   return found
 end
 
+-- No session and no key has this character in its name.
+local BETWEEN = '\31'
+
 -- Holdings: KEYS[2] has the sums by owner and place (1 slots, 2 input, 3 output, 4 micro-USD), KEYS[3] the parts.
 local function held_by(session, key)
-  local text = redis.call('HGET', KEYS[3], session .. '|' .. key)
+  local text = redis.call('HGET', KEYS[3], session .. BETWEEN .. key)
   return text and numbers(text) or {0, 0, 0, 0}
 end
 
@@ -200,8 +203,8 @@ local function hold(session, key, known, amounts)
     return
   end
   if left then
-    redis.call('HSET', KEYS[3], session .. '|' .. key, string.format('%.0f %.0f %.0f %.0f', unpack(amounts)))
+    redis.call('HSET', KEYS[3], session .. BETWEEN .. key, string.format('%.0f %.0f %.0f %.0f', unpack(amounts)))
   else
-    redis.call('HDEL', KEYS[3], session .. '|' .. key)
+    redis.call('HDEL', KEYS[3], session .. BETWEEN .. key)
   end
 end

@@ -1,0 +1,160 @@
+"""Redis that is slow, frozen, gone, refusing or empty: named errors in time, never a silent other way."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+
+import pytest
+
+from penstock_auth.counters import AllowCall, Amounts, Limit, StoreDown, StoreRefused, Unit
+from penstock_auth.counters_redis import SESSIONS_KEY, RedisCounters
+from tests.contract.counters.conftest import Truth
+from tests.servers import free_port, redis_server
+
+RPM = (Limit("per-minute", Unit.REQUESTS, 100, 60_000),)
+
+
+def call(seq=1, **fields):
+    base = {"project": "p1", "key": "k1", "session": "edge-a", "seq": seq, "limits": RPM, "need_requests": 1}
+    return AllowCall(**(base | fields))
+
+
+@pytest.fixture
+async def own():
+    """A redis-server of the test's own, with counters on Redis's clock."""
+    with redis_server() as server:
+        counters = RedisCounters(server.url, Truth())
+        await counters.open()
+        yield server, counters
+        await counters.close()
+
+
+async def test_it_uses_the_clock_of_redis(own):
+    _, counters = own
+    result = await counters.allow(call())
+    assert abs(result.store_time_ms - time.time() * 1000) < 1000
+
+
+async def test_a_frozen_store_is_down_in_time_and_works_again_afterwards(own):
+    server, counters = own
+    await counters.allow(call())
+    os.kill(server.process.pid, signal.SIGSTOP)
+    started = time.monotonic()
+    with pytest.raises(StoreDown):
+        await counters.allow(call(2))
+    with pytest.raises(StoreDown):
+        await counters.touch_session("edge-a")
+    assert time.monotonic() - started < 1.0
+    os.kill(server.process.pid, signal.SIGCONT)
+    await asyncio.sleep(0.05)
+    result = await counters.allow(call(2))
+    assert result.limits[0].remaining == 98
+
+
+async def test_a_store_that_is_not_there_is_down():
+    counters = RedisCounters(f"redis://127.0.0.1:{free_port()}/0", Truth())
+    with pytest.raises(StoreDown):
+        await counters.open()
+    await counters.close()
+
+
+async def test_a_restarted_store_is_a_loss(own):
+    server, counters = own
+    await counters.allow(call(need_requests=50, need=Amounts(slots=1), max_slots=5))
+    epoch = (await counters.epoch()).id
+    server.process.kill()
+    server.process.wait()
+    with pytest.raises(StoreDown):
+        await counters.allow(call(2))
+    with redis_server(port=server.port):
+        result = await counters.allow(call(2))
+        assert result.epoch != epoch
+        assert result.grant
+        assert result.limits[0].remaining == 99
+
+
+async def test_a_flush_is_noticed_by_the_next_call(own):
+    server, counters = own
+    first = await counters.allow(call(need_requests=100))
+    counters._truth.unclean = {"edge-a"}
+    server.command("FLUSHALL")
+    result = await counters.allow(call(2, epoch=first.epoch))
+    assert result.epoch != first.epoch
+    assert result.denial.reason == "RECOVERING"
+
+
+async def test_forgotten_scripts_are_sent_again(own):
+    server, counters = own
+    await counters.allow(call())
+    server.command("SCRIPT", "FLUSH")
+    assert (await counters.allow(call(2))).limits[0].remaining == 98
+
+
+@pytest.mark.parametrize("rule", ["-@scripting", "-script"])
+async def test_a_store_that_refuses_scripts_is_refused(own, rule):
+    server, _ = own
+    server.command("ACL", "SETUSER", "default", rule)
+    counters = RedisCounters(server.url, Truth())
+    with pytest.raises(StoreRefused, match="script"):
+        await counters.open()
+    await counters.close()
+
+
+async def test_scripts_refused_later_are_an_error_too(own):
+    server, counters = own
+    await counters.allow(call())
+    server.command("ACL", "SETUSER", "default", "-evalsha")
+    with pytest.raises(StoreRefused, match="allow"):
+        await counters.allow(call(2))
+
+
+async def test_a_wrong_password_is_refused():
+    with redis_server("--requirepass", "right") as server:
+        counters = RedisCounters(server.url.replace("//", "//:wrong@"), Truth())
+        with pytest.raises(StoreRefused, match="credentials"):
+            await counters.open()
+        await counters.close()
+
+
+async def test_all_keys_of_a_project_are_in_one_slot_and_expire(own):
+    server, counters = own
+    result = await counters.allow(call(project="{odd} name", need=Amounts(slots=1), max_slots=5))
+    await counters.allow(call(2, project="{odd} name", need_requests=101))
+    await counters.allow(call(3, project="{odd} name", need_requests=100, keeping=Amounts(slots=1)))
+    keys = server.command("KEYS", "*").decode().split("\r\n")[2::2]
+    mine = [key for key in keys if key and key != SESSIONS_KEY]
+    assert len(mine) == 8
+    for key in mine:
+        assert key.startswith("penstock:{%7Bodd%7D%20name}:" + result.epoch + ":"), key
+        lasts = int(server.command("PTTL", key).strip(b":\r\n"))
+        assert lasts > 60_000, key
+    assert server.command("PTTL", SESSIONS_KEY) == b":-1\r\n"
+    slots = {server.command("CLUSTER", "KEYSLOT", key) for key in mine}
+    assert len(slots) == 1
+
+
+async def test_a_jump_of_redis_clock_is_not_believed(own):
+    _, counters = own
+    await counters.allow(call(need_requests=100))
+    assert counters._offset is not None
+    counters._offset -= 3_600_000  # as if Redis's clock had gone ahead by an hour since this auth began
+    result = await counters.allow(call(2))
+    assert result.denial
+    assert result.store_time_ms < time.time() * 1000 + 1000
+    times = counters._times()
+    assert times["ceiling"] < result.store_time_ms - 3_000_000
+
+
+async def test_two_auths_share_what_they_know(own):
+    server, first = own
+    second = RedisCounters(server.url, Truth())
+    await second.open()
+    await first.allow(call(need_requests=60))
+    assert (await second.allow(call(session="edge-b", need_requests=41))).denial
+    result = await second.allow(call(session="edge-c", need_requests=1, key="k2"))
+    assert result.grant
+    assert (await first.epoch()).live == {"edge-a", "edge-b", "edge-c"}
+    await second.close()
