@@ -47,14 +47,13 @@ class Account:
         return any(pattern == "*" or fnmatch.fnmatchcase(model, pattern) for pattern in self._models)
 
     def enter(self) -> int:
-        """Count a request as open; returns how many are."""
+        """Count a message as open; returns how many are."""
         self.open += 1
-        self.served += 1
         self.most_open = max(self.most_open, self.open)
         return self.open
 
     def leave(self) -> None:
-        """Count one request less as open."""
+        """Count one message less as open."""
         self.open -= 1
 
     def admit(self, input_tokens: int, now: float, wall: float) -> None:

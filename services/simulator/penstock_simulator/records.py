@@ -68,7 +68,7 @@ class Record(msgspec.Struct):
     client_left: float | None = None
     """Monotonic time at which the client was seen to be gone before the end."""
     concurrent: int = 0
-    """Open requests of the account on arrival, this one included."""
+    """Open messages of the account on arrival, this one included; 0 for count_tokens and models."""
     body_bytes: int = 0
     body_sha256: str = ""
     header_names: tuple[str, ...] = ()

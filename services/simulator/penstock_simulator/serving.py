@@ -63,8 +63,12 @@ class Visit:
         self.record = record
         self.account = account
         self._ended = False
+        # Probes and counts take no slot, neither here nor in a gateway.
+        self._slot = account is not None and record.operation == "messages"
         if account is not None:
-            record.concurrent = account.enter()
+            account.served += 1
+            if self._slot:
+                record.concurrent = account.enter()
         metrics.OPEN.inc()
 
     def client_left(self) -> None:
@@ -88,7 +92,8 @@ class Visit:
         metrics.OPEN.dec()
         usage = record.usage
         if self.account is not None:
-            self.account.leave()
+            if self._slot:
+                self.account.leave()
             self.account.sent(record.relayed_tokens, record.ended)
             whole = usage.input_tokens + usage.cache_read_input_tokens
             whole += usage.cache_write_5m_input_tokens + usage.cache_write_1h_input_tokens

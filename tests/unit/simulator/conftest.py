@@ -92,7 +92,7 @@ def message(prompt="hello", **fields):
 def post(sim):
     """Send one request on a connection of its own, and read until the end or `patience` seconds of silence."""
 
-    async def send(document, *, headers=(), path="/v1/messages", patience=0.4, key="key-a", raw=None):
+    async def send(document, *, headers=(), path="/v1/messages", patience=5, key="key-a", raw=None):
         body = raw if raw is not None else json.dumps(document).encode()
         lines = [
             f"POST {path} HTTP/1.1",

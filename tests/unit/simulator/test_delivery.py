@@ -195,7 +195,7 @@ async def test_an_early_end_in_due_form(sim, post):
     ],
 )
 async def test_silence_lasts_until_the_client_leaves(sim, post, directive, stream, seen):
-    wire = await post(ask(directive, stream=stream), patience=0.15)
+    wire = await post(ask(directive, stream=stream), patience=0.4)
     assert wire.silent
     assert seen in wire.all
     assert not wire.ended_well

@@ -228,9 +228,35 @@ async def test_open_requests_are_counted_per_account(sim, http):
     assert (sim.accounts["a"].most_open, sim.accounts["a"].open, sim.accounts["b"].most_open) == (5, 0, 1)
 
 
+async def test_probes_and_counts_take_no_slot(sim, http):
+    sim.faults.add(operation="any", set={"latency": "50ms"})
+    counting = {"model": MODEL, "messages": HI}
+    await asyncio.gather(http.get("/v1/models"), http.post("/v1/messages/count_tokens", json=counting))
+    assert (sim.accounts["a"].most_open, sim.accounts["a"].served) == (0, 2)
+    assert {record.concurrent for record in sim.records} == {0}
+
+
+async def test_a_mistake_of_its_own_cuts_the_connection_and_ends_the_record(sim, http, monkeypatch):
+    def fail(call):
+        raise RuntimeError("a mistake")
+
+    monkeypatch.setattr(sim._serving._formats[0], "answer", fail)
+    with pytest.raises(httpx.RemoteProtocolError):
+        await http.post("/v1/messages", json=message())
+    assert [(record.state, record.ended is not None) for record in sim.records] == [("broken", True)]
+    assert sim.accounts["a"].open == 0
+
+
+async def test_a_refusal_of_the_model_has_its_details(http):
+    answer = (await http.post("/v1/messages", json=message("[[sim: stop=refusal]]"))).json()
+    assert (answer["stop_reason"], answer["stop_details"]["type"]) == ("refusal", "refusal")
+    streamed = await http.post("/v1/messages", json=message("[[sim: stop=refusal]]", stream=True))
+    assert '"stop_details":{"type":"refusal"' in streamed.text
+
+
 async def test_a_client_that_leaves_before_the_first_byte(sim, http):
     with pytest.raises(httpx.ReadTimeout):
-        await http.post("/v1/messages", json=message("[[sim: latency=5s]]"), timeout=0.05)
+        await http.post("/v1/messages", json=message("[[sim: latency=5s]]"), timeout=0.2)
     await until(lambda: sim.accounts["a"].open == 0)
     (record,) = sim.records
     assert (record.state, record.reported, record.status, record.first_byte) == ("client_left", False, 0, None)
@@ -278,7 +304,7 @@ async def test_stop_waits_for_open_answers_and_cuts_the_rest(settings):
         short = asyncio.create_task(client.post("/v1/messages", json=message("[[sim: latency=100ms]]")))
         long = asyncio.create_task(client.post("/v1/messages", json=message("[[sim: latency=9s]]")))
         await until(lambda: sim.accounts["a"].open == 2)
-        await sim.stop(0.4)
+        await sim.stop(1.0)
         assert (await short).status_code == 200
         with pytest.raises(httpx.TransportError):
             await long

@@ -34,9 +34,7 @@ def usual(status: int) -> RefusalError:
     """Return the usual error of a status."""
     default = ("invalid_request_error", "Refused") if status < 500 else ("api_error", "Internal server error")
     kind, message = _USUAL.get(status, default)
-    # The real service forbids or demands a repeat only where it knows; it does for authentication.
-    headers = (("x-should-retry", "false"),) if status in {401, 403} else ()
-    return RefusalError(status, kind, message, headers)
+    return RefusalError(status, kind, message)
 
 
 def invalid(message: str) -> RefusalError:
