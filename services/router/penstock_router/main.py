@@ -141,3 +141,7 @@ def main() -> None:
     """Live."""
     settings = RouterSettings()  # type: ignore[call-arg]  # the environment gives them
     sys.exit(run(lambda: RouterService(settings), settings))
+
+
+if __name__ == "__main__":
+    main()
