@@ -12,6 +12,8 @@ app = typer.Typer(
     help="An AI gateway: run one on this machine, and administer it.",
     no_args_is_help=True,
     add_completion=False,
+    # Square brackets in help are brackets.
+    rich_markup_mode=None,
     # A traceback with the values of variables could show a key.
     pretty_exceptions_enable=False,
 )

@@ -225,7 +225,7 @@ class Greeting:
 
     def _refuse_the_hopeless(self) -> None:
         for child in self._supervisor.children:
-            if child.backoff.in_a_row >= HOPELESS_STARTS and (child.last_exit or 0) > 0:
+            if child.backoff.in_a_row >= HOPELESS_STARTS and (child.last_exit or 0) >= 0:
                 words = exit_words(child.last_exit)
                 raise CommandError(f"{child.program.name} cannot start ({words}); what it said stands above")
 
