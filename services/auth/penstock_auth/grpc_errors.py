@@ -40,10 +40,8 @@ def answers(
 ) -> Callable[[Self, Ask, ServicerContext[Ask, Answer]], Awaitable[Answer]]:
     """Wrap a unary method of a servicer so that its errors become statuses."""
 
-    @functools.wraps(method)
-    async def answer(  # noqa: RET503 -- abort raises
-        self: Self, request: Ask, context: ServicerContext[Ask, Answer]
-    ) -> Answer:
+    @functools.wraps(method)  # noqa: RET503 -- abort raises
+    async def answer(self: Self, request: Ask, context: ServicerContext[Ask, Answer]) -> Answer:
         try:
             return await method(self, request, context)
         except Refused as error:

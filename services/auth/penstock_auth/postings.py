@@ -142,7 +142,7 @@ def _bills(
     for each, settlement in sound:
         try:
             price = known.price(settlement)
-            if price is None and settlement.needs_price and price_may_come(settlement.price_digest):
+            if known.lacks(settlement) and price_may_come(settlement.price_digest):
                 continue
             bills[each.request_id] = bill(settlement, known.must_have(settlement, price))
         except Poison as poison:
@@ -175,13 +175,17 @@ class _References:
     def price(self, settlement: Settlement) -> PriceRow | None:
         return self._prices.get(settlement.price_digest)
 
+    def lacks(self, settlement: Settlement) -> bool:
+        """Whether it names a price that it needs and that nobody knows."""
+        return bool(settlement.price_digest) and settlement.needs_price and settlement.price_digest not in self._prices
+
     def must_have(self, settlement: Settlement, price: PriceRow | None) -> PriceRow | None:
         """Return the price; Poison for what is not known. No digest at all: the model had no price then."""
         if settlement.project not in self._projects:
             raise Poison("unknown_project", f"no project is named {settlement.project[:63]!r}")
         if settlement.key_id not in self._keys:
             raise Poison("unknown_key", "no key has its key id")
-        if price is None and settlement.price_digest and settlement.needs_price:
+        if self.lacks(settlement):
             raise Poison("unknown_price", f"no price row has the digest {settlement.price_digest!r}")
         return price
 
