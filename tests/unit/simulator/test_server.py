@@ -161,7 +161,7 @@ async def test_headers_that_a_gateway_must_not_pass_on(http):
     assert {"set-cookie", "cf-ray", "anthropic-organization-id"} <= set(headers)
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"\xff", gzip.compress(b"{}"), b"[" * 100_000])
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", gzip.compress(b"{}", mtime=0), b"[" * 100_000])
 async def test_a_body_that_is_no_json(http, body):
     answer = await http.post("/v1/messages", content=body)
     assert answer.status_code == 400
