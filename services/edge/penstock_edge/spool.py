@@ -197,8 +197,7 @@ class Spool:
         segment.live += 1
         segment.live_bytes += len(data)
         self._entries[opened.request_id] = _Entry(opened, data, segment, len(data))
-        if segment.size >= self._segment_bytes:
-            self._rotate()
+        self._rotate_if_long()
 
     def close(self, closed: Closed) -> None:
         """Write down how a request ended. Never raises: without the record a crash would make it `abandoned`."""
@@ -210,6 +209,7 @@ class Spool:
         entry.size += len(data)
         entry.segment.live_bytes += len(data)
         self._write_if_possible(data)
+        self._rotate_if_long()
 
     def acknowledge(self, request_ids: Iterable[str]) -> None:
         """Forget requests whose settlements are final."""
@@ -222,6 +222,7 @@ class Spool:
             entry.segment.live -= 1
             entry.segment.live_bytes -= entry.size
         self._drop_unneeded()
+        self._rotate_if_long()
 
     def shut(self) -> None:
         """Give the folder up. When nothing is outstanding, this life's segments go; else the next life replays them."""
@@ -260,7 +261,9 @@ class Spool:
         self._write(frame(self._header))
         return segment
 
-    def _rotate(self) -> None:
+    def _rotate_if_long(self) -> None:
+        if self._current.size < self._segment_bytes:
+            return
         try:
             self._begin_segment()
         except OSError as error:
@@ -278,7 +281,7 @@ class Spool:
 
     def _make_room(self) -> bool:
         """Copy the few requests forward that keep an old segment; say whether there is room for one more."""
-        while (oldest := self._segments[0]) is not self._current and oldest.live_bytes * 4 < oldest.size:
+        while (oldest := self._segments[0]) is not self._current and oldest.live_bytes * 2 < oldest.size:
             for entry in [e for e in self._entries.values() if e.segment is oldest]:
                 if not self._copy_forward(entry):
                     return False
