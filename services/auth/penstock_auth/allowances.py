@@ -227,7 +227,7 @@ def _refusal(
                 return (1, _recovering(index)) if recovering else None
             needed = bound.amount
         return _shortage(fill, index, needed, reset)
-    if recovering and _closed_in_recovery(fill):
+    if recovering:  # Those who have not spoken may have any part of any limit.
         return 1, _recovering(index)
     return None
 
@@ -248,17 +248,11 @@ def _recovering(index: int) -> Refused:
     return Refused(Reason.RECOVERING, index, RECOVERING_MS, RECOVERING_MS)
 
 
-def _closed_in_recovery(fill: Fill) -> bool:
-    return fill.bound.window_ms == 0 or fill.bound.unit is Unit.COST or 2 * fill.unused < fill.bound.amount
-
-
 def _extra(fills: Sequence[Fill], need: Vector, want: Vector, edges: int, recovering: bool) -> list[int]:
     extra = [max(0, w - n) for w, n in zip(want, need, strict=True)]
     for fill in fills:
         mask = fill.bound.mask
-        spare = max(0, fill.free // (2 * edges) - weigh(mask, need))
-        if recovering and _closed_in_recovery(fill):
-            spare = 0
+        spare = 0 if recovering else max(0, fill.free // (2 * edges) - weigh(mask, need))
         if mask[2] and mask[3]:
             extra[2] = min(extra[2], spare // 2)
             extra[3] = min(extra[3], spare - extra[2])

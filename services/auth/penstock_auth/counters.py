@@ -296,7 +296,7 @@ class ProjectHistory:
 class EpochState:
     """The store's epoch and how far its recovery is.
 
-    `waiting` are recorded sessions that have not declared yet (nothing is lent of slots and money meanwhile);
+    `waiting` are recorded sessions that have not declared yet (nothing that is limited is lent meanwhile);
     `lost` are those that never did within 30 s: the caller marks them so in SQL. `dropped` have been silent for 30 s.
     """
 

@@ -118,7 +118,7 @@ async def test_a_settlement_of_an_absent_session_counts_its_admission(desk):
     assert [s.remaining for s in states] == [100 - 5 - 1, 10_000 - 20]
 
 
-async def test_nothing_is_lent_of_slots_and_money_until_all_have_declared(desk):
+async def test_nothing_that_is_limited_is_lent_until_all_have_declared(desk):
     desk.truth.unclean = {"edge-a", "edge-b"}
     await desk.lose()
     assert (await desk.store.epoch()).waiting == {"edge-a", "edge-b"}
@@ -127,9 +127,9 @@ async def test_nothing_is_lent_of_slots_and_money_until_all_have_declared(desk):
     assert not (await desk.store.declare(declaration(desk, "edge-a"))).declare_again
     slot = Amounts(slots=1)
     assert (await desk.allow(need=slot, max_slots=9)).denial.reason is Reason.RECOVERING
-    assert (await desk.allow(need_requests=1, limits=RPM)).grant  # the window is more than half free
-    assert (await desk.allow(need_requests=60, limits=RPM)).grant
     assert (await desk.allow(need_requests=1, limits=RPM)).denial.reason is Reason.RECOVERING
+    assert (await desk.allow(want_requests=9, limits=RPM)).grant.requests == 0
+    assert (await desk.allow(need_requests=1, need=slot)).grant  # of a key without limits
     await desk.store.declare(declaration(desk, "edge-b", told(holding=Amounts(slots=8))))
     assert (await desk.store.epoch()).waiting == frozenset()
     await desk.pass_ms(150)

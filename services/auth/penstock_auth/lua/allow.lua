@@ -182,10 +182,6 @@ for _, bound in ipairs(call.bounds) do
   bound.free = bound.unused - ahead_of(bound)
 end
 
-local function closed_in_recovery(bound)
-  return not bound.window or bound.meter == 'cost' or 2 * bound.unused < bound.amount
-end
-
 local function shortage(bound, needed)
   local most = bound.amount
   if not bound.window then
@@ -220,7 +216,7 @@ local function refusal(bound)
     end
     return shortage(bound, needed)
   end
-  if call.recovering and closed_in_recovery(bound) then
+  if call.recovering then -- Those who have not spoken may have any part of any limit.
     return {1, 'RECOVERING', RECOVERING, RECOVERING}
   end
   return nil
@@ -242,7 +238,7 @@ local function lend()
   for _, bound in ipairs(call.bounds) do
     local mask = bound.mask
     local spare = math.max(0, math.floor(bound.free / (2 * call.edges)) - weigh(mask, call.need))
-    if call.recovering and closed_in_recovery(bound) then
+    if call.recovering then
       spare = 0
     end
     if mask[3] == 1 and mask[4] == 1 then
