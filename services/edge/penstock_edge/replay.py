@@ -127,11 +127,13 @@ class Replay:
 
     async def _replay(self, paths: Sequence[Path]) -> None:
         legacy = Legacy()
+        damaged: set[Path] = set()
         for path in paths:
             reading = await asyncio.to_thread(self._read, path)
-            if reading is not None:
-                legacy.add(reading)
-        if not legacy.sessions:
+            legacy.add(reading)
+            if reading.bad:
+                damaged.add(path)
+        if not legacy.sessions and not damaged:
             return
         todo = list(legacy.requests.values())
         lost = sum(1 for o in todo if o.closed is None)
@@ -143,22 +145,21 @@ class Replay:
             await self._end(session, edge)
         # Oldest first: an acknowledgement must never go before the record that it ends.
         for path in paths:
-            path.unlink(missing_ok=True)
+            _remove(path, keep=path in damaged)
 
-    def _read(self, path: Path) -> Reading | None:
-        """Read one segment; what makes no sense is set aside in a file beside it. None: nothing of it is of use."""
+    def _read(self, path: Path) -> Reading:
+        """Read one segment, as far as it makes sense; what does not is told loudly."""
         try:
             data = path.read_bytes()
         except OSError as error:
             _log.error("spool_unreadable", path=path.name, error=error.strerror)
-            return None
+            return Reading(bad=b"?")
         reading = read(data)
         if reading.header is not None and reading.header.format != FORMAT:
             reading = Reading(bad=data)
         if reading.bad:
             _log.error("spool_corrupt", path=path.name, bytes=len(reading.bad), kept=len(reading.records))
             self._observer.spool_corrupt(len(reading.bad))
-            _set_aside(path, reading.bad)
         elif reading.torn:
             _log.info("spool_torn", path=path.name, bytes=reading.torn)
         return reading
@@ -205,8 +206,12 @@ class Replay:
         await asyncio.sleep(self._pause * (0.75 + self._rng() / 2))
 
 
-def _set_aside(path: Path, bad: bytes) -> None:
+def _remove(path: Path, *, keep: bool) -> None:
+    """Remove a segment of which all is settled; one with damage is kept for people, under another name."""
     try:
-        path.with_suffix(".bad").write_bytes(bad)
+        if keep:
+            path.replace(path.with_suffix(".bad"))
+        else:
+            path.unlink(missing_ok=True)
     except OSError as error:
-        _log.error("spool_set_aside_failed", path=path.name, error=error.strerror)
+        _log.error("spool_not_removed", path=path.name, error=error.strerror)

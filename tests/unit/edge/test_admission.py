@@ -9,9 +9,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import grpc
 import pytest
-from penstock_chassis import rpc
 
 from penstock.auth.v1 import auth_pb2, auth_pb2_grpc
+from penstock_chassis import rpc
 from penstock_edge.admission import Admission, AdmissionPolicy
 from penstock_edge.changes import Changes
 from penstock_edge.observer import Unobserved

@@ -145,7 +145,7 @@ def test_too_many_bytes_and_room_again(tmp_path):
     spool = start(tmp_path, segment_bytes=2_000, max_bytes=10_000)
     i = 0
     with pytest.raises(SpoolFull):
-        for i in range(1000):  # noqa: B007
+        for i in range(1000):
             spool.open(opened(i))
     assert spool.bytes == sum(p.stat().st_size for p in segment_paths(spool.folder))
     assert 10_000 <= spool.bytes < 13_000

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import asynccontextmanager
+
+import grpc
+
+from penstock.auth.v1 import auth_pb2, auth_pb2_grpc
+from penstock_chassis import rpc
+from penstock_edge.observer import Unobserved
+from penstock_edge.records import Admitted, AttemptRecord, Closed, Need, Usage
+from penstock_edge.settlement import Settlement, abandoned, message, sendable
+from penstock_edge.spool import Spool
+from tests.unit.edge.fake_auth import FakeAuth, running, serving, until
+from tests.unit.edge.test_spool import closed, left_in, opened
+
+
+class Books:
+    def __init__(self):
+        self.gone = []
+
+    def settled(self, admitted, *, recorded=False):
+        self.gone.append((admitted, recorded))
+
+
+@asynccontextmanager
+async def settling(auth, tmp_path, *, run=True, serve=True, **options):
+    spool = Spool.start(tmp_path / "spool", "edge-0", "s1", now_ms=1, observer=Unobserved())
+    channel = rpc.channel(f"unix:{tmp_path}/auth.sock")
+    books = Books()
+    settlement = Settlement(
+        auth_pb2_grpc.AuthServiceStub(channel),
+        spool,
+        books,
+        session_id="s1",
+        observer=Unobserved(),
+        rng=random.random,
+        **{"max_delay_seconds": 0.02, "deadline_seconds": 1.0, **options},
+    )
+    settlement.books, settlement.spool = books, spool
+    try:
+        if not serve:
+            yield settlement
+            return
+        async with serving(auth, tmp_path / "auth.sock"):
+            async with running(*([settlement.run()] if run else [])):
+                yield settlement
+    finally:
+        await channel.close()
+        spool.shut()
+
+
+def finish(settlement, i):
+    admitted = Admitted(None, 1, Need())
+    settlement.spool.open(opened(i))
+    settlement.finish(opened(i), closed(i), admitted)
+    return admitted
+
+
+async def test_batches_and_lets_go_upon_acknowledgement(tmp_path):
+    auth = FakeAuth()
+    async with settling(auth, tmp_path) as settlement:
+        held = [finish(settlement, i) for i in range(600)]
+        assert settlement.pending(opened(5).request_id) == closed(5)
+        assert settlement.opened(opened(5).request_id) == opened(5)
+        assert not settlement.books.gone
+        await until(lambda: settlement.waiting == 0)
+        assert [len(s.settlements) for s in auth.settles] == [256, 256, 88]
+        assert len(auth.rows) == 600
+        assert {id(a) for a, _ in settlement.books.gone} == {id(a) for a in held}
+        assert all(recorded for _, recorded in settlement.books.gone)
+        assert settlement.pending(opened(5).request_id) is None
+        assert settlement.spool.records == 0
+
+
+async def test_a_lost_acknowledgement_is_repeated_and_written_once(tmp_path):
+    auth = FakeAuth()
+    auth.settle_script = ["lose", grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED]
+    async with settling(auth, tmp_path) as settlement:
+        finish(settlement, 1)
+        await until(lambda: len(auth.settles) >= 1)
+        assert settlement.pending(opened(1).request_id) == closed(1)
+        await until(lambda: settlement.waiting == 0)
+        assert len(auth.settles) == 4
+        assert list(auth.rows) == [opened(1).request_id]
+        assert len(settlement.books.gone) == 1
+
+
+async def test_a_poison_row_does_not_hold_the_others_up(tmp_path):
+    auth = FakeAuth()
+    bad = opened(3).request_id
+    auth.settle_script = [("poison", bad)]
+    async with settling(auth, tmp_path) as settlement:
+        for i in range(8):
+            finish(settlement, i)
+        await until(lambda: len(auth.rows) == 7, 15)
+        assert settlement.pending(bad) is not None
+        auth.settle_script = [("quarantine", bad)]
+        await until(lambda: settlement.waiting == 0)
+        assert settlement.books.gone[-1][1] is False
+        assert settlement.spool.records == 0
+
+
+async def test_restarts_of_auth(tmp_path):
+    auth = FakeAuth()
+    async with settling(auth, tmp_path, serve=False) as settlement:
+        async with running(settlement.run()):
+            for i in range(50):
+                finish(settlement, i)
+            await asyncio.sleep(0.3)
+            assert settlement.waiting == 50
+            for _ in range(3):
+                async with serving(auth, tmp_path / "auth.sock"):
+                    await asyncio.sleep(0.1)
+            async with serving(auth, tmp_path / "auth.sock"):
+                await until(lambda: settlement.waiting == 0, 10)
+    assert len(auth.rows) == 50
+
+
+async def test_flush_settles_at_once_or_says_what_is_left(tmp_path):
+    auth = FakeAuth()
+    async with settling(auth, tmp_path, max_delay_seconds=60) as settlement:
+        for i in range(10):
+            finish(settlement, i)
+        assert await settlement.flush(5) == 0
+        assert len(auth.rows) == 10
+        auth.settle_script = [grpc.StatusCode.UNAVAILABLE] * 1000
+        finish(settlement, 11)
+        assert await settlement.flush(0.3) == 1
+    assert list(left_in(tmp_path / "spool" / "edge-0")[0]) == [opened(11).request_id]
+
+
+async def test_no_more_than_two_calls_at_once(tmp_path):
+    auth = FakeAuth()
+    most = now = 0
+    settle = auth.Settle
+
+    async def slow(request, context):
+        nonlocal most, now
+        now += 1
+        most = max(most, now)
+        await asyncio.sleep(0.02)
+        now -= 1
+        return await settle(request, context)
+
+    auth.Settle = slow
+    async with settling(auth, tmp_path, max_batch=4) as settlement:
+        for i in range(60):
+            finish(settlement, i)
+        await until(lambda: settlement.waiting == 0)
+    assert most == 2
+
+
+def test_every_field_arrives():
+    attempt = AttemptRecord(
+        index=1,
+        account="a",
+        cls="Throttled",
+        status=429,
+        usage=Usage(1, 2, 3, 4, 5),
+        reported=True,
+        estimated=True,
+        upstream_request_id="u",
+        started_at_ms=7,
+        first_byte_ms=8,
+        duration_ms=9,
+        upstream_model="m",
+    )
+    end = Closed("r", "client_left", estimated=True, delivered=1, attempts=[attempt], ended_at_ms=10, client_status=200)
+    row = message("s0", opened(1), end)
+    assert row.state == auth_pb2.DELIVERY_STATE_CLIENT_LEFT
+    assert row.edge_session == "s0"
+    assert row.key_sha256 == opened(1).key_sha256
+    sent = row.attempts[0]
+    unset = [f.name for f in sent.DESCRIPTOR.fields if not getattr(sent, f.name)]
+    assert unset == []
+    assert (sent.usage.input_tokens, sent.usage.cache_write_1h_input_tokens) == (1, 5)
+    assert getattr(sent, "class") == "Throttled"
+
+
+def test_numbers_beyond_the_message_are_abandoned_not_fatal():
+    end = Closed("r", "complete", delivered=0, attempts=[AttemptRecord(index=-1, account="a")])
+    assert sendable("s", opened(1), end).state == auth_pb2.DELIVERY_STATE_ABANDONED
+    assert abandoned(opened(1)).delivered == -1
