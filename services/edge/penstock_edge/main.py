@@ -242,12 +242,13 @@ class Edge:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        ended = False
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_GOODBYE_SECONDS):
                 await self.reporter.flush(_GOODBYE_SECONDS)
                 if left == 0 and self.replay.outstanding == 0:
-                    await self.session.end()
-        self.spool.shut()
+                    ended = await self.session.end()
+        self.spool.shut(ended=ended)
         await self.client.close()
         await asyncio.gather(self._auth_channel.close(None), self._router_channel.close(None))
 

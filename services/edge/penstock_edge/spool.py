@@ -224,10 +224,13 @@ class Spool:
         self._drop_unneeded()
         self._rotate_if_long()
 
-    def shut(self) -> None:
-        """Give the folder up. When nothing is outstanding, this life's segments go; else the next life replays them."""
+    def shut(self, *, ended: bool = True) -> None:
+        """Give the folder up. When nothing is outstanding, this life's segments go; else the next life replays them.
+
+        So it does when the session could not be declared `ended`: the segments name it.
+        """
         os.close(self._descriptor)
-        if not self._entries:
+        if ended and not self._entries:
             for segment in self._segments:
                 segment.path.unlink(missing_ok=True)
         self._lock.release(remove=False)
