@@ -19,12 +19,11 @@ SIMULATOR_ACCOUNTS = {"sim-a": "sim-key-a", "sim-b": "sim-key-b", "sim-c": "sim-
 
 FIRST, THEN, LAST = range(3)
 """Stages of the end: edges give what they hold to auth, so auth goes last."""
-EDGE_MARGIN_SECONDS = 0.8
-"""What an edge may take beyond its drain, to settle."""
 QUICK_DRAIN_SECONDS = 0.2
-QUICK_END_SECONDS = 0.4
+"""Drain of all but the edges: their callers are gone by then."""
+QUICK_END_SECONDS = 3.0
 TOTAL_MARGIN_SECONDS = 1.7
-"""What the end of everything may take beyond the edges' drain."""
+"""What the end of everything may take beyond the edges' drain; an edge settles in it, the rest ends."""
 
 
 class Fleet:
@@ -96,7 +95,7 @@ class Fleet:
                 "SPOOL_DIR": str(self._folder.spool),
                 "READY_FILES": json.dumps([str(path) for path in ready]),
             }
-            yield self._program("edge", number, FIRST, told, drain=drain, end=drain + EDGE_MARGIN_SECONDS)
+            yield self._program("edge", number, FIRST, told, drain=drain, end=drain + TOTAL_MARGIN_SECONDS)
 
     def _program(
         self,

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
     from penstock_cli.local.processes import Child
 
+RESERVE_SECONDS = 0.4
+"""What each later stage has at least, however long the earlier ones take."""
+
 
 class Supervisor:
     """Keeps children running; `stop` ends them stage by stage, `kill` at once."""
@@ -28,9 +31,10 @@ class Supervisor:
         """End all within the time; those that take longer are killed. True when all ended by themselves."""
         deadline = self._clock() + total_seconds
         clean = True
-        for _, stage in groupby(self.children, key=lambda child: child.program.stage):
-            members = list(stage)
-            left = max(deadline - self._clock(), 0.0)
+        stages = [list(stage) for _, stage in groupby(self.children, key=lambda child: child.program.stage)]
+        for number, members in enumerate(stages, start=1):
+            reserve = RESERVE_SECONDS * (len(stages) - number)
+            left = max(deadline - self._clock() - reserve, 0.0)
             ended = await asyncio.gather(*(child.stop(min(child.program.end_seconds, left)) for child in members))
             late = [child for child, over in zip(members, ended, strict=True) if not over]
             await asyncio.gather(*(child.kill() for child in late))
