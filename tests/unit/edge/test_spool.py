@@ -76,14 +76,14 @@ def test_open_close_acknowledge(tmp_path):
     assert spool.records == 0
     assert spool.get(opened(1).request_id) is None
     assert spool.opened(opened(1).request_id) is None
-    spool.shut()
+    spool.shut(ended=True)
     assert not segment_paths(spool.folder)
 
 
 def test_what_is_outstanding_survives_an_orderly_end(tmp_path):
     spool = start(tmp_path)
     spool.open(opened(1))
-    spool.shut()
+    spool.shut(ended=True)
     left, legacy = left_in(spool.folder)
     assert left == {opened(1).request_id: False}
     assert legacy.sessions == {"s1": "edge-0"}
@@ -91,6 +91,12 @@ def test_what_is_outstanding_survives_an_orderly_end(tmp_path):
     again = start(tmp_path, "s2")
     assert len(again.inherited) == 1
     kill(again)
+
+
+def test_a_session_that_auth_does_not_know_to_be_over_is_left_to_the_next_life(tmp_path):
+    spool = start(tmp_path)
+    spool.shut(ended=False)
+    assert left_in(spool.folder)[1].sessions == {"s1": "edge-0"}
 
 
 def test_files_are_private(tmp_path):

@@ -1,0 +1,365 @@
+"""The pure allowance against a store that keeps the contract, with lost, repeated and late answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from penstock_edge.allowance import LONG_AGO, NEVER, Allowance, Amounts, weight_of
+from penstock_edge.records import Admitted, KeyFacts, LimitState, Need, Refused
+
+KEY = KeyFacts("k", "p", "plan", ("*",), "Settled", "Closed", False, "", "", "", 10**6, 0, 0, "psk")
+NEEDS = st.builds(
+    Need,
+    input_tokens=st.integers(0, 50),
+    output_tokens=st.integers(0, 50),
+    micro_usd=st.integers(0, 50),
+    kind=st.sampled_from(["requests", "requests", "requests", "count_tokens"]),
+)
+
+
+def new(now=0.0):
+    return Allowance(b"d", lambda: now, KEY)
+
+
+def grant(allowance, now=0.0, *, need=None, units=10, life=10.0, holding=(10, 1000, 1000, 1000)):
+    call = allowance.ask(need.kind if need else "requests", [need] if need else [], now, LONG_AGO, "e", ahead=not need)
+    allowance.granted(call, f"L{call.seq}", units, life, Amounts(*holding))
+    return call
+
+
+@dataclass
+class Lent:
+    units: int
+    expires_at: float
+    spent: int = 0
+    returned: int | None = None
+
+
+@dataclass
+class Store:
+    """What the contract says of the store, with as much as is asked for."""
+
+    leases: dict[str, Lent] = field(default_factory=dict)
+    holding: Amounts = Amounts()
+    answers: dict[int, tuple] = field(default_factory=dict)
+
+    def process(self, call, now, units, life, extra, deny):
+        if call.seq in self.answers:
+            return self.answers[call.seq]
+        for lease_id, spent in call.returned:
+            lease = self.leases[lease_id]
+            assert lease.returned is None, "returned twice"
+            assert spent == lease.spent, "another number was returned than was spent"
+            lease.returned = spent
+        if deny:
+            self.holding = call.keeping
+            answer = ("deny",)
+        else:
+            self.holding = Amounts(*(k + max(n, min(w, extra)) for k, n, w in zip(call.keeping, call.need, call.want)))
+            lease_id = ""
+            lent = max(call.need_requests, min(call.want_requests, units))
+            if lent:
+                lease_id = f"L{call.seq}"
+                self.leases[lease_id] = Lent(lent, now + life)
+            answer = ("grant", lease_id, lent, life, self.holding)
+        self.answers[call.seq] = answer
+        return answer
+
+
+class Machine(RuleBasedStateMachine):
+    def __init__(self):
+        super().__init__()
+        self.now = 100.0
+        self.allowance = Allowance(b"d", lambda: self.now, KEY)
+        self.store = Store()
+        self.answer = None
+        self.open = []
+        self.ended = []
+        self.waiting = None
+        self.floor = LONG_AGO
+        self.admissions = 0
+
+    def admit(self, need):
+        lane = self.allowance.lane(need.kind)
+        self.admissions += 1
+        if need.kind == "requests":
+            self.open.append(need)
+        # The unit came from a lease that the store still counts as ours.
+        before = {i: lease.spent for i, lease in self.store.leases.items()}
+        here = {x.lease_id: x.spent for x in lane.leases} | dict(self.allowance.ended)
+        changed = [i for i, spent in here.items() if spent != before[i]]
+        assert len(changed) == 1
+        lease = self.store.leases[changed[0]]
+        lease.spent += 1
+        assert lease.returned is None
+        assert lease.spent <= lease.units, "more was spent than lent"
+        assert self.now < lease.expires_at, "spent after its expiry"
+
+    @rule(need=NEEDS)
+    def request(self, need):
+        if self.waiting is not None:
+            return
+        if self.allowance.take(need, self.now, self.floor):
+            assert self.allowance.asked_at >= max(self.floor, self.allowance.changed_at)
+            self.admit(need)
+        elif self.allowance.pending is None:
+            self.waiting = need
+            self.allowance.ask(need.kind, [need], self.now, self.floor, "e", ahead=False)
+
+    @rule(kind=st.sampled_from(["requests", "count_tokens"]), ahead=st.booleans())
+    def ask(self, kind, ahead):
+        if self.allowance.pending is None:
+            self.allowance.ask(kind, [], self.now, self.floor, "e", ahead=ahead)
+
+    @rule(units=st.integers(0, 5), life=st.floats(0.05, 8), extra=st.integers(0, 200), deny=st.booleans())
+    def the_store_decides(self, units, life, extra, deny):
+        """The message arrives (again); the answer may get lost afterwards."""
+        call = self.allowance.pending
+        if call is not None:
+            self.answer = call, self.store.process(call, self.now, units, life, extra, deny)
+
+    @rule()
+    def the_answer_arrives(self):
+        if self.answer is None or self.answer[0] is not self.allowance.pending:
+            return
+        (call, answer), self.answer = self.answer, None
+        if answer[0] == "deny":
+            self.allowance.refused(call, Refused("REQUESTS", reset_ms=1000), 1.0)
+            self.waiting = None
+            return
+        self.allowance.granted(call, *answer[1:])
+        need, self.waiting = self.waiting, None
+        if need is not None and call.asked_for is need:
+            if self.allowance.take_granted(need, self.now, self.floor):
+                self.admit(need)
+
+    @rule(seconds=st.floats(0, 4))
+    def time_passes(self, seconds):
+        self.now += seconds
+
+    @rule()
+    def the_key_changes(self):
+        self.allowance.changed_at = self.now
+
+    @rule()
+    def a_request_ends(self):
+        if self.open:
+            self.ended.append(self.open.pop(0))
+            self.allowance.free_slot()
+
+    @rule()
+    def a_settlement_is_final(self):
+        if self.ended:
+            self.allowance.let_go(self.ended.pop(0))
+
+    @invariant()
+    def never_holds_more_than_the_store_believes(self):
+        held = self.allowance.open
+        assert held.slots == len(self.open)
+        assert held.input_tokens == sum(n.input_tokens for n in self.open + self.ended)
+        assert all(a <= b for a, b in zip(held, self.store.holding)), (held, self.store.holding)
+        assert all(a >= 0 for a in held)
+
+    @invariant()
+    def counts_its_units(self):
+        for lane in (self.allowance.requests, self.allowance.count_tokens):
+            assert lane.units == sum(x.units - x.spent for x in lane.leases)
+            assert [x.expires_at for x in lane.leases] == sorted(x.expires_at for x in lane.leases)
+
+    @invariant()
+    def loses_no_lease(self):
+        pending = self.allowance.pending
+        known = {x.lease_id for lane in (self.allowance.requests, self.allowance.count_tokens) for x in lane.leases}
+        known |= {i for i, _ in self.allowance.ended} | {i for i, _ in (pending.returned if pending else [])}
+        answered = self.store.answers.get(pending.seq) if pending else None
+        if answered and answered[0] == "grant":
+            known.add(answered[1])
+        assert {i for i, lease in self.store.leases.items() if lease.returned is None} <= known
+
+    @invariant()
+    def has_something_to_do_while_something_is_spare(self):
+        if self.allowance.pending is None and (any(self.allowance.spare) or self.allowance.ended):
+            assert self.allowance.due(self.now) < NEVER
+
+    def teardown(self):
+        """In the end, without traffic, all goes back."""
+        for need in self.open:
+            self.allowance.free_slot()
+            self.allowance.let_go(need)
+        for need in self.ended:
+            self.allowance.let_go(need)
+        for _ in range(10):
+            call = self.allowance.pending
+            if call is not None:
+                answer = self.store.process(call, self.now, 1, 1.0, 0, deny=False)
+                self.allowance.granted(call, *answer[1:]) if answer[0] == "grant" else self.allowance.refused(
+                    call, Refused("REQUESTS"), 1.0
+                )
+            due = self.allowance.due(self.now)
+            if due == NEVER:
+                break
+            self.now = max(self.now, due)
+            if self.allowance.overdue(self.now):
+                self.allowance.ask("requests", [], self.now, LONG_AGO, "e", ahead=False)
+        assert self.allowance.due(self.now) == NEVER
+        assert not any(self.store.holding)
+        assert all(lease.returned == lease.spent for lease in self.store.leases.values())
+        assert sum(lease.spent for lease in self.store.leases.values()) == self.admissions
+        assert self.allowance.idle
+
+
+TestAllowance = Machine.TestCase
+TestAllowance.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+
+
+def test_expiry_counts_from_sending():
+    allowance = new()
+    call = allowance.ask("requests", [Need()], 100.0, LONG_AGO, "e", ahead=False)
+    allowance.granted(call, "L1", 10, 2.0, Amounts(5, 5, 5, 5))
+    assert allowance.take(Need(), 101.99, LONG_AGO)
+    assert not allowance.take(Need(), 102.0, LONG_AGO)
+
+
+def test_the_lease_that_ends_first_is_spent_first():
+    allowance = new()
+    grant(allowance, 0.0, units=2, life=10)
+    grant(allowance, 0.0, units=2, life=5)
+    assert allowance.take(Need(), 1.0, LONG_AGO)
+    assert [(x.lease_id, x.spent) for x in allowance.requests.leases] == [("L2", 1), ("L1", 0)]
+
+
+def test_what_changed_is_given_back_whole():
+    allowance = new()
+    grant(allowance, 0.0, need=Need(1, 1, 1))
+    assert allowance.take(Need(1, 2, 3), 0.1, LONG_AGO)
+    allowance.changed_at = 0.5
+    assert not allowance.take(Need(), 0.6, LONG_AGO)
+    call = allowance.ask("requests", [Need(5, 5, 5)], 0.6, LONG_AGO, "e", ahead=False)
+    assert call.keeping == Amounts(1, 1, 2, 3)
+    assert call.need == Amounts(1, 5, 5, 5)
+    assert call.returned == [("L1", 1)]
+    assert call.need_requests == 1
+
+
+def test_spare_is_kept_and_only_the_rest_is_needed():
+    allowance = new()
+    grant(allowance, 0.0, units=3, holding=(2, 100, 100, 100))
+    call = allowance.ask("requests", [Need(150, 20, 100)], 0.5, LONG_AGO, "e", ahead=False)
+    assert call.keeping == Amounts(2, 100, 100, 100)
+    assert call.need == Amounts(0, 50, 0, 0)
+    assert call.need_requests == 0
+
+
+def test_spare_money_lives_longer_where_there_is_room():
+    allowance = new()
+    grant(allowance, 0.0, life=20.0)
+    assert allowance.spare_money(1000, 59.0)
+    assert not allowance.spare_money(1001, 59.0)
+    assert not allowance.spare_money(1, 60.0)
+    grant(allowance, 70.0, life=0.5)
+    assert not allowance.spare_money(1, 70.6)
+
+
+def test_a_need_beyond_the_limit_is_taken_when_it_was_granted():
+    allowance = new()
+    call = allowance.ask("requests", [Need(500, 0, 0)], 0.0, LONG_AGO, "e", ahead=False)
+    allowance.granted(call, "L1", 1, 1.0, Amounts(1, 100, 0, 0))
+    assert not allowance.take(call.asked_for, 0.1, LONG_AGO)
+    assert not allowance.take_granted(call.asked_for, 0.1, 0.05)
+    assert allowance.take_granted(call.asked_for, 0.1, LONG_AGO)
+    assert not allowance.take_granted(call.asked_for, 0.1, LONG_AGO)
+    following = allowance.ask("requests", [Need(1, 0, 0)], 0.2, LONG_AGO, "e", ahead=False)
+    assert following.keeping.input_tokens == 500
+
+
+def test_scarce_spare_goes_back_before_its_time():
+    allowance = new()
+    grant(allowance, 0.0, life=30.0)
+    allowance.note_limits((LimitState("c", "ConcurrentRequests", 10, 4, 0, 0, "Key"),), 2)
+    assert allowance.tight == Amounts(1, 0, 0, 0)
+    assert allowance.overdue(0.2)
+    call = allowance.ask("requests", [], 0.2, LONG_AGO, "e", ahead=False)
+    assert call.keeping == Amounts(0, 1000, 1000, 1000)
+
+
+@pytest.mark.parametrize(
+    ("reason", "unit", "weight"),
+    [
+        ("CREDIT", "", 3),
+        ("COST", "CostMicroUSD", 3),
+        ("TOKENS", "InputTokens", 1),
+        ("TOKENS", "OutputTokens", 2),
+        ("TOO_LARGE", "TotalTokens", 3),
+    ],
+)
+def test_the_weight_of_a_denial(reason, unit, weight):
+    assert weight_of(Need(1, 2, 3), reason, unit) == weight
+
+
+def test_denials_of_the_key_take_everything():
+    allowance = new()
+    grant(allowance, 0.0)
+    call = allowance.ask("requests", [Need()], 1.0, LONG_AGO, "e", ahead=False)
+    allowance.refused(call, Refused("DISABLED"), 5.0)
+    assert not allowance.take(Need(), 1.1, LONG_AGO)
+    for need in (Need(), Need(kind="count_tokens")):
+        assert allowance.denial(need, 1.1, LONG_AGO).refused.reason == "DISABLED"
+        assert allowance.denial(need, 6.1, LONG_AGO) is None
+        assert allowance.denial(need, 1.1, 1.05) is None
+    assert allowance.ended == [("L1", 0)]
+
+
+def test_admissions_without_a_row_are_remembered_for_five_minutes():
+    allowance = new()
+    for at in (1_000, 1_500, 2_000, 1_900, 400_000):
+        allowance.remember(at, "count_tokens")
+    assert list(allowance.count_tokens.recent) == [(1_999, 2), (2_999, 2), (400_999, 1)]
+    allowance.forget_before(100_000)
+    assert list(allowance.count_tokens.recent) == [(400_999, 1)]
+    for second in range(1_000):
+        allowance.remember(second * 1000, "requests")
+    assert len(allowance.requests.recent) <= 302
+
+
+def test_a_declaration_is_what_is_counted_from_then_on():
+    allowance = new()
+    grant(allowance, 0.0, units=5, life=20)
+    need = Need(1, 1, 1)
+    for i in range(2):
+        assert allowance.take(need, 1.0, LONG_AGO)
+        allowance.unsettled.add(Admitted(KEY, 1_000_000 + i, need))
+    allowance.unsettled.add(Admitted(KEY, 5, need))
+    allowance.remember(999_000, "count_tokens")
+    allowance.ask("requests", [need], 2.0, LONG_AGO, "e", ahead=False)
+    declared = allowance.declare(3.0, 900_000)
+    assert allowance.pending is None
+    assert declared.holding == Amounts(10, 1000, 1000, 1000)
+    assert declared.leases == [("requests", "L1", 3, 17.0)]
+    assert declared.admissions == [(999_999, "count_tokens", 1), (1_000_000, "requests", 1), (1_000_001, "requests", 1)]
+    assert allowance.take(need, 4.0, LONG_AGO)
+    call = allowance.ask("requests", [], 30.0, LONG_AGO, "e", ahead=False)
+    assert call.returned == [("L1", 1)]
+    assert new().declare(0.0, 0) is None
+
+
+def test_limits_are_shown_aged_and_with_what_is_lent():
+    clock = [10.0]
+    allowance = Allowance(b"d", lambda: clock[0], KEY)
+    assert allowance.limit_states() == []
+    grant(allowance, 10.0, units=5)
+    allowance.note_limits(
+        (
+            LimitState("rpm", "Requests", 100, 50, 30_000, 60_000, "Key"),
+            LimitState("tpm", "InputTokens", 500, 10, 500, 60_000, "Key"),
+        ),
+        1,
+    )
+    clock[0] = 12.0
+    rpm, tpm = allowance.limit_states()
+    assert (rpm.remaining, rpm.reset_ms) == (55, 28_000)
+    assert (tpm.remaining, tpm.reset_ms) == (500, 0)
