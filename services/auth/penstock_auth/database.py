@@ -37,7 +37,7 @@ _WAITING_LIMIT: Final = 512
 _RETRY_STATES: Final = frozenset({"40001", "40P01", "55P03"})
 
 
-@dataclass
+@dataclass(eq=False)
 class _Job:
     """One transaction on its way: which connection it uses, and whether its caller has given up."""
 
@@ -71,15 +71,15 @@ class _Lane:
         self.engine = engine
         self._name = name
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=f"sql-{name}")
-        self._waiting = 0
+        self._jobs: set[_Job] = set()
 
     async def run(self, work: Callable[[Connection], T], seconds: float, *, repeatable: bool) -> T:
         """Run `work` in a transaction within `seconds`. Raises DatabaseDown."""
-        if self._waiting >= _WAITING_LIMIT:
+        if len(self._jobs) >= _WAITING_LIMIT:
             metrics.SQL_ERRORS.labels("full").inc()
             raise DatabaseDown("too many calls wait for the database")
         job = _Job()
-        self._waiting += 1
+        self._jobs.add(job)
         try:
             async with asyncio.timeout(seconds):
                 return await asyncio.get_running_loop().run_in_executor(
@@ -90,7 +90,7 @@ class _Lane:
             raise DatabaseDown(f"the database did not answer within {seconds:g} s") from None
         finally:
             job.give_up()
-            self._waiting -= 1
+            self._jobs.discard(job)
 
     def _transact(self, work: Callable[[Connection], T], job: _Job, seconds: float, repeatable: bool) -> T:
         for tries_left in range(_TRIES - 1, -1, -1):
@@ -123,7 +123,9 @@ class _Lane:
         raise DatabaseDown("the caller has given up")
 
     def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for job in list(self._jobs):
+            job.give_up()
+        self._threads.shutdown(wait=True, cancel_futures=True)
         self.engine.dispose()
 
 
@@ -159,7 +161,7 @@ class Database:
         return await self._reader.run(work, seconds or self._deadline, repeatable=True)
 
     def close(self) -> None:
-        """Let go of connections and threads; work that waits is dropped."""
+        """Let go of connections and threads; work that waits is dropped. Blocks for as long as running work takes."""
         self._writer.close()
         self._reader.close()
 

@@ -1,0 +1,347 @@
+"""Keys, projects, credit, sessions, audit and the log of changes on both databases."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import text
+
+from penstock_auth import audit, change_log, credit, keys, projects
+from penstock_auth.changes import Change, ChangeKind
+from penstock_auth.errors import Conflict, DatabaseDown, Invalid, NotFound, TooMany
+from penstock_auth.key_book import KeyBook
+from penstock_auth.keys import KeyOrder, KeyState
+from penstock_auth.plans import view
+from penstock_auth.sessions import SessionBook
+from penstock_auth.spend import read_spend
+from penstock_auth.truth import SqlTruth
+from penstock_catalog import api_key
+from penstock_catalog.documents import AuthCatalog, DeclaredKey, Plan, PlanLimit
+from tests.contract.ledger.books import NOW, settlement
+
+TEXT = "psk_sesame"
+
+
+def new_text(seed: int = 1) -> api_key.ApiKey:
+    return api_key.generate("psk_", lambda count: bytes((seed * 7 + n) % 256 for n in range(count)))
+
+
+async def test_a_key_is_found_by_digest_and_its_text_is_nowhere(books, database_url):
+    made = new_text()
+    await books.database.write(lambda c: keys.create(c, KeyOrder("fresh", "team", "ci"), made, 10, NOW))
+    found = await books.database.read(lambda c: keys.find_by_digest(c, made.digest))
+    assert (found.id, found.project, found.plan, found.name, found.prefix) == (made.id, "fresh", "team", "ci", made.shown)
+    assert found.state_at(NOW) is KeyState.ACTIVE
+    assert await books.database.read(lambda c: projects.get(c, "fresh"))
+    assert await books.database.read(lambda c: keys.find_by_digest(c, b"?" * 32)) is None
+
+    def everything(c):
+        return str([c.execute(text(f"SELECT * FROM {name}")).all() for name in ("api_keys", "audit", "projects")])
+
+    assert made.text[-38:] not in await books.database.read(everything)
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        KeyOrder("", "team"),
+        KeyOrder("-x", "team"),
+        KeyOrder("x" * 64, "team"),
+        KeyOrder("p", "team", name="n" * 300),
+        KeyOrder("p", "team", name="a\0"),
+        KeyOrder("p", "team", expires_at_ms=NOW),
+        KeyOrder("p", "team", expires_at_ms=2**62),
+        KeyOrder("p", "team", spend_limit_micro=-1),
+        KeyOrder("p", "team", spend_limit_micro=2**60),
+        KeyOrder("p", "team", spend_limit_period="Week"),
+    ],
+)
+async def test_orders_that_make_no_sense(books, order):
+    with pytest.raises(Invalid):
+        await books.database.write(lambda c: keys.create(c, order, new_text(), 10, NOW))
+    assert await books.database.read(lambda c: projects.get(c, order.project or "p")) is None
+
+
+async def test_a_plan_bounds_the_keys_in_use(books):
+    async def create(seed, **more):
+        order = KeyOrder("full", "team", **more)
+        return await books.database.write(lambda c: keys.create(c, order, new_text(seed), 2, NOW))
+
+    first = await create(1)
+    await create(2)
+    with pytest.raises(TooMany, match="2 keys"):
+        await create(3)
+    await books.database.write(lambda c: keys.disable(c, first.id))
+    await create(4, expires_at_ms=NOW + 5)
+    with pytest.raises(TooMany):
+        await create(5)
+
+
+async def test_disable_and_expiry(books):
+    key = await books.add_key("e", expires_at_ms=NOW + 10)
+    assert key.state_at(NOW + 9) is KeyState.ACTIVE
+    assert key.state_at(NOW + 10) is KeyState.EXPIRED
+    for _ in range(2):
+        assert (await books.database.write(lambda c: keys.disable(c, "e"))).state_at(NOW) is KeyState.DISABLED
+    with pytest.raises(NotFound, match="nobody"):
+        await books.database.write(lambda c: keys.disable(c, "nobody"))
+    with pytest.raises(NotFound):
+        await books.database.read(lambda c: keys.get(c, "nobody"))
+
+
+@pytest.mark.parametrize(("overlap", "old_state"), [(0, KeyState.DISABLED), (60, KeyState.ACTIVE)])
+async def test_rotation_keeps_the_facts_and_what_was_spent(books, overlap, old_state):
+    await books.add_key("old", name="ci", spend_limit_micro=10**6, spend_limit_period="Month", expires_at_ms=NOW + 10**9)
+    await books.settle(settlement(key_id="old"))
+    made = new_text()
+    new, old = await books.database.write(lambda c: keys.rotate(c, "old", made, overlap, NOW))
+    assert replace(new, id=old.id, digest=old.digest, prefix=old.prefix, state=old.state, expires_at_ms=0) == replace(
+        old, expires_at_ms=0
+    )
+    assert new.expires_at_ms == NOW + 10**9
+    assert old.state_at(NOW) is old_state
+    if overlap:
+        assert old.state_at(NOW + 60_000) is KeyState.EXPIRED
+    spent = await books.database.read(lambda c: read_spend(c, ["old", new.id], NOW))
+    assert spent[new.id].micro_usd == spent["old"].micro_usd == 4500
+    await books.settle(settlement("later", key_id=new.id))
+    await books.assert_balanced()
+    if not overlap:
+        with pytest.raises(Conflict, match="disabled; create a new key"):
+            await books.database.write(lambda c: keys.rotate(c, "old", new_text(3), 0, NOW))
+
+
+async def test_rotation_refuses_absurd_overlaps(books):
+    with pytest.raises(Invalid):
+        await books.database.write(lambda c: keys.rotate(c, "k1", new_text(), -1, NOW))
+
+
+def declared(key_id: str = "d1", **changes) -> DeclaredKey:
+    facts = {
+        "name": "ci",
+        "id": key_id,
+        "prefix": f"psk_{key_id}",
+        "digest": key_id.encode().hex().ljust(64, "0"),
+        "project": "declared",
+        "plan": "team",
+    }
+    return DeclaredKey(**(facts | changes))
+
+
+async def test_declared_keys_are_known_to_the_ledger_also_when_withdrawn(books):
+    async def record(*each):
+        return await books.database.write(lambda c: keys.record_declared(c, each, NOW))
+
+    assert await record(declared(), declared("d2")) == []
+    assert await record(declared(plan="other")) == []
+    assert [(k.id, k.plan, k.state) for k in await books.database.read(lambda c: keys.list_keys(c, "declared"))] == [
+        ("d1", "other", "Active"),
+        ("d2", "team", "Withdrawn"),
+    ]
+    batch = await books.settle(settlement(project="declared", key_id="d2"))
+    assert batch.fresh == {"req_1"}
+    assert await record(declared(), declared("d2", mode="Revoked")) == []
+    states = {k.id: k.state for k in await books.database.read(lambda c: keys.list_keys(c, "declared"))}
+    assert states == {"d1": "Active", "d2": "Disabled"}
+    with pytest.raises(Conflict, match="APIKey resource 'ci'"):
+        await books.database.write(lambda c: keys.disable(c, "d1"))
+    with pytest.raises(Conflict):
+        await books.database.write(lambda c: keys.rotate(c, "d1", new_text(), 0, NOW))
+
+
+async def test_declared_keys_never_take_anothers_place(books):
+    own = await books.add_key("mine")
+    bad = [
+        declared("mine"),
+        declared("thief", digest=own.digest.hex()),
+        declared("nameless", project="-no-"),
+        declared("fine"),
+    ]
+    refused = await books.database.write(lambda c: keys.record_declared(c, bad, NOW))
+    assert sorted(refused) == ["mine", "nameless", "thief"]
+    assert (await books.database.read(lambda c: keys.find_by_digest(c, own.digest))).id == "mine"
+
+
+async def test_credit_is_a_list_whose_sum_is_the_balance(books):
+    async def add(amount, kind="topup", key="", note=""):
+        return await books.database.write(
+            lambda c: credit.add_entry(
+                c, project="demo", kind=kind, amount_micro=amount, note=note, idempotency_key=key, now_ms=NOW
+            )
+        )
+
+    first, fresh = await add(1000, key="one", note="invoice 1")
+    assert fresh
+    assert (await add(1000, key="one")) == (first, False)
+    with pytest.raises(Conflict, match="idempotency key"):
+        await add(2000, key="one")
+    await add(-300, "adjustment")
+    await add(50, "refund")
+    await add(-50, "expiry")
+    await books.settle(settlement())
+    entries, balance = await books.database.read(lambda c: credit.list_entries(c, "demo", 3))
+    assert balance == 700 - 4500
+    assert [(e.kind, e.amount_micro, e.balance_micro) for e in entries] == [
+        ("charge", -4500, -3800),
+        ("expiry", -50, 700),
+        ("refund", 50, 750),
+    ]
+    assert entries[0].request_id == "req_1"
+    await books.assert_balanced()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"kind": "charge"},
+        {"kind": ""},
+        {"amount_micro": 0},
+        {"amount_micro": -5},
+        {"amount_micro": 10**16},
+        {"kind": "expiry"},
+        {"note": "n" * 501},
+        {"idempotency_key": "i" * 200},
+    ],
+)
+async def test_entries_that_make_no_sense(books, wrong):
+    entry = {"project": "demo", "kind": "topup", "amount_micro": 5, "note": "", "idempotency_key": "", "now_ms": NOW}
+    with pytest.raises(Invalid):
+        await books.database.write(lambda c: credit.add_entry(c, **(entry | wrong)))
+
+
+async def test_credit_needs_a_project(books):
+    entry = {"kind": "topup", "amount_micro": 5, "note": "", "idempotency_key": "", "now_ms": NOW}
+    with pytest.raises(NotFound):
+        await books.database.write(lambda c: credit.add_entry(c, project="nobody", **entry))
+    with pytest.raises(NotFound):
+        await books.database.read(lambda c: credit.list_entries(c, "nobody", 5))
+
+
+async def test_audit_is_newest_first(books):
+    await books.database.write(lambda c: [audit.note(c, "a" * 500, f"act.{n}", "s\0", NOW + n) for n in range(3)])
+    entries = await books.database.read(lambda c: audit.list_audit(c, 2))
+    assert [(e.action, e.subject, len(e.actor)) for e in entries] == [("act.2", "s?", 128), ("act.1", "s?", 128)]
+
+
+async def test_sessions_are_waited_for_until_they_end_or_are_lost(books):
+    book = SessionBook(books.database, lambda: books.now)
+    for name in ("a", "b", "c"):
+        await book.seen(name, "edge-0")
+    await book.ended("b")
+    await book.ended("never-seen", "edge-9")
+    assert sorted(await book.unclean()) == ["a", "c"]
+    await book.lost(["a"])
+    assert await book.unclean() == ["c"]
+    await book.seen("a")  # It lives after all.
+    assert sorted(await book.unclean()) == ["a", "c"]
+    books.now += 60_000
+    await book.seen("c")
+    await book.sweep(books.now - 30_000)
+    assert await book.unclean() == ["c"]
+
+
+class Down:
+    """A database that never answers, and counts how often it was asked."""
+
+    shared = False
+
+    def __init__(self):
+        self.asked = 0
+
+    async def read(self, *_, **__):
+        self.asked += 1
+        raise DatabaseDown("gone")
+
+    write = read
+
+
+async def test_a_session_is_written_seldom_and_never_lent_to_unwritten(books):
+    book = SessionBook(books.database, lambda: books.now)
+    await book.seen("a")
+    down = Down()
+    book._database = down
+    await book.seen("a")
+    assert down.asked == 0
+    books.now += 10_000
+    await book.seen("a")  # Known to SQL, so its silence there can wait.
+    assert down.asked == 1
+    with pytest.raises(DatabaseDown):
+        await book.seen("new")
+
+
+async def test_what_counters_are_told_after_a_loss(books):
+    plan = Plan(name="team", limits=(PlanLimit(name="m", unit="Requests", amount=5, window_ms=60_000),))
+    book = KeyBook(books.database, monotonic=lambda: 0.0)
+    book.catalog = view(AuthCatalog(plans=(plan,)).sealed())
+    sessions = SessionBook(books.database, lambda: books.now)
+    await sessions.seen("a")
+    truth = SqlTruth(books.database, sessions, book, lambda: books.now)
+    await books.settle(settlement("in"), settlement("out", admitted_at_ms=NOW - 10**7))
+    assert list(await truth.unclean_sessions()) == ["a"]
+    history = await truth.history("demo")
+    assert [row.request_id for row in history.rows] == ["in"]
+    assert history.limits["k1"][0].window_ms == 60_000
+
+
+async def test_key_book_reads_sql_once_and_goes_on_while_it_is_down(books):
+    clock = [0.0]
+    book = KeyBook(books.database, monotonic=lambda: clock[0], limit=2)
+    key = await books.add_key("cached")
+    assert (await book.find(key.digest)).id == "cached"
+    await books.database.write(lambda c: keys.disable(c, "cached"))
+    assert (await book.find(key.digest)).state == "Active"
+    book.forget(key.digest)
+    assert (await book.find(key.digest)).state == "Disabled"
+    unknown = b"u" * 32
+    assert await book.find(unknown) is None
+    book._database = Down()
+    assert await book.find(unknown) is None
+    clock[0] = 60.0
+    assert (await book.find(key.digest)).id == "cached"
+    with pytest.raises(DatabaseDown):
+        await book.find(unknown)
+    clock[0] = 2000.0
+    with pytest.raises(DatabaseDown):
+        await book.find(key.digest)
+    book._database = books.database
+    for seed in range(5):
+        await book.find(bytes([seed]) * 32)
+    assert len(book._places) == 2
+    book.forget_all()
+    assert not book._places
+
+
+async def test_a_declared_key_out_of_the_catalog_is_withdrawn(books):
+    book = KeyBook(books.database, monotonic=lambda: 0.0)
+    one = declared()
+    await books.database.write(lambda c: keys.record_declared(c, [one], NOW))
+    found = await book.find(bytes.fromhex(one.digest))
+    assert found.state_at(NOW) is KeyState.WITHDRAWN
+    book.catalog = view(AuthCatalog(api_keys=(one,)).sealed())
+    assert (await book.find(bytes.fromhex(one.digest))).state_at(NOW) is KeyState.ACTIVE
+
+
+async def test_replicas_hear_of_each_others_changes(books):
+    heard: list[Change] = []
+    log = change_log.ChangeLog(books.database, heard.append, lambda: books.now)
+    before = Change(ChangeKind.PROJECT, "before")
+    await books.database.write(lambda c: change_log.write(c, before, NOW))
+    await log.look()
+    assert heard == []
+    changes = [Change(ChangeKind.KEY, "00" * 32), Change(ChangeKind.PROJECT, "demo")]
+    for change in changes:
+        await books.database.write(lambda c, change=change: change_log.write(c, change, NOW))
+    await log.look()
+    await log.look()
+    assert heard == changes
+    running = asyncio.create_task(log.run(0.01))
+    await books.database.write(lambda c: change_log.write(c, before, NOW))
+    async with asyncio.timeout(5):
+        while len(heard) < 3:
+            await asyncio.sleep(0.01)
+    running.cancel()
+    books.now += 10**7
+    await books.database.write(log._tidy)
+    assert await books.database.read(lambda c: c.execute(text("SELECT count(*) FROM changes")).scalar()) == 0
