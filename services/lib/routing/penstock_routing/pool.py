@@ -259,9 +259,10 @@ class Pool:
             if traits.affinity is not None:
                 if lane.in_flight < self.policy.bounded_load_floor:
                     return lane
-            elif best is not None:
+                continue
+            if best is not None:
                 return lane if lane.account.in_flight * best.weight < best.account.in_flight * weight else best
-            best = best or lane
+            best = lane
         if best is not None:
             return best
         return self._from_few(tier.lanes, traits, tried, now, rng)
