@@ -203,7 +203,8 @@ _EVENT_STATUS: Final = {
 
 
 class _Envelope(msgspec.Struct):
-    error: msgspec.Raw | None = None
+    # Not `Raw | None`: msgspec would then refuse everything but null.
+    error: msgspec.Raw = msgspec.Raw()
 
 
 _envelope = msgspec.json.Decoder(_Envelope)
@@ -221,19 +222,16 @@ def of_error_event(error: _Error, data: bytes) -> Failure:
     """Return what an `error` event inside a stream means."""
     status = _EVENT_STATUS.get(error.type, 500)
     try:
-        raw = _envelope.decode(data).error
+        raw = bytes(_envelope.decode(data).error)
     except msgspec.DecodeError:
-        raw = None
-    return _classify(status, error, None if raw is None else bytes(raw), None)
+        raw = b""
+    return _classify(status, error, raw or None, None)
 
 
 def _read_error(body: bytes) -> tuple[_Error, bytes | None]:
     try:
-        raw = _envelope.decode(body).error
-        if raw is None:
-            return _Error(), None
-        detail = bytes(raw)
-        return _error.decode(detail), detail
+        detail = bytes(_envelope.decode(body).error)
+        return (_error.decode(detail), detail) if detail else (_Error(), None)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return _Error(), None
 
