@@ -425,6 +425,17 @@ async def command(tmp_path, fakes, resources):
         await process.communicate()
 
 
+async def test_a_group_that_is_told_to_end_ends(command):
+    one = await command()
+    await one.banner()
+    os.killpg(one.process.pid, signal.SIGTERM)
+    _, err = await asyncio.wait_for(one.process.communicate(), 15)
+    assert one.process.returncode == 0
+    assert err.count(b" ends\n") == 4
+    assert b"restarted" not in err
+    assert b"SIGTERM: ending" in err
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 async def test_a_signal_to_the_whole_group_is_an_orderly_end(command, number):
     one = await command()

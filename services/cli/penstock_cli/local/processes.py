@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from penstock_cli.local.voice import Voice
 
 LAST_WORDS_SECONDS = 0.5
+HEARSAY_SECONDS = 0.05
 KILL_SECONDS = 2.0
 
 
@@ -63,6 +64,7 @@ class Child:
         self._ended = ended
         self._process: Process | None = None
         self._stopping = False
+        self._may_end = False
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self.last_exit: int | None = None
@@ -76,6 +78,10 @@ class Child:
     def start(self) -> None:
         """Keep it running from now on."""
         self._task = asyncio.create_task(self._keep(), name=f"keep {self.program.name}")
+
+    def let_end(self) -> None:
+        """Note that the end of everything has begun: one that ends by itself now was told to, and stays ended."""
+        self._may_end = True
 
     async def stop(self, seconds: float) -> bool:
         """Ask it to end and wait; False when it has not ended in time."""
@@ -107,6 +113,9 @@ class Child:
         while not self._stopping:
             begun = loop.time()
             await self._live()
+            if self.last_exit == 0:
+                # A signal to the whole group reaches it before we have heard of ours.
+                await asyncio.sleep(HEARSAY_SECONDS)
             if self._told_to_end():
                 return
             delay = self.backoff.ended(loop.time() - begun)
@@ -117,7 +126,7 @@ class Child:
                 await asyncio.wait_for(self._wake.wait(), delay)
 
     def _told_to_end(self) -> bool:
-        return self._stopping
+        return self._stopping or (self._may_end and self.last_exit == 0)
 
     async def _live(self) -> None:
         """Run the program once, from its start to its end."""

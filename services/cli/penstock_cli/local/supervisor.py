@@ -30,6 +30,8 @@ class Supervisor:
     async def stop(self, total_seconds: float) -> bool:
         """End all within the time; those that take longer are killed. True when all ended by themselves."""
         deadline = self._clock() + total_seconds
+        for child in self.children:
+            child.let_end()
         clean = True
         stages = [list(stage) for _, stage in groupby(self.children, key=lambda child: child.program.stage)]
         for number, members in enumerate(stages, start=1):
