@@ -9,15 +9,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from penstock_edge.allowance import LONG_AGO, NEVER, Allowance, Amounts, weight_of
+from penstock_edge.allowance import LONG_AGO, NEVER, NOTHING, Allowance, Amounts, weight_of
 from penstock_edge.records import Admitted, KeyFacts, LimitState, Need, Refused
 
 KEY = KeyFacts("k", "p", "plan", ("*",), "Settled", "Closed", False, "", "", "", 10**6, 0, 0, "psk")
 NEEDS = st.builds(
     Need,
-    input_tokens=st.integers(0, 50),
-    output_tokens=st.integers(0, 50),
-    micro_usd=st.integers(0, 50),
+    input_tokens=st.integers(0, 20),
+    output_tokens=st.integers(0, 20),
+    micro_usd=st.integers(0, 20),
     kind=st.sampled_from(["requests", "requests", "requests", "count_tokens"]),
 )
 
@@ -45,7 +45,7 @@ class Store:
     """What the contract says of the store, with as much as is asked for."""
 
     leases: dict[str, Lent] = field(default_factory=dict)
-    holding: Amounts = Amounts()
+    holding: Amounts = NOTHING
     answers: dict[int, tuple] = field(default_factory=dict)
 
     def process(self, call, now, units, life, extra, deny):
@@ -60,7 +60,8 @@ class Store:
             self.holding = call.keeping
             answer = ("deny",)
         else:
-            self.holding = Amounts(*(k + max(n, min(w, extra)) for k, n, w in zip(call.keeping, call.need, call.want)))
+            asked = zip(call.keeping, call.need, call.want, strict=True)
+            self.holding = Amounts(*(k + max(n, min(w, extra)) for k, n, w in asked))
             lease_id = ""
             lent = max(call.need_requests, min(call.want_requests, units))
             if lent:
@@ -111,17 +112,37 @@ class Machine(RuleBasedStateMachine):
             self.waiting = need
             self.allowance.ask(need.kind, [need], self.now, self.floor, "e", ahead=False)
 
+    @rule(need=NEEDS, n=st.integers(2, 8))
+    def burst(self, need, n):
+        """Requests while the allowance lasts, also while a question is out."""
+        for _ in range(n):
+            if self.waiting is not None or not self.allowance.take(need, self.now, self.floor):
+                return
+            self.admit(need)
+
     @rule(kind=st.sampled_from(["requests", "count_tokens"]), ahead=st.booleans())
     def ask(self, kind, ahead):
         if self.allowance.pending is None:
             self.allowance.ask(kind, [], self.now, self.floor, "e", ahead=ahead)
 
-    @rule(units=st.integers(0, 5), life=st.floats(0.05, 8), extra=st.integers(0, 200), deny=st.booleans())
+    @rule(
+        units=st.integers(0, 9),
+        life=st.floats(0.05, 8),
+        extra=st.sampled_from([0, 1, 2, 3, 60, 300]),
+        deny=st.sampled_from([False, False, False, True]),
+    )
     def the_store_decides(self, units, life, extra, deny):
         """The message arrives (again); the answer may get lost afterwards."""
         call = self.allowance.pending
         if call is not None:
             self.answer = call, self.store.process(call, self.now, units, life, extra, deny)
+
+    @rule(need=NEEDS)
+    def a_round(self, need):
+        """The usual course: a question, its way, its answer."""
+        self.request(need)
+        self.the_store_decides(5, 2.0, 60, False)
+        self.the_answer_arrives()
 
     @rule()
     def the_answer_arrives(self):
@@ -134,13 +155,16 @@ class Machine(RuleBasedStateMachine):
             return
         self.allowance.granted(call, *answer[1:])
         need, self.waiting = self.waiting, None
-        if need is not None and call.asked_for is need:
-            if self.allowance.take_granted(need, self.now, self.floor):
-                self.admit(need)
+        if need is not None and call.asked_for is need and self.allowance.take_granted(need, self.now, self.floor):
+            self.admit(need)
 
-    @rule(seconds=st.floats(0, 4))
+    @rule(seconds=st.sampled_from([0.0, 0.01, 0.3, 1.0, 4.0]))
     def time_passes(self, seconds):
         self.now += seconds
+
+    @rule(tight=st.tuples(*[st.integers(0, 1)] * 4))
+    def others_want_some(self, tight):
+        self.allowance.tight = Amounts(*tight)
 
     @rule()
     def the_key_changes(self):
@@ -162,7 +186,7 @@ class Machine(RuleBasedStateMachine):
         held = self.allowance.open
         assert held.slots == len(self.open)
         assert held.input_tokens == sum(n.input_tokens for n in self.open + self.ended)
-        assert all(a <= b for a, b in zip(held, self.store.holding)), (held, self.store.holding)
+        assert all(a <= b for a, b in zip(held, self.store.holding, strict=True)), (held, self.store.holding)
         assert all(a >= 0 for a in held)
 
     @invariant()
@@ -214,7 +238,7 @@ class Machine(RuleBasedStateMachine):
 
 
 TestAllowance = Machine.TestCase
-TestAllowance.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestAllowance.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
 
 
 def test_expiry_counts_from_sending():
