@@ -1,0 +1,183 @@
+"""What every store of the router's state does: memory and Redis, by the same tests."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+
+import pytest
+from penstock_router.store_memory import MemoryStore
+from penstock_router.store_redis import RedisStore
+from penstock_router.stores import Change, StoreDown
+from tests.servers import redis_server
+
+
+@pytest.fixture(scope="module")
+def server():
+    with redis_server() as running:
+        yield running
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def store(request, server):
+    if request.param == "memory":
+        made = MemoryStore(time.time)
+    else:
+        server.command("FLUSHALL")
+        made = RedisStore(server.url, deadline_seconds=5.0)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def other(store, server):
+    """A second router at the same store."""
+    if isinstance(store, MemoryStore):
+        yield store
+    else:
+        made = RedisStore(server.url, deadline_seconds=5.0)
+        yield made
+        await made.close()
+
+
+async def bodies(store, kind="shares"):
+    return {name: row.body for name, row in (await store.read(kind)).rows.items()}
+
+
+async def test_empty(store):
+    reading = await store.read("shares")
+    assert dict(reading.rows) == {}
+    assert reading.now == pytest.approx(time.time(), abs=5)
+
+
+async def test_nothing_to_write(store):
+    assert dict(await store.write("shares", [])) == {}
+
+
+async def test_what_is_written_is_read(store, other):
+    body = bytes(range(256)) + b"\r\n:colons:"
+    taken = await store.write("shares", [Change("a\nb\n", 0, body)])
+    rows = (await other.read("shares")).rows
+    assert rows["a\nb\n"].body == body
+    assert rows["a\nb\n"].version == taken["a\nb\n"] > 0
+
+
+async def test_kinds_are_apart(store):
+    await store.write("shares", [Change("a", 0, b"1")])
+    assert await bodies(store, "conditions") == {}
+
+
+async def test_replaced_only_as_last_read(store, other):
+    first = (await store.write("shares", [Change("a", 0, b"1")]))["a"]
+    assert dict(await other.write("shares", [Change("a", 0, b"2")])) == {}
+    second = (await other.write("shares", [Change("a", first, b"2")]))["a"]
+    assert dict(await store.write("shares", [Change("a", first, b"3")])) == {}
+    assert second > first
+    assert await bodies(store) == {"a": b"2"}
+
+
+async def test_each_row_by_itself(store):
+    version = (await store.write("shares", [Change("a", 0, b"1")]))["a"]
+    taken = await store.write("shares", [Change("a", version + 100, b"x"), Change("b", 0, b"2"), Change("c", 7, b"x")])
+    assert set(taken) == {"b"}
+    assert await bodies(store) == {"a": b"1", "b": b"2"}
+
+
+async def test_removed_and_never_the_same_version_again(store):
+    first = (await store.write("shares", [Change("a", 0, b"1")]))["a"]
+    assert dict(await store.write("shares", [Change("a", first, None)])) == {"a": 0}
+    assert await bodies(store) == {}
+    again = (await store.write("shares", [Change("a", 0, b"1")]))["a"]
+    assert again != first
+    assert dict(await store.write("shares", [Change("a", first, b"2")])) == {}
+
+
+async def test_of_many_at_once_one_wins(store, other):
+    version = (await store.write("shares", [Change("a", 0, b"0")]))["a"]
+    writes = [(store, other)[n % 2].write("shares", [Change("a", version, b"%d" % n)]) for n in range(20)]
+    taken = await asyncio.gather(*writes)
+    assert sum(bool(one) for one in taken) == 1
+
+
+class TestRedisOutage:
+    async def timed(self, call):
+        begun = time.monotonic()
+        with pytest.raises(StoreDown):
+            await call
+        return time.monotonic() - begun
+
+    async def test_refused(self):
+        store = RedisStore("redis://127.0.0.1:1/0", deadline_seconds=0.25)
+        assert await self.timed(store.read("shares")) < 2.0
+        await store.close()
+
+    async def test_frozen_counts_as_down_and_comes_back(self):
+        with redis_server() as server:
+            store = RedisStore(server.url, deadline_seconds=0.25)
+            await store.write("shares", [Change("a", 0, b"1")])
+            os.kill(server.process.pid, signal.SIGSTOP)
+            try:
+                assert await self.timed(store.read("shares")) < 2.0
+                assert await self.timed(store.write("shares", [Change("b", 0, b"1")])) < 2.0
+            finally:
+                os.kill(server.process.pid, signal.SIGCONT)
+            for _ in range(50):
+                try:
+                    rows = await bodies(store)
+                    break
+                except StoreDown:
+                    await asyncio.sleep(0.1)
+            assert rows["a"] == b"1"
+            await store.close()
+
+    async def test_scripts_refused_is_an_outage_not_a_silent_one(self):
+        with redis_server("--rename-command", "EVAL", "") as server:
+            store = RedisStore(server.url, deadline_seconds=2.0)
+            await self.timed(store.read("shares"))
+            await store.close()
+
+    async def test_nonsense_is_an_outage(self):
+        with redis_server() as server:
+            store = RedisStore(server.url, deadline_seconds=2.0)
+            server.command("HSET", "{penstock:router}:shares", "a", "no version here")
+            await self.timed(store.read("shares"))
+            await store.close()
+
+
+class TestMemoryFile:
+    async def test_a_restarted_router_remembers(self, tmp_path):
+        path = tmp_path / "router.state"
+        store = MemoryStore(time.time, path)
+        assert not store.remembers
+        version = (await store.write("shares", [Change("a", 0, b"1")]))["a"]
+        await store.close()
+        assert path.stat().st_mode & 0o777 == 0o600
+        again = MemoryStore(time.time, path)
+        assert again.remembers
+        rows = (await again.read("shares")).rows
+        assert (rows["a"].version, rows["a"].body) == (version, b"1")
+        assert (await again.write("shares", [Change("b", 0, b"2")]))["b"] > version
+
+    async def test_nothing_is_written_when_nothing_changed(self, tmp_path):
+        path = tmp_path / "router.state"
+        store = MemoryStore(time.time, path)
+        await store.flush()
+        assert not path.exists()
+
+    @pytest.mark.parametrize("content", [b"", b"rubbish", b"\x83\xa6format\x09\xa7counter\x01\xa5kinds\x80"])
+    async def test_a_file_that_makes_no_sense_is_as_good_as_none(self, tmp_path, content):
+        path = tmp_path / "router.state"
+        path.write_bytes(content)
+        store = MemoryStore(time.time, path)
+        assert not store.remembers
+        assert await bodies(store) == {}
+
+    async def test_a_disk_that_refuses_is_an_error_and_memory_goes_on(self, tmp_path):
+        (tmp_path / "file").write_text("")
+        store = MemoryStore(time.time, tmp_path / "file" / "state")
+        await store.write("shares", [Change("a", 0, b"1")])
+        with pytest.raises(OSError):
+            await store.flush()
+        assert await bodies(store) == {"a": b"1"}
