@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.05
 PATIENCE_SECONDS = 15.0
 """After each such time without readiness, what is missing is said."""
-HOPELESS_STARTS = 5
+HOPELESS_STARTS = 3
 """A process that ends by itself so often before the gateway ever served will not do better."""
 KEY_TRIES = 20
 
