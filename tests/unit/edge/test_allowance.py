@@ -270,6 +270,14 @@ def test_what_changed_is_given_back_whole():
     assert call.need_requests == 1
 
 
+def test_what_is_given_up_is_not_used_while_the_answer_is_out():
+    allowance = new()
+    grant(allowance, 0.0, life=30.0)
+    allowance.tight = Amounts(1, 1, 1, 1)
+    assert allowance.ask("requests", [], 0.2, LONG_AGO, "e", ahead=False).keeping == NOTHING
+    assert not allowance.take(Need(), 0.3, LONG_AGO)
+
+
 def test_spare_is_kept_and_only_the_rest_is_needed():
     allowance = new()
     grant(allowance, 0.0, units=3, holding=(2, 100, 100, 100))
