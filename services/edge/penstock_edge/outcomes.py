@@ -124,6 +124,8 @@ class Reporter:
 
     async def _until_due(self) -> None:
         """Wait until a batch is old enough, a failure is there, or the router wants to hear our demand again."""
+        if self._sending:
+            return
         idle = max(0.0, self._demanded_at + self._demand_every - self._clock())
         try:
             async with asyncio.timeout(min(idle, self._demand_every)):
