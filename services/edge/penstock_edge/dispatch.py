@@ -217,7 +217,6 @@ class Dispatcher:
         attempt = Attempt(len(exchange.attempts), account, pick, upstream_name or exchange.asked_model)
         relay: StreamRelay | None = None
         try:
-            self._open(exchange)
             exchange.current = attempt
             call = attempt.call = await self._send(exchange, attempt, upstream_name)
             await call.head()
@@ -248,7 +247,7 @@ class Dispatcher:
         return attempt
 
     def _open(self, exchange: Exchange) -> None:
-        """Write the open record, once, before the first byte to an upstream."""
+        """Write the open record, once, in the moment before the first byte to an upstream."""
         admitted, model = exchange.admitted, exchange.model
         if exchange.opened is not None or exchange.operation != outcomes.MESSAGES or admitted is None or model is None:
             return
@@ -298,7 +297,7 @@ class Dispatcher:
             response=min(times.response, left),
             streamed=exchange.streamed,
         )
-        return await self._client.send(target, [head, body], deadlines)
+        return await self._client.send(target, [head, body], deadlines, lambda: self._open(exchange))
 
     async def _relay_whole(self, exchange: Exchange, attempt: Attempt, call: Call) -> None:
         body = await receive_whole(attempt, call)
@@ -370,7 +369,7 @@ class Dispatcher:
         now = time.monotonic()
         pool = self._view.pool
         exchange.current = None
-        if exchange.opened is None and exchange.operation == outcomes.MESSAGES:
+        if exchange.opened is None and exchange.operation == outcomes.MESSAGES and attempt.failure is None:
             pool.unused(attempt.pick, now)
             return
         call, failure = attempt.call, attempt.failure

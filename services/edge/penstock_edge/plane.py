@@ -49,7 +49,7 @@ class Plane:
                 ("POST", "/v1/messages/count_tokens"): self._hot(outcomes.COUNT_TOKENS, b"/v1/messages/count_tokens"),
             },
             [
-                models.router(self.view, self.admission, self.admit_seconds, _now_ms),
+                models.router(self.view, self.admission, self.admit_seconds),
                 usage.router(self.view, self.admission, self.settlement, self.auth, self.admit_seconds, _now_ms),
                 health.router(self.ready),
             ],

@@ -21,19 +21,20 @@ _DEFAULT_LIMIT = 1000
 _LARGEST_LIMIT = 1000
 
 
-def row(model: Model, name: str, now_ms: int) -> dict[str, Any]:
+def row(model: Model, name: str) -> dict[str, Any]:
     """Return one model under one of its names."""
     created = datetime.fromtimestamp(model.created_at_ms / 1000, UTC)
-    retires = model.retires_at_ms
-    lifecycle: dict[str, Any] = {"status": "retired" if retires and retires <= now_ms else "active"}
-    if retires:
-        lifecycle["retires_at"] = datetime.fromtimestamp(retires / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    retires = None
+    if model.retires_at_ms:
+        retires = datetime.fromtimestamp(model.retires_at_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {
         "type": "model",
         "id": name,
         "display_name": model.display_name or model.name,
         "created_at": created.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "lifecycle": lifecycle,
+        # What is listed is served, so nothing listed is retired yet.
+        "lifecycle": "deprecated" if retires else "active",
+        "retires_at": retires,
         "line": None,
         "capabilities": None,
         "max_input_tokens": model.context_tokens,
@@ -66,18 +67,24 @@ def page(rows: list[dict[str, Any]], limit: int, after_id: str | None, before_id
     }
 
 
-def router(view: View, admission: Admission, seconds: float, now_ms: Any) -> APIRouter:
-    """Return the two endpoints. `now_ms()` is unix milliseconds, `seconds` the time that auth has to answer."""
+def router(view: View, admission: Admission, seconds: float) -> APIRouter:
+    """Return the two endpoints; `seconds` is the time that auth has to answer."""
     routes = APIRouter(tags=["models"])
 
-    def visible(key: KeyFacts) -> list[dict[str, Any]]:
+    def visible(key: KeyFacts) -> list[Model]:
         served = {name for account in view.accounts() if (facts := view.account(account)) for name in facts.models}
-        moment = now_ms()
-        rows = [
-            row(model, name, moment)
+        return [
+            model
             for model in view.models()
             if model.name in served and may_use(key.models, model.name, model.aliases, model.name)
-            for name in (model.name, *model.aliases)
+        ]
+
+    def listed(key: KeyFacts) -> list[dict[str, Any]]:
+        # Aliases with a provider's name before them are accepted, but would only make the list long.
+        rows = [
+            row(model, name)
+            for model in visible(key)
+            for name in (model.name, *(alias for alias in model.aliases if "/" not in alias))
         ]
         return sorted(rows, key=lambda r: (-r["created"], r["id"]))
 
@@ -89,15 +96,15 @@ def router(view: View, admission: Admission, seconds: float, now_ms: Any) -> API
         limit = query.get("limit", str(_DEFAULT_LIMIT))
         if not limit.isascii() or not limit.isdecimal() or not 1 <= int(limit) <= _LARGEST_LIMIT:
             raise ProblemError(invalid("limit: Input should be an integer from 1 to 1000"))
-        return answer(page(visible(key), int(limit), query.get("after_id"), query.get("before_id")))
+        return answer(page(listed(key), int(limit), query.get("after_id"), query.get("before_id")))
 
     @routes.get("/v1/models/{model_id:path}", summary="One model")
     async def get_model(model_id: str, request: Request) -> Response:
         """Show one model, by its name or an alias."""
         _, key = await caller(request, admission, seconds)
-        for found in visible(key):
-            if found["id"] == model_id:
-                return answer(found)
+        for model in visible(key):
+            if model_id == model.name or model_id in model.aliases:
+                return answer(row(model, model_id))
         raise ProblemError(Problem(404, errors.NOT_FOUND, f"model: {model_id[:200]}"))
 
     return routes

@@ -19,6 +19,7 @@ from penstock_edge.upstream.errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from penstock_edge.upstream.call import Call
@@ -48,14 +49,25 @@ class UpstreamClient:
         self._sweep: asyncio.TimerHandle | None = None
         self._closed = False
 
-    async def send(self, target: Target, request: list[bytes], deadlines: Deadlines) -> Call:
-        """Send a request (its head and body, ready to be written) and return its call. Raises UpstreamError."""
+    async def send(
+        self, target: Target, request: list[bytes], deadlines: Deadlines, before: Callable[[], None] | None = None
+    ) -> Call:
+        """Send a request (its head and body, ready to be written) and return its call. Raises UpstreamError.
+
+        `before` is called when there is a connection, in the moment before the first byte goes out.
+        """
         pool = self._pools.get(target.origin)
         if pool is None:
             pool = self._pool(target.origin)
         connection = pool.take()
         if connection is None:
             connection = await pool.acquire(deadlines.connect)
+        if before is not None:
+            try:
+                before()
+            except BaseException:
+                connection.close()
+                raise
         return connection.begin(request, deadlines)
 
     def open_connections(self) -> int:

@@ -243,8 +243,11 @@ class Connection(asyncio.Protocol):
             return
         if call is not None and call.paused:
             transport.resume_reading()
-        # An answer before the whole request went out leaves a connection in an unknown state.
-        if self._spoiled or transport.get_write_buffer_size() > 0:
+        if transport.get_write_buffer_size() > 0:
+            # An answer before the whole request went out: closing would wait for the rest to go.
+            transport.abort()
+            return
+        if self._spoiled:
             transport.close()
             return
         self._reused = True
