@@ -194,8 +194,10 @@ def check(gateway: Gateway, simulator: Simulator, story: Story, capsys: pytest.C
     rows = settle_all(gateway, set(by_id))
     by_row = {row["request_id"]: row for row in rows}
     assert len(by_row) == len(rows), "a request id has two rows"
-    assert set(by_row) - set(by_id) == set(), "rows of requests that the simulator never saw"
-    assert set(by_id) - set(by_row) == set(), "requests that the simulator saw and that have no row"
+    extra = [by_row[name] for name in set(by_row) - set(by_id)]
+    assert not extra, f"{len(extra)} rows of requests that the simulator never saw: {extra[:3]}"
+    missing = [by_id[name] for name in set(by_id) - set(by_row)]
+    assert not missing, f"{len(missing)} requests that the simulator saw have no row: {missing[:3]}"
 
     exact = [row for row in rows if row["state"] != "abandoned" and not row["estimated"]]
     wrong = {row["request_id"]: found for row in exact if (found := compare_attempts(row, by_id[row["request_id"]]))}
@@ -232,7 +234,7 @@ def check(gateway: Gateway, simulator: Simulator, story: Story, capsys: pytest.C
             cost = cost_of(tokens_of(row))
         else:
             cost = cost_of(tokens_of(delivered_record(row, by_id)["usage"]))
-        assert row["cost_micro"] == cost, row
+        assert row["cost_micro"] == cost, (cost, {**row, "records": by_id[row["request_id"]]})
         expected += cost
     summary = gateway.cli("usage", "summary", "--project", "demo")
     assert (summary["requests"], summary["cost_micro"]) == (len(rows), expected)
