@@ -105,6 +105,9 @@ class Dispatcher:
         keepalive = self._keep_alive(exchange, loop) if exchange.streamed else None
         self.active.add(exchange)
         try:
+            if exchange.waited:
+                # Let the watcher look before anything is sent for a client that is gone.
+                await asyncio.sleep(0)
             await self._run(exchange)
         except asyncio.CancelledError:
             if not exchange.interrupted or task is None:

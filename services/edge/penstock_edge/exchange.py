@@ -112,6 +112,7 @@ class Exchange:
         "streamed",
         "task",
         "traits",
+        "waited",
     )
 
     def __init__(self, request_id: str, reply: Reply, *, operation: str, path: bytes) -> None:
@@ -131,6 +132,8 @@ class Exchange:
         self.price: Price | None = None
         self.traits: Traits | None = None
         self.admitted: Admitted | None = None
+        self.waited = False
+        """Auth had to be asked, so the client may have left meanwhile."""
         self.opened: Opened | None = None
         self.attempts: list[AttemptRecord] = []
         self.current: Attempt | None = None

@@ -142,6 +142,7 @@ class MessagesEndpoint:
         now = time.monotonic()
         answer = self._admission.try_admit(exchange.digest, need, now)
         if answer is None:
+            exchange.waited = True
             answer = await self._admission.admit(exchange.digest, need, now + self._admit_seconds)
         if isinstance(answer, Refused):
             raise _RefusedError(answer)
