@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from penstock_catalog import api_key
 from penstock_chassis.http import HttpServer, listen
+from penstock_cli.commands import accounts, plans
 from penstock_cli.main import app
 from tests.unit.status.fakes import TOKEN, FakeAdmin, FakeRouter, serving, usage_row
 
@@ -141,10 +142,37 @@ def test_plans(ask, run):
     assert "600 Requests in 1m per Key" in run("plans", "list").stdout
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "claude-haiku-4-5: Overloaded for 9 s"),
+        ({"model": None}, "all models: Overloaded for 9 s"),
+        ({"operation": "count_tokens"}, "claude-haiku-4-5 count_tokens: Overloaded for 9 s"),
+        ({"half_open": True}, "claude-haiku-4-5: Overloaded, on trial"),
+        ({"remaining_ms": 0, "ramp_percent": 25}, "claude-haiku-4-5: returning at 25 %"),
+    ],
+)
+def test_cooldowns_in_words(changes, words):
+    cooldown = {
+        "model": "claude-haiku-4-5",
+        "operation": None,
+        "class": "Overloaded",
+        "half_open": False,
+        "remaining_ms": 9000,
+        "ramp_percent": 100,
+    }
+    assert accounts._cooldown(cooldown | changes) == words
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(60, "1m"), (90, "90s"), (18_000, "5h"), (86_400, "1d"), (1, "1s")])
+def test_windows_in_words(seconds, words):
+    assert plans._window(seconds) == words
+
+
 def test_accounts(ask, run):
-    accounts = ask("accounts", "list")
-    assert [account["name"] for account in accounts] == ["a", "b"]
-    assert {"name", "provider", "mode", "ready", "reason", "cooldowns", "in_flight"} <= accounts[0].keys()
+    listed = ask("accounts", "list")
+    assert [account["name"] for account in listed] == ["a", "b"]
+    assert {"name", "provider", "mode", "ready", "reason", "cooldowns", "in_flight"} <= listed[0].keys()
     assert ask("accounts", "show", "b")["cooldowns"][0]["class"] == "Overloaded"
     assert "claude-haiku-4-5: Overloaded for 9 s" in run("accounts", "list").stdout
     assert "no account 'zzz'" in run("accounts", "show", "zzz", code=3).stderr
@@ -285,6 +313,12 @@ def test_something_else_on_the_port_is_4(run):
 def test_a_proxy_of_the_environment_is_not_used_for_this_machine(ask):
     env = {"HTTP_PROXY": "http://127.0.0.1:1", "ALL_PROXY": "http://127.0.0.1:1"}
     assert ask("plans", "list", env=env)
+
+
+def test_up_says_why_it_cannot_start(run, tmp_path):
+    refused = run("up", "--resources", str(tmp_path / "nowhere.yaml"), "--port", "0", "--admin-port", "0", code=1)
+    assert "nowhere.yaml" in refused.stderr
+    run("up", "--log-level", "loud", code=2)
 
 
 def test_version_and_help(run):

@@ -86,6 +86,11 @@ class Up:
     def pids(self):
         return {path.stem: int(path.read_text()) for path in (self.folder / "run").glob("*.pid")}
 
+    async def told(self, name):
+        """The environment of one process; the banner does not wait for all of them."""
+        await self.until((self.folder / "run" / f"{name}.json").exists)
+        return json.loads((self.folder / "run" / f"{name}.env").read_text())
+
     async def end(self):
         self.gateway._ending.heard(signal.SIGTERM)
         code = await asyncio.wait_for(self.task, 20)
@@ -171,7 +176,7 @@ async def test_the_simulator_plays_where_nothing_is_given(up, banner):
     assert "simulator: no account or ANTHROPIC_API_KEY given" in banner.text
     assert banner.last().startswith("curl ")
     assert "simulator-0" in one.pids()
-    told = json.loads((one.folder / "run" / "simulator-0.env").read_text())
+    told = await one.told("simulator-0")
     accounts = json.loads((one.folder / "catalog" / "router.json").read_text())["accounts"]
     assert {account["base_url"] for account in accounts} == {f"http://127.0.0.1:{told['PENSTOCK_SIMULATOR_PORT']}"}
     assert {a["api_key"] for a in accounts} == {a["key"] for a in json.loads(told["PENSTOCK_SIMULATOR_ACCOUNTS"])}
@@ -188,7 +193,7 @@ async def test_a_key_in_the_environment_is_an_account_and_goes_no_further(up, ba
     assert "ANTHROPIC_API_KEY in the environment" in banner.text
     assert "simulator-0" not in one.pids()
     for name in one.pids():
-        text = (one.folder / "run" / f"{name}.env").read_text()
+        text = json.dumps(await one.told(name))
         assert "sk-ant-secret" not in text
         assert '"mine"' not in text
         assert "PENSTOCK_EDGE_MAX_ATTEMPTS" in text
@@ -198,9 +203,7 @@ async def test_a_key_in_the_environment_is_an_account_and_goes_no_further(up, ba
 async def test_each_process_is_told_its_part(up, banner, resources):
     one = up(resources=(resources,), database_url="postgresql://db/x", redis_url="redis://r", log_level="debug")
     await one.until(banner.printed)
-    edge, auth, router, status = (
-        json.loads((one.folder / "run" / f"{name}-0.env").read_text()) for name in ("edge", "auth", "router", "status")
-    )
+    edge, auth, router, status = [await one.told(f"{name}-0") for name in ("edge", "auth", "router", "status")]
     assert auth["PENSTOCK_AUTH_DATABASE_URL"] == "postgresql://db/x"
     assert auth["PENSTOCK_AUTH_REDIS_URL"] == router["PENSTOCK_ROUTER_REDIS_URL"] == "redis://r"
     assert edge["PENSTOCK_EDGE_DRAIN_SECONDS"] == "2.0"
@@ -213,7 +216,7 @@ async def test_each_process_is_told_its_part(up, banner, resources):
 async def test_a_long_data_dir_has_its_sockets_elsewhere(up, banner, resources, tmp_path):
     one = up(resources=(resources,), data_dir=tmp_path / ("x" * 90) / "data")
     await one.until(banner.printed)
-    told = json.loads((one.folder / "run" / "auth-0.env").read_text())["PENSTOCK_AUTH_ADDRESS"]
+    told = (await one.told("auth-0"))["PENSTOCK_AUTH_ADDRESS"]
     assert len(told.removeprefix("unix:")) <= 100
     assert str(one.folder) not in told
     assert f" --data-dir {one.folder}" in banner.text

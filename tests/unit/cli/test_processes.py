@@ -6,6 +6,7 @@ import asyncio
 import io
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -167,6 +168,15 @@ async def test_children_die_with_a_killed_parent(tmp_path):
     parent.kill()
     await parent.wait()
     await until(lambda: not alive(pid), 2.0)
+
+
+def test_a_tie_holds_only_to_the_living(tmp_path):
+    code = (
+        "import os, signal; from penstock_cli.local import tether; ok = tether.tie(os.getppid()), tether.tie(1 << 22)"
+    )
+    code += "; print(*ok, signal.getsignal(signal.SIGINT) is signal.SIG_IGN)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout.split() == ["True", "False", "True"]
 
 
 def test_a_tether_to_a_dead_parent_does_not_hold(monkeypatch):

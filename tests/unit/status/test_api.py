@@ -6,6 +6,7 @@ import grpc
 import httpx
 import pytest
 from prometheus_client import REGISTRY
+
 from tests.unit.status.fakes import NOW_MS, TOKEN, FakeAdmin, FakeRouter, serving, usage_row
 
 

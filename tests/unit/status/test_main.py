@@ -6,11 +6,11 @@ import socket
 
 import httpx
 import pytest
-from tests.unit.status.fakes import TOKEN, FakeAdmin, FakeRouter, serving
 
 from penstock_chassis.http import AddressTakenError
 from penstock_status import main
 from penstock_status.settings import StatusSettings
+from tests.unit.status.fakes import TOKEN, FakeAdmin, FakeRouter, serving
 
 
 @pytest.fixture
