@@ -21,6 +21,8 @@ REQUESTS = int(os.environ.get("PENSTOCK_BOOKS_REQUESTS", "3000"))
 KILLS_EACH = 5
 AT_ONCE = 140
 IN_FLIGHT_AT_KILL = 32
+# A request stays open between two attempts while it waits for an account with room.
+WAIT_FOR_ACCOUNT_SECONDS = 2.5
 TOP_UP_USD = "1000.00"
 # USD per million tokens of claude-haiku-4-5, in micro-USD per million: input, output, cache write 5 m and 1 h, cache read.
 PRICES = (1_000_000, 5_000_000, 1_250_000, 2_000_000, 100_000)
@@ -56,6 +58,10 @@ class Story:
     auth_kills: int = 0
     done: bool = False
 
+    def served(self) -> int:
+        """Requests that got as far as an answer."""
+        return sum(1 for one in self.exchanges if one.status == 200)
+
     def streaming(self) -> int:
         """Streams past their first content now."""
         return sum(1 for one in self.exchanges if one.output_at and not one.ended)
@@ -80,7 +86,7 @@ async def clients(gateway: Gateway, key: str, story: Story, rng: random.Random) 
     """Keep `AT_ONCE` requests under way until enough were sent and all kills are done."""
 
     async def one() -> None:
-        while not story.done or len(story.exchanges) < REQUESTS:
+        while not story.done or story.served() < REQUESTS:
             body, leaves = work(rng)
             seen = Exchange()
             story.exchanges.append(seen)
@@ -218,7 +224,8 @@ def check(gateway: Gateway, simulator: Simulator, story: Story, capsys: pytest.C
         records = by_id[row["request_id"]]
         began = min(record["arrived_at"] for record in records)
         ended = max(record["ended_at"] or time.time() for record in records)
-        assert any(began - 0.25 <= moment <= ended + 0.25 for moment in story.edge_kills), row
+        near = any(began - 0.25 <= moment <= ended + WAIT_FOR_ACCOUNT_SECONDS for moment in story.edge_kills)
+        assert near, f"abandoned, but not open at a kill {story.edge_kills}: {row} {records}"
         assert row["cost_micro"] == 0
 
     estimated = [row for row in rows if row["estimated"]]
@@ -230,7 +237,8 @@ def check(gateway: Gateway, simulator: Simulator, story: Story, capsys: pytest.C
     for row in rows:
         if row["state"] in {"abandoned", "error_before_output"}:
             cost = 0
-        elif row["estimated"]:
+        elif row["estimated"] or row["state"] == "client_left":
+            # What the simulator knows of a request that broke off is compared above, as far as it was told.
             cost = cost_of(tokens_of(row))
         else:
             cost = cost_of(tokens_of(delivered_record(row, by_id)["usage"]))
@@ -298,7 +306,7 @@ def run(tmp_path: Path, rng: random.Random, capsys: pytest.CaptureFixture[str], 
             simulator.faults(name, *(rule | {"seed": rng.randrange(1 << 30)} for rule in FAULTS))
         story = asyncio.run(play(gateway, key, rng))
         simulator.clear()
-        assert len(story.exchanges) >= REQUESTS
+        assert story.served() >= REQUESTS
         assert (len(story.edge_kills), story.auth_kills) == (KILLS_EACH, KILLS_EACH)
         check(gateway, simulator, story, capsys)
         assert gateway.end() == 0
