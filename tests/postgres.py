@@ -80,7 +80,19 @@ def postgres_server() -> Iterator[PostgresServer]:
             shutil.chown(folder, "postgres", "postgres")
         data = folder / "data"
         log = folder / "log"
-        make = [programs / "initdb", "-D", data, "-U", "penstock", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
+        make = [
+            programs / "initdb",
+            "-D",
+            data,
+            "-U",
+            "penstock",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "--no-sync",
+        ]
         made = subprocess.run([*as_user, *make], capture_output=True, check=False, cwd=folder)
         if made.returncode:
             raise RuntimeError(f"initdb failed: {made.stderr.decode()[-2000:]}")

@@ -179,7 +179,7 @@ def parse_url(text: str) -> URL:
     raise DatabaseRefused(f"no {url.drivername} here; give sqlite:///FILE or postgresql://...")
 
 
-def open_database(text: str, *, deadline_seconds: float = 3.0, connections: int = 4) -> Database:
+def open_database(text: str, *, deadline_seconds: float = 5.0, connections: int = 4) -> Database:
     """Make the engines; nothing connects yet. DatabaseRefused when the URL makes no sense."""
     url = parse_url(text)
     if url.drivername == "sqlite":

@@ -22,7 +22,7 @@ class AuthSettings(ProcessSettings):
     """The compiled catalog: plans, declared keys, prices. It is read anew whenever it changes."""
     database_url: SecretStr = SecretStr("sqlite:///.penstock/ledger.db")
     """`sqlite:///FILE` (one auth only) or `postgresql://USER:PASSWORD@HOST/NAME`."""
-    database_deadline_seconds: float = 3.0
+    database_deadline_seconds: float = 5.0
     """After so long without an answer the database counts as down."""
     database_connections: int = 4
     """PostgreSQL only: connections for writing, and as many again for reading."""

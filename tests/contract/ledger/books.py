@@ -35,7 +35,10 @@ PRICE = PriceRow(
 )
 
 
-def attempt(index: int = 0, usage: Usage = Usage(1000, 100), **changes) -> Attempt:
+USUAL = Usage(1000, 100)
+
+
+def attempt(index: int = 0, usage: Usage = USUAL, **changes) -> Attempt:
     made = Attempt(
         index=index,
         account=f"account-{index}",
@@ -133,7 +136,9 @@ class Books:
         return await self.database.read(lambda c: c.execute(query).scalar()) or 0
 
     async def reasons(self) -> list[str]:
-        return await self.database.read(lambda c: list(c.scalars(select(quarantine.c.reason).order_by(quarantine.c.id))))
+        return await self.database.read(
+            lambda c: list(c.scalars(select(quarantine.c.reason).order_by(quarantine.c.id)))
+        )
 
     async def assert_balanced(self) -> None:
         """Entries, balances, spend and settlements must tell one story."""

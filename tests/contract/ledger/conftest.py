@@ -39,7 +39,7 @@ def database_url(request, tmp_path):
 
 @pytest.fixture
 async def database(database_url):
-    opened = open_database(database_url)
+    opened = open_database(database_url, deadline_seconds=20.0)
     yield opened
     await asyncio.to_thread(opened.close)
 

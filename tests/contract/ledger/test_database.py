@@ -122,7 +122,9 @@ async def test_slow_statements_end_on_the_server_too(postgres):
         await database.read(lambda c: c.execute(text("SELECT pg_sleep(10)")), seconds=0.3)
     async with asyncio.timeout(5):
         while await database.read(
-            lambda c: c.execute(text("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'")).scalar()
+            lambda c: c.execute(
+                text("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'")
+            ).scalar()
         ):
             await asyncio.sleep(0.05)
     await asyncio.to_thread(database.close)

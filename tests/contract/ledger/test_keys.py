@@ -9,7 +9,10 @@ import pytest
 from sqlalchemy import text
 
 from penstock_auth import audit, change_log, credit, keys, projects
+from penstock_auth import sessions as sessions_module
+from penstock_auth import spend as spend_module
 from penstock_auth.changes import Change, ChangeKind
+from penstock_auth.counters import StoreDown
 from penstock_auth.errors import Conflict, DatabaseDown, Invalid, NotFound, TooMany
 from penstock_auth.key_book import KeyBook
 from penstock_auth.keys import KeyOrder, KeyState
@@ -21,8 +24,6 @@ from penstock_catalog import api_key
 from penstock_catalog.documents import AuthCatalog, DeclaredKey, Plan, PlanLimit
 from tests.contract.ledger.books import NOW, settlement
 
-TEXT = "psk_sesame"
-
 
 def new_text(seed: int = 1) -> api_key.ApiKey:
     return api_key.generate("psk_", lambda count: bytes((seed * 7 + n) % 256 for n in range(count)))
@@ -32,7 +33,13 @@ async def test_a_key_is_found_by_digest_and_its_text_is_nowhere(books, database_
     made = new_text()
     await books.database.write(lambda c: keys.create(c, KeyOrder("fresh", "team", "ci"), made, 10, NOW))
     found = await books.database.read(lambda c: keys.find_by_digest(c, made.digest))
-    assert (found.id, found.project, found.plan, found.name, found.prefix) == (made.id, "fresh", "team", "ci", made.shown)
+    assert (found.id, found.project, found.plan, found.name, found.prefix) == (
+        made.id,
+        "fresh",
+        "team",
+        "ci",
+        made.shown,
+    )
     assert found.state_at(NOW) is KeyState.ACTIVE
     assert await books.database.read(lambda c: projects.get(c, "fresh"))
     assert await books.database.read(lambda c: keys.find_by_digest(c, b"?" * 32)) is None
@@ -93,7 +100,9 @@ async def test_disable_and_expiry(books):
 
 @pytest.mark.parametrize(("overlap", "old_state"), [(0, KeyState.DISABLED), (60, KeyState.ACTIVE)])
 async def test_rotation_keeps_the_facts_and_what_was_spent(books, overlap, old_state):
-    await books.add_key("old", name="ci", spend_limit_micro=10**6, spend_limit_period="Month", expires_at_ms=NOW + 10**9)
+    await books.add_key(
+        "old", name="ci", spend_limit_micro=10**6, spend_limit_period="Month", expires_at_ms=NOW + 10**9
+    )
     await books.settle(settlement(key_id="old"))
     made = new_text()
     new, old = await books.database.write(lambda c: keys.rotate(c, "old", made, overlap, NOW))
@@ -283,6 +292,27 @@ async def test_what_counters_are_told_after_a_loss(books):
     history = await truth.history("demo")
     assert [row.request_id for row in history.rows] == ["in"]
     assert history.limits["k1"][0].window_ms == 60_000
+
+
+async def test_counters_hear_that_sql_is_down(books):
+    sessions = SessionBook(Down(), lambda: NOW)
+    truth = SqlTruth(Down(), sessions, KeyBook(Down(), monotonic=lambda: 0.0), lambda: NOW)
+    for ask in (truth.unclean_sessions(), truth.history("demo")):
+        with pytest.raises(StoreDown, match="ledger"):
+            await ask
+
+
+async def test_sessions_and_spend_beyond_what_is_asked_at_once(books, monkeypatch):
+    monkeypatch.setattr(sessions_module, "_REMEMBERED", 2)
+    book = SessionBook(books.database, lambda: books.now)
+    for number in range(5):
+        await book.seen(f"s{number}")
+    assert list(book._written) == ["s3", "s4"]
+    monkeypatch.setattr(spend_module, "_CHUNK", 1)
+    await books.add_key("k2")
+    await books.settle(settlement("a"), settlement("b", key_id="k2"))
+    spent = await books.database.read(lambda c: read_spend(c, ["k1", "k2", "none"], NOW))
+    assert {key: each.micro_usd for key, each in spent.items()} == {"k1": 4500, "k2": 4500}
 
 
 async def test_key_book_reads_sql_once_and_goes_on_while_it_is_down(books):

@@ -23,7 +23,11 @@ from penstock_auth.tables import metadata
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def empty(request, tmp_path):
-    url = f"sqlite:///{tmp_path}/fresh.db" if request.param == "sqlite" else request.getfixturevalue("postgres").database()
+    url = (
+        f"sqlite:///{tmp_path}/fresh.db"
+        if request.param == "sqlite"
+        else request.getfixturevalue("postgres").database()
+    )
     database = open_database(url)
     yield database
     database.close()
@@ -60,7 +64,7 @@ def test_a_newer_schema_is_refused(empty):
     migrate(empty.engine)
     with empty.engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(DatabaseRefused, match="9999.*run the release that made it"):
+    with pytest.raises(DatabaseRefused, match=r"9999.*run the release that made it"):
         migrate(empty.engine)
 
 

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import asyncio
+
+from penstock_auth import catalog_follower
+from penstock_auth.catalog_follower import CatalogFollower
+from penstock_auth.changes import ChangeHub, ChangeKind
+from penstock_auth.errors import DatabaseDown
+from penstock_auth.key_book import KeyBook
+from penstock_catalog.documents import AuthCatalog, DeclaredKey, Plan
+
+
+class Database:
+    """SQL that is down for the first few calls and refuses nobody."""
+
+    def __init__(self, down: int) -> None:
+        self.down = down
+        self.refused: list[str] = []
+
+    async def write(self, work, *, repeatable):
+        assert repeatable
+        if self.down:
+            self.down -= 1
+            raise DatabaseDown("gone")
+        return self.refused
+
+
+class Source:
+    def __init__(self, *documents) -> None:
+        self.documents = documents
+
+    async def changes(self):
+        for document in self.documents:
+            yield document
+
+
+def declared(number: int, **more) -> DeclaredKey:
+    return DeclaredKey(name="n", id=f"k{number}", prefix="p", digest=f"{number:064x}", project="p", plan="team", **more)
+
+
+async def follow(monkeypatch, database, *documents):
+    monkeypatch.setattr(catalog_follower, "_PAUSE_SECONDS", 0.0)
+    keys, hub = KeyBook(database, monotonic=lambda: 0.0), ChangeHub()
+    follower = CatalogFollower(Source(*documents), database, keys, hub, lambda: 1)
+    with hub.watch() as watcher:
+        async with asyncio.timeout(5):
+            await follower.run()
+        heard = []
+        while (numbered := await watcher.next(0)).change.kind is not ChangeKind.HEARTBEAT:
+            heard.append(numbered.change)
+    return follower, keys, heard
+
+
+async def test_a_catalog_is_in_force_only_when_sql_has_its_prices(monkeypatch):
+    document = AuthCatalog(plans=(Plan(name="team"),)).sealed()
+    follower, keys, heard = await follow(monkeypatch, Database(down=3), document)
+    assert follower.loaded.is_set()
+    assert keys.catalog.version == document.version
+    assert [change.kind for change in heard] == [ChangeKind.EVERYTHING]
+
+
+async def test_edges_hear_of_what_changed_and_of_everything_when_it_is_much(monkeypatch):
+    first = AuthCatalog(plans=(Plan(name="team"),), api_keys=(declared(1),)).sealed()
+    second = AuthCatalog(plans=(Plan(name="team"),), api_keys=(declared(1, mode="Revoked"),)).sealed()
+    third = AuthCatalog(api_keys=tuple(declared(n) for n in range(300))).sealed()
+    _, keys, heard = await follow(monkeypatch, Database(down=0), first, second, third)
+    assert [(change.kind.value, change.subject) for change in heard] == [
+        ("everything", ""),
+        ("key", f"{1:064x}"),
+        ("everything", ""),
+    ]
+    assert len(keys.catalog.declared) == 300
+
+
+async def test_refused_keys_are_not_in_force(monkeypatch):
+    database = Database(down=0)
+    database.refused = ["k1"]
+    document = AuthCatalog(api_keys=(declared(1), declared(2))).sealed()
+    _, keys, _ = await follow(monkeypatch, database, document)
+    assert [key.id for key in keys.catalog.declared.values()] == ["k2"]

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from penstock_auth import main
+from penstock_auth.counters import StoreDown, StoreRefused
+from penstock_auth.counters_memory import MemoryCounters
+from penstock_auth.counters_redis import RedisCounters
+from penstock_auth.settings import AuthSettings
+from penstock_catalog.documents import AuthCatalog, write
+from penstock_chassis.process import StartError
+from tests.servers import free_port
+
+
+@pytest.fixture
+def folder():
+    with tempfile.TemporaryDirectory(prefix="penstock-auth-") as name:
+        yield Path(name)
+
+
+def settings(folder: Path, **more) -> AuthSettings:
+    facts = {
+        "address": f"unix:{folder}/auth.sock",
+        "catalog_path": folder / "auth.json",
+        "database_url": SecretStr(f"sqlite:///{folder}/ledger.db"),
+    }
+    return AuthSettings(**(facts | more))
+
+
+async def until(true, seconds=10.0):
+    async with asyncio.timeout(seconds):
+        while not true():
+            await asyncio.sleep(0.01)
+
+
+async def test_it_waits_for_a_catalog_and_says_so(folder):
+    auth = main.Auth(settings(folder))
+    starting = asyncio.create_task(auth.start())
+    await until(lambda: "catalog" in auth.ready()[1])
+    assert auth.ready() == (False, f"waiting for the catalog {folder}/auth.json")
+    write(folder / "auth.json", AuthCatalog().sealed())
+    async with asyncio.timeout(5):
+        await starting
+    assert auth.ready() == (True, "")
+    await auth.drain(1)
+
+
+async def test_it_waits_for_a_database_that_is_down(folder):
+    down = SecretStr(f"postgresql://penstock@127.0.0.1:{free_port()}/none")
+    auth = main.Auth(settings(folder, database_url=down, database_deadline_seconds=0.3))
+    starting = asyncio.create_task(auth.start())
+    await until(lambda: auth.ready() == (False, "waiting for the database"))
+    await asyncio.sleep(0.1)
+    assert not starting.done()
+    starting.cancel()
+    await asyncio.gather(starting, return_exceptions=True)
+    await auth.drain(1)
+
+
+@pytest.mark.parametrize("url", ["mysql://u:sesame@h/d", "sqlite://"])
+async def test_what_waiting_cannot_mend_is_said(folder, url):
+    auth = main.Auth(settings(folder, database_url=SecretStr(url)))
+    with pytest.raises(StartError) as refused:
+        await auth.start()
+    assert "sesame" not in str(refused.value)
+    await auth.drain(0)
+
+
+async def test_an_unfit_store_is_refused_and_a_down_one_is_waited_for(folder, monkeypatch):
+    write(folder / "auth.json", AuthCatalog().sealed())
+
+    class Unfit(MemoryCounters):
+        problem: Exception = StoreRefused("it refuses scripts")
+
+        async def open(self):
+            raise self.problem
+
+    monkeypatch.setattr(main, "_counters", lambda _, truth: Unfit(truth))
+    auth = main.Auth(settings(folder))
+    with pytest.raises(StartError, match="refuses scripts"):
+        await auth.start()
+    await auth.drain(0)
+    Unfit.problem = StoreDown("not there yet")
+    auth = main.Auth(settings(folder))
+    await auth.start()
+    assert auth.ready()[0]
+    await auth.drain(0)
+
+
+async def test_a_task_that_fails_begins_again(folder, monkeypatch):
+    monkeypatch.setattr(main, "_AGAIN_SECONDS", 0.0)
+    auth = main.Auth(settings(folder))
+    began = []
+
+    async def work():
+        began.append(1)
+        raise KeyError("a bug")
+
+    auth._keep("work", work)
+    await until(lambda: len(began) > 2)
+    await auth.drain(0)
+
+
+def test_the_store_is_chosen_by_its_url(folder):
+    assert isinstance(main._counters(settings(folder), None), MemoryCounters)
+    redis = settings(folder, redis_url=SecretStr("redis://127.0.0.1:1/0"))
+    assert isinstance(main._counters(redis, None), RedisCounters)
+
+
+def test_settings_hide_what_is_secret_and_refuse_what_is_unknown(folder, monkeypatch):
+    monkeypatch.setenv("PENSTOCK_AUTH_DATABASE_URL", "postgresql://u:sesame@h/d")
+    made = AuthSettings()
+    assert "sesame" not in repr(made)
+    assert made.database_url.get_secret_value().startswith("postgresql://u:sesame")
+    with pytest.raises(ValidationError):
+        AuthSettings(databse_url="x")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_life_of_the_process(folder, number):
+    """It serves, ends (or is killed), and the next one takes the database over."""
+    write(folder / "auth.json", AuthCatalog().sealed())
+    environment = {
+        **os.environ,
+        "PENSTOCK_AUTH_NAME": "auth-7",
+        "PENSTOCK_AUTH_ADDRESS": f"unix:{folder}/auth.sock",
+        "PENSTOCK_AUTH_CATALOG_PATH": str(folder / "auth.json"),
+        "PENSTOCK_AUTH_DATABASE_URL": f"sqlite:///{folder}/ledger.db",
+        "PENSTOCK_AUTH_RUN_DIR": str(folder / "run"),
+    }
+    for expected in (-9 if number is signal.SIGKILL else 0, 0):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "penstock_auth.main"], env=environment, stderr=subprocess.PIPE
+        )
+        try:
+            deadline = time.monotonic() + 20
+            while b'"started"' not in (line := process.stderr.readline()):
+                assert line, "it ended"
+                assert time.monotonic() < deadline
+            assert json.loads((folder / "run" / "auth-7.json").read_text())["pid"] == process.pid
+            process.send_signal(number if expected else signal.SIGTERM)
+            process.communicate(timeout=10)
+            assert process.returncode == expected
+        finally:
+            process.kill()
+            process.wait()
