@@ -60,9 +60,7 @@ def test_whatever_comes_is_fit_for_sql_or_poison(made):
     try:
         check(read.settlement)
         result = bill(read.settlement, PRICE)
-    except Poison as poison:
-        assert poison.kind
-        assert str(poison)
+    except Poison:
         return
     assert 0 <= result.cost_micro < 2**63
     assert all(0 <= cost < 2**63 for cost in result.attempt_costs)
