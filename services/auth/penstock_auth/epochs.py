@@ -42,6 +42,7 @@ class EpochWatch:
         self._began_ms = now_ms()
         self._swept_ms = now_ms()
         self._dropped: frozenset[str] = frozenset()
+        self._lost: frozenset[str] = frozenset()
         self.id = ""
         self.live: frozenset[str] = frozenset()
         self.answering = False
@@ -80,10 +81,13 @@ class EpochWatch:
             log.warning("edge_session_dropped", session=session, reason="silent for 30 s; its holdings are released")
             metrics.SESSIONS_DROPPED.labels("dropped").inc()
         self._dropped = state.dropped
-        if state.lost:
-            await self._sessions.lost(state.lost)
-            log.warning("edge_sessions_lost", sessions=sorted(state.lost))
-            metrics.SESSIONS_DROPPED.labels("lost").inc(len(state.lost))
+        # The store names them for as long as the epoch lasts; once is enough.
+        lost = state.lost - self._lost
+        if lost:
+            await self._sessions.lost(lost)
+            log.warning("edge_sessions_lost", sessions=sorted(lost))
+            metrics.SESSIONS_DROPPED.labels("lost").inc(len(lost))
+        self._lost = state.lost
         await self._sweep()
 
     async def _sweep(self) -> None:

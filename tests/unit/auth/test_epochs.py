@@ -69,9 +69,9 @@ async def test_lost_sessions_are_written_down_and_dropped_ones_said_once():
     store.answer = state(lost=["a"], dropped=["b"])
     with capture_logs() as lines:
         await made.look()
-        store.answer = state(dropped=["b"])
         await made.look()
     assert book.given_up == ["a"]
+    assert [line["event"] for line in lines].count("edge_sessions_lost") == 1
     assert [line["session"] for line in lines if line["event"] == "edge_session_dropped"] == ["b"]
     book.down = True
     store.answer = state(lost=["c"])
