@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any
+import functools
+from typing import TYPE_CHECKING, Any, cast
 
 from penstock_edge.errors import BODY_TOO_LARGE, ProblemError, invalid
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Generator
 
     Receive = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -52,14 +53,43 @@ async def read_body(
 
 
 async def _next(receive: Receive, seconds: float) -> dict[str, Any]:
+    """Return the next message; a timer is made only if it is not there yet."""
+    steps = receive().__await__()
     try:
-        async with asyncio.timeout(seconds):
-            message = await receive()
-    except TimeoutError:
-        raise ProblemError(invalid("the request body did not come in time", 408)) from None
+        first = next(steps)
+    except StopIteration as done:
+        message: dict[str, Any] = done.value
+    else:
+        try:
+            async with asyncio.timeout(seconds):
+                message = await _Begun(steps, first)
+        except TimeoutError:
+            raise ProblemError(invalid("the request body did not come in time", 408)) from None
     if message["type"] == "http.disconnect":
         raise ClientLeftError
     return message
+
+
+class _Begun:
+    """An awaitable whose first step has been taken and gave `first`."""
+
+    def __init__(self, steps: Generator[Any, Any, dict[str, Any]], first: object) -> None:
+        self._steps = steps
+        self._first = first
+
+    def __await__(self) -> Generator[Any, Any, dict[str, Any]]:
+        waits_for = self._first
+        while True:
+            try:
+                value = yield waits_for
+            except BaseException as error:  # noqa: BLE001 -- whatever it is belongs to the steps, as with `yield from`
+                resume = functools.partial(self._steps.throw, error)
+            else:
+                resume = functools.partial(self._steps.send, value)
+            try:
+                waits_for = resume()
+            except StopIteration as done:
+                return cast("dict[str, Any]", done.value)
 
 
 async def drain(receive: Receive) -> None:

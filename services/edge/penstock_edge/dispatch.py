@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import time
+import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from penstock_chassis import logs
 from penstock_edge import errors
 from penstock_edge.cost import cost_micro
+from penstock_edge.departure import Departure, Watcher
 from penstock_edge.dialects import anthropic as dialect
 from penstock_edge.exchange import Attempt
 from penstock_edge.keepalive import KeepAlive
+from penstock_edge.limit_headers import LimitHeaders
 from penstock_edge.providers import anthropic as provider
 from penstock_edge.providers.failure import of_transport
 from penstock_edge.providers.splice import splice_model
@@ -94,6 +97,7 @@ class Dispatcher:
         self._rng = rng
         self._budget = RetryBudget()
         self._line = WaitingLine(pace.wait_places, pace.wait)
+        self._limits = LimitHeaders()
         self.active: set[Exchange] = set()
         """Every exchange between admission and settlement."""
 
@@ -101,7 +105,12 @@ class Dispatcher:
         """Take an admitted exchange to its end: answered, settled and reported, whatever happens."""
         loop = asyncio.get_running_loop()
         task = exchange.task = asyncio.current_task()
-        watcher = loop.create_task(exchange.watch(receive))
+        departure: Departure | Watcher
+        if exchange.departure is not None:
+            departure = exchange.departure
+            departure.listen(exchange.client_left)
+        else:
+            departure = Watcher(loop, receive, exchange.client_left)
         keepalive = self._keep_alive(exchange, loop) if exchange.streamed else None
         self.active.add(exchange)
         try:
@@ -117,12 +126,16 @@ class Dispatcher:
                 await self._answer(exchange, errors.DRAINING)
         except SpoolFull:
             await self._answer(exchange, errors.SPOOL_FULL)
-        except Exception:
-            log.exception("exchange_crashed", request_id=exchange.request_id)
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the client gets an answer and the books a row
+            # No message and no locals: they might quote a prompt or a key.
+            where = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)[-3:]]
+            log.error(  # noqa: TRY400 -- see above
+                "exchange_crashed", request_id=exchange.request_id, error=type(error).__name__, where=where
+            )
             await self._answer(exchange, errors.INTERNAL)
         finally:
             exchange.over = True
-            watcher.cancel()
+            departure.forget()
             if keepalive is not None:
                 keepalive.stop()
             self.active.discard(exchange)
@@ -136,7 +149,7 @@ class Dispatcher:
             exchange.reply,
             dialect.PING,
             lambda: self._stream_headers(exchange),
-            lambda: exchange.interrupt("client_left"),
+            exchange.client_left,
             seconds=self._pace.keepalive,
             stall_seconds=self._pace.stall,
         )
@@ -241,6 +254,9 @@ class Dispatcher:
                 await self._relay_whole(exchange, attempt, call)
         except UpstreamError as error:
             attempt.failure = of_transport(error, streamed=exchange.streamed)
+        except SpoolFull:
+            attempt.unsent = True
+            raise
         except asyncio.CancelledError:
             attempt.cls = outcomes.CLIENT_LEFT
             self._salvage(exchange, attempt, relay)
@@ -337,9 +353,9 @@ class Dispatcher:
         admitted = exchange.admitted
         if admitted is None:
             return []
-        headers = dialect.limit_headers(admitted.limits(), time.time())
+        headers = self._limits.get(exchange.digest, admitted)
         if admitted.degraded:
-            headers.append((b"penstock-degraded", b"store-outage"))
+            headers = [*headers, (b"penstock-degraded", b"store-outage")]
         return headers
 
     def _stream_headers(self, exchange: Exchange) -> list[tuple[bytes, bytes]]:
@@ -383,7 +399,7 @@ class Dispatcher:
                 call.abort()
         exchange.characters = attempt.characters
         exchange.final_usage = attempt.meter.final
-        exchange.attempts.append(attempt.record(now, now - asyncio.get_running_loop().time()))
+        exchange.attempts.append(attempt.record(now, now - exchange.reply.clock()))
         self._metrics.attempt(attempt.account.name, attempt.cls)
         if failure is not None and not failure.blames_account:
             pool.unused(attempt.pick, now)

@@ -11,8 +11,8 @@ from penstock_routing import outcomes
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Awaitable, Callable
 
+    from penstock_edge.departure import Departure
     from penstock_edge.dialects.anthropic import Head
     from penstock_edge.providers.anthropic import Headers
     from penstock_edge.providers.failure import Failure
@@ -40,6 +40,7 @@ class Attempt:
         "sent_at",
         "started_ms",
         "status",
+        "unsent",
         "upstream_model",
     )
 
@@ -53,6 +54,8 @@ class Attempt:
         self.cls = outcomes.UNSTABLE
         self.status = 0
         self.failure: Failure | None = None
+        self.unsent = False
+        """The spool refused the request, so nothing was sent."""
         self.characters = 0
         """Characters of the deltas that were read from its stream."""
         self.sent_at = time.monotonic()
@@ -93,6 +96,7 @@ class Exchange:
         "client_headers",
         "current",
         "delivered",
+        "departure",
         "digest",
         "error_forwarded",
         "final_usage",
@@ -132,6 +136,8 @@ class Exchange:
         self.price: Price | None = None
         self.traits: Traits | None = None
         self.admitted: Admitted | None = None
+        self.departure: Departure | None = None
+        """The connection's word that its client has left; None where only ASGI can tell."""
         self.waited = False
         """Auth had to be asked, so the client may have left meanwhile."""
         self.opened: Opened | None = None
@@ -157,13 +163,9 @@ class Exchange:
         self.interrupted = why
         self.task.cancel()
 
-    async def watch(self, receive: Callable[[], Awaitable[dict[str, Any]]]) -> None:
-        """Wait for the client to leave, before the first byte too, and then interrupt."""
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                self.interrupt("client_left")
-                return
+    def client_left(self) -> None:
+        """End the exchange because its client has gone, before the first byte too."""
+        self.interrupt("client_left")
 
     def closed(self, state: DeliveryState, *, estimated: bool) -> Closed:
         """Return the spool's record of its end."""

@@ -1,10 +1,12 @@
-"""The edge's instruments. Label values come from small fixed sets; children are looked up once and kept."""
+"""The edge's instruments. Label values come from small fixed sets."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import REGISTRY, CollectorRegistry, Gauge
+
+from penstock_edge.tallies import Counts, Tallies, Times
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -12,181 +14,128 @@ if TYPE_CHECKING:
     from penstock_edge.records import Usage
 
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+_CALL_SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 
 
 class EdgeMetrics:
     """Everything the edge counts; it also hears what the books tell (`observer.Observer`)."""
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
-        self._requests = Counter(
-            "penstock_edge_requests",
-            "Requests answered, by endpoint and status.",
-            ["endpoint", "status"],
-            registry=registry,
+        self._registry = registry
+        self._requests = Counts(
+            "penstock_edge_requests", "Requests answered, by endpoint and status.", ["endpoint", "status"]
         )
-        self._seconds = Histogram(
-            "penstock_edge_request_seconds",
-            "From arrival to the end of the answer.",
-            ["endpoint"],
-            buckets=_SECONDS,
-            registry=registry,
+        self._seconds = Times(
+            "penstock_edge_request_seconds", "From arrival to the end of the answer.", ["endpoint"], _SECONDS
         )
-        self._first = Histogram(
+        self._first = Times(
             "penstock_edge_first_output_seconds",
             "From arrival until the output of a stream begins.",
             ["endpoint"],
-            buckets=_SECONDS,
-            registry=registry,
+            _SECONDS,
         )
-        self._tokens = Counter(
-            "penstock_edge_tokens", "Tokens of delivered answers, by kind.", ["model", "kind"], registry=registry
-        )
-        self._attempts = Counter(
+        self._tokens = Counts("penstock_edge_tokens", "Tokens of delivered answers, by kind.", ["model", "kind"])
+        self._attempts = Counts(
             "penstock_edge_upstream_attempts",
             "Attempts at upstream accounts, by how they ended.",
             ["account", "class"],
-            registry=registry,
         )
-        self._states = Counter(
-            "penstock_edge_deliveries",
-            "Requests that reached an upstream, by delivery state.",
-            ["state"],
-            registry=registry,
+        self._states = Counts(
+            "penstock_edge_deliveries", "Requests that reached an upstream, by delivery state.", ["state"]
         )
-        self._budget = Counter(
-            "penstock_edge_retry_budget_empty", "Requests not retried because too many others were.", registry=registry
+        self._budget = Counts("penstock_edge_retry_budget_empty", "Requests not retried because too many others were.")
+        self._admitted = Counts("penstock_edge_admitted", "Requests let in.", ["degraded"])
+        self._refused = Counts("penstock_edge_refused", "Requests turned away, by reason.", ["reason"])
+        self._allow = Times("penstock_edge_allow_seconds", "Calls of Auth.Allow, by result.", ["result"], _CALL_SECONDS)
+        self._settlements = Counts("penstock_edge_settlements", "Settlements that are final, by result.", ["result"])
+        self._settle_failures = Counts("penstock_edge_settle_failures", "Settle calls that failed and are repeated.")
+        self._spool_full = Counts("penstock_edge_spool_full", "Requests refused because the spool is full.")
+        self._spool_corrupt = Counts("penstock_edge_spool_corrupt_bytes", "Bytes of the spool that could not be read.")
+        self._replayed = Counts(
+            "penstock_edge_spool_replayed", "Requests of an earlier life settled from a spool.", ["result"]
         )
-        self._admitted = Counter("penstock_edge_admitted", "Requests let in.", ["degraded"], registry=registry)
-        self._refused = Counter(
-            "penstock_edge_refused", "Requests turned away, by reason.", ["reason"], registry=registry
+        self._dropped = Counts("penstock_edge_outcomes_dropped", "Outcomes that were never reported to the router.")
+        Tallies(
+            registry,
+            [
+                *(self._requests, self._seconds, self._first, self._tokens, self._attempts, self._states),
+                *(self._budget, self._admitted, self._refused, self._allow, self._settlements, self._settle_failures),
+                *(self._spool_full, self._spool_corrupt, self._replayed, self._dropped),
+            ],
         )
-        self._allow = Histogram(
-            "penstock_edge_allow_seconds", "Calls of Auth.Allow, by result.", ["result"], registry=registry
-        )
-        self._settlements = Counter(
-            "penstock_edge_settlements", "Settlements that are final, by result.", ["result"], registry=registry
-        )
-        self._settle_failures = Counter(
-            "penstock_edge_settle_failures", "Settle calls that failed and are repeated.", registry=registry
-        )
-        self._spool_full = Counter(
-            "penstock_edge_spool_full", "Requests refused because the spool is full.", registry=registry
-        )
-        self._spool_corrupt = Counter(
-            "penstock_edge_spool_corrupt_bytes", "Bytes of the spool that could not be read.", registry=registry
-        )
-        self._replayed = Counter(
-            "penstock_edge_spool_replayed",
-            "Requests of an earlier life settled from a spool.",
-            ["result"],
-            registry=registry,
-        )
-        self._dropped = Counter(
-            "penstock_edge_outcomes_dropped", "Outcomes that were never reported to the router.", registry=registry
-        )
-        self._registry = registry
-        self._kept: dict[tuple[object, ...], Counter] = {}
-        self._kept_seconds: dict[str, Histogram] = {}
-        self._kept_first: dict[str, Histogram] = {}
 
     def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
         """Show a value that is read at each scrape."""
         Gauge(name, text, registry=self._registry).set_function(read)
 
     def answered(self, endpoint: str, status: int, seconds: float) -> None:
-        """Note the end of one request."""
-        key = (endpoint, status)
-        child = self._kept.get(key)
-        if child is None:
-            child = self._kept[key] = self._requests.labels(endpoint, str(status))
-        child.inc()
-        observer = self._kept_seconds.get(endpoint)
-        if observer is None:
-            observer = self._kept_seconds[endpoint] = self._seconds.labels(endpoint)
-        observer.observe(seconds)
+        """Note the end of one request; status 0: the client left without an answer."""
+        self._requests.add((endpoint, str(status)))
+        self._seconds.observe((endpoint,), seconds)
 
     def first_output(self, endpoint: str, seconds: float) -> None:
         """Note that the output of a stream begins."""
-        observer = self._kept_first.get(endpoint)
-        if observer is None:
-            observer = self._kept_first[endpoint] = self._first.labels(endpoint)
-        observer.observe(seconds)
+        self._first.observe((endpoint,), seconds)
 
     def attempt(self, account: str, cls: str) -> None:
         """Note the end of one attempt."""
-        key = (account, cls)
-        child = self._kept.get(key)
-        if child is None:
-            child = self._kept[key] = self._attempts.labels(account, cls)
-        child.inc()
+        self._attempts.add((account, cls))
 
     def delivered(self, state: str) -> None:
         """Note how a request that reached an upstream ended."""
-        child = self._kept.get((state,))
-        if child is None:
-            child = self._kept[(state,)] = self._states.labels(state)
-        child.inc()
+        self._states.add((state,))
 
     def used(self, model: str, usage: Usage) -> None:
         """Note the tokens of a delivered answer."""
-        self._used(model, "input", usage.input_tokens)
-        self._used(model, "output", usage.output_tokens)
-        self._used(model, "cache_read", usage.cache_read_input_tokens)
-        self._used(model, "cache_write", usage.cache_write_5m_input_tokens + usage.cache_write_1h_input_tokens)
-
-    def _used(self, model: str, kind: str, amount: int) -> None:
-        if not amount:
-            return
-        key = (model, kind, "tokens")
-        child = self._kept.get(key)
-        if child is None:
-            child = self._kept[key] = self._tokens.labels(model, kind)
-        child.inc(amount)
+        add = self._tokens.add
+        add((model, "input"), usage.input_tokens)
+        add((model, "output"), usage.output_tokens)
+        if usage.cache_read_input_tokens:
+            add((model, "cache_read"), usage.cache_read_input_tokens)
+        written = usage.cache_write_5m_input_tokens + usage.cache_write_1h_input_tokens
+        if written:
+            add((model, "cache_write"), written)
 
     def retry_budget_empty(self) -> None:
         """Note a retry that was not made."""
-        self._budget.inc()
+        self._budget.add()
 
     # What the books tell.
 
     def admitted(self, *, degraded: bool) -> None:
         """Note that one request was let in."""
-        key = ("admitted", degraded)
-        child = self._kept.get(key)
-        if child is None:
-            child = self._kept[key] = self._admitted.labels(str(degraded).lower())
-        child.inc()
+        self._admitted.add(("true" if degraded else "false",))
 
     def refused(self, reason: str) -> None:
         """Note that one request was turned away."""
-        self._refused.labels(reason).inc()
+        self._refused.add((reason,))
 
     def allow_called(self, result: str, seconds: float) -> None:
         """Note the end of one Allow call."""
-        self._allow.labels(result).observe(seconds)
+        self._allow.observe((result,), seconds)
 
     def settled(self, *, committed: int, quarantined: int) -> None:
         """Note final results of settlements."""
-        self._settlements.labels("committed").inc(committed)
-        self._settlements.labels("quarantined").inc(quarantined)
+        self._settlements.add(("committed",), committed)
+        self._settlements.add(("quarantined",), quarantined)
 
     def settle_failed(self) -> None:
         """Note that one Settle call failed."""
-        self._settle_failures.inc()
+        self._settle_failures.add()
 
     def spool_full(self) -> None:
         """Note a request refused because the spool is full."""
-        self._spool_full.inc()
+        self._spool_full.add()
 
     def spool_corrupt(self, amount_bytes: int) -> None:
         """Note bytes of a spool that could not be read."""
-        self._spool_corrupt.inc(amount_bytes)
+        self._spool_corrupt.add((), amount_bytes)
 
     def replayed(self, *, settled: int, abandoned: int) -> None:
         """Note requests of an earlier life that were settled."""
-        self._replayed.labels("settled").inc(settled)
-        self._replayed.labels("abandoned").inc(abandoned)
+        self._replayed.add(("settled",), settled)
+        self._replayed.add(("abandoned",), abandoned)
 
     def outcomes_dropped(self, amount: int) -> None:
         """Note outcomes that were never reported."""
-        self._dropped.inc(amount)
+        self._dropped.add((), amount)

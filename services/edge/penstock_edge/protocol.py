@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from penstock_edge.departure import SCOPE_KEY, Departure
+
 if TYPE_CHECKING:
     import asyncio
 
@@ -26,6 +28,7 @@ class EdgeProtocol(HttpToolsProtocol):
         super().__init__(*args, **options)
         self._head_bytes = 0
         self._in_head = True
+        self._departures: list[Departure] = []
         self._head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
@@ -47,6 +50,13 @@ class EdgeProtocol(HttpToolsProtocol):
         self._in_head = True
         self._head_bytes = 0
         super().on_message_begin()
+        departure = Departure()
+        if self.cycle is None or self.cycle.response_complete:
+            self._departures = [departure]
+        else:
+            # Pipelined behind a request that is still being served.
+            self._departures.append(departure)
+        self.scope[SCOPE_KEY] = departure  # type: ignore[typeddict-unknown-key]  # ours, beside ASGI's own
 
     def on_headers_complete(self) -> None:
         """End a head."""
@@ -57,11 +67,14 @@ class EdgeProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the clock."""
+        """Forget the clock, and tell open requests that their client has left."""
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
         super().connection_lost(exc)
+        departures, self._departures = self._departures, []
+        for departure in departures:
+            departure.happen()
 
     def _head_late(self) -> None:
         self._head_timer = None

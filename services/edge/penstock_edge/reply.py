@@ -39,6 +39,10 @@ class Reply:
         self.sending_since: float | None = None
         """Since when a write waits for the client to read."""
 
+    def clock(self) -> float:
+        """Return the loop's time."""
+        return self._loop.time()
+
     async def whole(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         """Send a complete answer."""
         await self.begin(status, [*headers, (b"content-length", b"%d" % len(body))])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import random
 import time
 
 PREFIX = "req_"
@@ -11,9 +11,8 @@ _VERSION_7 = 0x7 << 76
 _VARIANT = 0x2 << 62
 
 
-def uuid7(unix_ms: int, random_bytes: bytes) -> int:
-    """Return RFC 9562's UUID version 7 of a time and ten random bytes, as an integer."""
-    noise = int.from_bytes(random_bytes, "big")
+def uuid7(unix_ms: int, noise: int) -> int:
+    """Return RFC 9562's UUID version 7 of a time and 74 random bits, as an integer."""
     return (
         (unix_ms & 0xFFFFFFFFFFFF) << 80
         | _VERSION_7
@@ -25,7 +24,7 @@ def uuid7(unix_ms: int, random_bytes: bytes) -> int:
 
 def new() -> str:
     """Return a new request id: `req_` and the 32 hex digits of a UUIDv7."""
-    return f"{PREFIX}{uuid7(time.time_ns() // 1_000_000, os.urandom(10)):032x}"
+    return f"{PREFIX}{uuid7(time.time_ns() // 1_000_000, random.getrandbits(74)):032x}"
 
 
 def made_at_ms(request_id: str) -> int | None:

@@ -21,6 +21,7 @@ from penstock_edge.dispatch import Dispatcher, Pace
 from penstock_edge.estimates import Estimates
 from penstock_edge.metrics import EdgeMetrics
 from penstock_edge.plane import Plane
+from penstock_edge.protocol import EdgeProtocol
 from penstock_edge.records import Admitted, KeyFacts, LimitState, Refused
 from penstock_edge.snapshot import Model, Price
 from penstock_edge.spool import SpoolFull
@@ -415,7 +416,7 @@ class Gateway:
         )
         self.app = plane.app()
         assert isinstance(self.app, EdgeApp)
-        self.server = HttpServer(self.app, [listen("127.0.0.1", 0)])
+        self.server = HttpServer(self.app, [listen("127.0.0.1", 0)], http=options.get("http", EdgeProtocol))
         await self.server.begin()
         self.url = f"http://127.0.0.1:{self.server.port}"
         self.http = httpx.AsyncClient(base_url=self.url, headers={"x-api-key": KEY}, timeout=10)

@@ -346,7 +346,7 @@ async def test_a_unary_timeout_after_the_whole_body_went_out_is_not_repeated(gat
 async def test_a_stream_without_a_first_byte_is_taken_over(gateway, play):
     quick = Timeouts(connect=2, first_byte=0.2, idle=2, response=2)
     edge = await gateway([play.hang], [play.stream()], tiers=True, timeouts=quick)
-    answer, names = await edge.events()
+    _answer, names = await edge.events()
     assert names[-1] == "message_stop"
 
 
@@ -543,7 +543,7 @@ async def test_a_final_failure_after_header_commit_is_an_error_event(gateway, bo
 async def test_a_silent_stretch_inside_a_stream_is_kept_alive(gateway, play):
     pieces = [play.start(), play.block, play.text("a"), 0.35, *play.whole_stream()[3:]]
     edge = await gateway([play.stream(pieces)], pace=Pace(keepalive=0.1))
-    answer, names = await edge.events()
+    _answer, names = await edge.events()
     assert names.count("ping") >= 2
     assert names[-1] == "message_stop"
 

@@ -12,6 +12,7 @@ from penstock_edge import errors, request_id
 from penstock_edge.affinity import affinity_key
 from penstock_edge.bodies import ClientLeftError, drain, read_body
 from penstock_edge.credentials import key_digest
+from penstock_edge.departure import SCOPE_KEY
 from penstock_edge.dialects import anthropic as dialect
 from penstock_edge.errors import Problem, ProblemError
 from penstock_edge.exchange import Exchange
@@ -77,6 +78,7 @@ class MessagesEndpoint:
         try:
             exchange.client_headers = scope["headers"]
             exchange.query = scope["query_string"]
+            exchange.departure = scope.get(SCOPE_KEY)
             await self._prepare(exchange, receive)
         except ProblemError as refusal:
             await self._refuse(exchange, refusal, receive)

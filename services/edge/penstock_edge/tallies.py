@@ -1,0 +1,86 @@
+"""Counters and histograms that cost next to nothing to count with: plain integers, made into samples at a scrape."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import TYPE_CHECKING
+
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.core import Metric
+
+Labels = tuple[str, ...]
+
+
+class Counts:
+    """A counter by label values."""
+
+    __slots__ = ("_family", "_labels", "_values")
+
+    def __init__(self, name: str, text: str, labels: Sequence[str] = ()) -> None:
+        self._family = (name, text)
+        self._labels = labels
+        self._values: dict[Labels, int] = {} if labels else {(): 0}
+
+    def add(self, labels: Labels = (), amount: int = 1) -> None:
+        """Count `amount` more."""
+        values = self._values
+        values[labels] = values.get(labels, 0) + amount
+
+    def family(self) -> Metric:
+        """Return the samples of this moment."""
+        name, text = self._family
+        family = CounterMetricFamily(name, text, labels=self._labels)
+        for labels, value in list(self._values.items()):
+            family.add_metric(labels, value)
+        return family
+
+
+class Times:
+    """A histogram of seconds by label values."""
+
+    __slots__ = ("_bounds", "_family", "_labels", "_values")
+
+    def __init__(self, name: str, text: str, labels: Sequence[str], bounds: Sequence[float]) -> None:
+        self._family = (name, text)
+        self._labels = labels
+        self._bounds = tuple(bounds)
+        self._values: dict[Labels, tuple[list[int], list[float]]] = {}
+
+    def observe(self, labels: Labels, seconds: float) -> None:
+        """Count one observation."""
+        known = self._values.get(labels)
+        if known is None:
+            known = self._values[labels] = ([0] * (len(self._bounds) + 1), [0.0])
+        known[0][bisect_left(self._bounds, seconds)] += 1
+        known[1][0] += seconds
+
+    def family(self) -> Metric:
+        """Return the samples of this moment."""
+        name, text = self._family
+        family = HistogramMetricFamily(name, text, labels=self._labels)
+        for labels, (counts, total) in list(self._values.items()):
+            so_far = 0
+            buckets: list[tuple[str, float]] = []
+            for bound, count in zip((*map(str, map(float, self._bounds)), "+Inf"), counts, strict=True):
+                so_far += count
+                buckets.append((bound, so_far))
+            family.add_metric(labels, buckets, total[0])
+        return family
+
+
+class Tallies(Collector):
+    """Shows counters and histograms to a registry."""
+
+    def __init__(self, registry: CollectorRegistry, parts: Sequence[Counts | Times]) -> None:
+        self._parts = tuple(parts)
+        registry.register(self)
+
+    def collect(self) -> Iterable[Metric]:
+        """Return all samples of this moment."""
+        return [part.family() for part in self._parts]
