@@ -53,7 +53,7 @@ class AdmissionPolicy:
     max_waiters_per_key: int = 1_000
     max_calls: int = 256
     max_calls_to_return: int = 32
-    call_seconds: float = 1.0
+    call_seconds: float = 2.5
     """Deadline of one Allow call; what was not answered is repeated."""
     first_pause_seconds: float = 0.05
     last_pause_seconds: float = 0.4
@@ -240,7 +240,7 @@ class Admission:
             return
         admitted._held = False
         allowance.unsettled.discard(admitted)
-        allowance.let_go(admitted.need)
+        allowance.let_go(admitted.need, used=recorded)
         if not recorded:
             allowance.remember(admitted.admitted_at_ms, REQUESTS)
         self._look_again(allowance)
@@ -322,7 +322,7 @@ class Admission:
             async with asyncio.timeout(seconds):
                 for book in list(self._books.values()):
                     allowance = book.allowance
-                    if allowance.requests.leases or allowance.count_tokens.leases or any(allowance.spare):
+                    if allowance.requests.leases or allowance.count_tokens.leases or any(allowance.believed):
                         book.returning = True
                         self._serve(book)
                         if len(self._tasks) >= self._policy.max_calls_to_return:

@@ -158,6 +158,9 @@ class Allowance:
     requests: Lane = field(default_factory=Lane)
     count_tokens: Lane = field(default_factory=Lane)
     lent: Amounts = NOTHING
+    """The most that this edge may hold."""
+    believed: Amounts = NOTHING
+    """What the store believes that we hold: it hears of settled requests with the next question."""
     spare_until: float = LONG_AGO
     money_until: float = LONG_AGO
     open_slots: int = 0
@@ -197,7 +200,7 @@ class Allowance:
             and not self.requests.leases
             and not self.count_tokens.leases
             and not self.ended
-            and not any(self.lent)
+            and not any(self.believed)
             and not self.requests.recent
             and not self.count_tokens.recent
         )
@@ -250,11 +253,18 @@ class Allowance:
         """Free one slot: the request has ended."""
         self.open_slots -= 1
 
-    def let_go(self, need: Need) -> None:
-        """Free a request's tokens and money: its settlement is final."""
+    def let_go(self, need: Need, *, used: bool) -> None:
+        """Free a request's tokens and money.
+
+        `used`: its settlement is final, so the store counts what it used, and what was lent for it is gone. Otherwise
+        nothing was sent, and it is spare again.
+        """
         self.open_input -= need.input_tokens
         self.open_output -= need.output_tokens
         self.open_usd -= need.micro_usd
+        if used:
+            gone = Amounts(0, need.input_tokens, need.output_tokens, need.micro_usd)
+            self.lent = self.lent.less(gone)
 
     def spare_money(self, micro_usd: int, now: float) -> bool:
         """Say whether spare money that was lent ahead covers so much."""
@@ -397,7 +407,9 @@ class Allowance:
         self._answered(call)
         lane = self.lane(call.kind)
         lane.denied = None
-        self.lent = holding
+        # What was settled while the answer was out is gone, though `keeping` still named it.
+        self.lent = Amounts(*(max(0, a + b - c) for a, b, c in zip(self.lent, holding, call.keeping, strict=True)))
+        self.believed = holding
         if call.asked_for is not None or call.want_requests:
             self.spare_until = call.sent_at + life
             self.money_until = call.sent_at + (CREDIT_SECONDS if life >= ROOMY_SECONDS else life)
@@ -415,7 +427,7 @@ class Allowance:
     def refused(self, call: Call, refused: Refused, valid: float) -> None:
         """Take in a denial that may be answered from for `valid` seconds from when the question was sent."""
         self._answered(call)
-        self.lent = call.keeping.most(self.open)
+        self.believed = call.keeping
         lane = self.lane(call.kind)
         need = call.asked_for
         denied = Denied(
@@ -472,12 +484,13 @@ class Allowance:
         return min(soonest, max(self._spare_due(now), now + SOON_SECONDS))
 
     def _spare_due(self, now: float) -> float:
-        spare = self.spare
-        if not any(spare):
+        """Return when to tell the store that we have less than it believes."""
+        surplus = self.believed.less(self.open)
+        if not any(surplus):
             return NEVER
-        if any(a and scarce for a, scarce in zip(spare, self.tight, strict=True)):
+        if any(a and scarce for a, scarce in zip(surplus, self.tight, strict=True)):
             return now
-        return min(self.spare_until if any(spare[:3]) else NEVER, self.money_until if spare.micro_usd else NEVER)
+        return min(self.spare_until if any(surplus[:3]) else NEVER, self.money_until if surplus.micro_usd else NEVER)
 
     def note_limits(self, limits: tuple[LimitState, ...], edges: int) -> None:
         """Take in what an answer said of the limits."""
@@ -517,7 +530,7 @@ class Allowance:
         """Return all that is here, and count from it from now on; None when there is nothing."""
         self.void()
         self.forget_before(oldest_ms)
-        holding = self._give_up(now, stale=False)
+        holding = self.believed = self._give_up(now, stale=False)
         leases: list[tuple[Kind, str, int, float]] = []
         for kind, lane in self._kinds():
             for lease in lane.leases:

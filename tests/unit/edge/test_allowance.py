@@ -42,8 +42,9 @@ class Lent:
 
 @dataclass
 class Store:
-    """What the contract says of the store, with as much as is asked for."""
+    """What the contract says of the store: as much as is asked for, within a limit of input tokens that never refills."""
 
+    settled: int = 0
     leases: dict[str, Lent] = field(default_factory=dict)
     holding: Amounts = NOTHING
     answers: dict[int, tuple] = field(default_factory=dict)
@@ -56,12 +57,14 @@ class Store:
             assert lease.returned is None, "returned twice"
             assert spent == lease.spent, "another number was returned than was spent"
             lease.returned = spent
-        if deny:
+        room = LIMIT - self.settled - call.keeping.input_tokens
+        if deny or call.need.input_tokens > room:
             self.holding = call.keeping
             answer = ("deny",)
         else:
             asked = zip(call.keeping, call.need, call.want, strict=True)
-            self.holding = Amounts(*(k + max(n, min(w, extra)) for k, n, w in asked))
+            lent = Amounts(*(k + max(n, min(w, extra)) for k, n, w in asked))
+            self.holding = lent._replace(input_tokens=min(lent.input_tokens, call.keeping.input_tokens + room))
             lease_id = ""
             lent = max(call.need_requests, min(call.want_requests, units))
             if lent:
@@ -70,6 +73,9 @@ class Store:
             answer = ("grant", lease_id, lent, life, self.holding)
         self.answers[call.seq] = answer
         return answer
+
+
+LIMIT = 150
 
 
 class Machine(RuleBasedStateMachine):
@@ -84,12 +90,15 @@ class Machine(RuleBasedStateMachine):
         self.waiting = None
         self.floor = LONG_AGO
         self.admissions = 0
+        self.admitted_tokens = 0
 
     def admit(self, need):
         lane = self.allowance.lane(need.kind)
         self.admissions += 1
         if need.kind == "requests":
             self.open.append(need)
+            self.admitted_tokens += need.input_tokens
+            assert self.admitted_tokens <= LIMIT
         # The unit came from a lease that the store still counts as ours.
         before = {i: lease.spent for i, lease in self.store.leases.items()}
         here = {x.lease_id: x.spent for x in lane.leases} | dict(self.allowance.ended)
@@ -179,7 +188,16 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def a_settlement_is_final(self):
         if self.ended:
-            self.allowance.let_go(self.ended.pop(0))
+            need = self.ended.pop(0)
+            self.store.settled += need.input_tokens
+            self.allowance.let_go(need, used=True)
+
+    @rule()
+    def nothing_was_sent(self):
+        if self.ended:
+            need = self.ended.pop(0)
+            self.admitted_tokens -= need.input_tokens
+            self.allowance.let_go(need, used=False)
 
     @invariant()
     def never_holds_more_than_the_store_believes(self):
@@ -207,16 +225,19 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def has_something_to_do_while_something_is_spare(self):
-        if self.allowance.pending is None and (any(self.allowance.spare) or self.allowance.ended):
-            assert self.allowance.due(self.now) < NEVER
+        if self.allowance.pending is None and (
+            any(self.allowance.spare) or any(self.store.holding) or self.allowance.ended
+        ):
+            held = self.store.holding.less(self.allowance.open)
+            assert not any(held) or self.allowance.due(self.now) < NEVER
 
     def teardown(self):
         """In the end, without traffic, all goes back."""
         for need in self.open:
             self.allowance.free_slot()
-            self.allowance.let_go(need)
+            self.allowance.let_go(need, used=True)
         for need in self.ended:
-            self.allowance.let_go(need)
+            self.allowance.let_go(need, used=False)
         for _ in range(10):
             call = self.allowance.pending
             if call is not None:
@@ -285,6 +306,26 @@ def test_spare_is_kept_and_only_the_rest_is_needed():
     assert call.keeping == Amounts(2, 100, 100, 100)
     assert call.need == Amounts(0, 50, 0, 0)
     assert call.need_requests == 0
+
+
+def test_what_was_settled_is_not_lent_again():
+    allowance = new()
+    need = Need(60, 0, 0)
+    call = allowance.ask("requests", [need], 0.0, LONG_AGO, "e", ahead=False)
+    allowance.granted(call, "L1", 9, 20.0, Amounts(9, 100, 0, 0))
+    assert allowance.take_granted(need, 0.1, LONG_AGO)
+    assert allowance.take(Need(40, 0, 0), 0.1, LONG_AGO)
+    allowance.let_go(need, used=True)
+    assert not allowance.take(Need(1, 0, 0), 0.2, LONG_AGO)
+    assert allowance.believed.input_tokens == 100
+    call = allowance.ask("requests", [Need(10, 0, 0)], 0.3, LONG_AGO, "e", ahead=False)
+    assert call.keeping.input_tokens == 40
+    # Settled while the answer is out: it must not come back with it.
+    allowance.let_go(Need(40, 0, 0), used=True)
+    allowance.granted(call, "L2", 1, 20.0, Amounts(9, 50, 0, 0))
+    assert allowance.lent.input_tokens == 10
+    allowance.let_go(Need(0, 0, 0), used=False)
+    assert allowance.due(0.4) <= 20.3
 
 
 def test_spare_money_lives_longer_where_there_is_room():
