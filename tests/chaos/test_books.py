@@ -293,8 +293,8 @@ def test_the_books_balance(database: str, tmp_path: Path, capsys: pytest.Capture
     if database == "sqlite":
         run(tmp_path, rng, capsys)
     else:
-        with postgres_server() as url:
-            run(tmp_path, rng, capsys, "--database-url", url)
+        with postgres_server() as server:
+            run(tmp_path, rng, capsys, "--database-url", server.database())
 
 
 def run(tmp_path: Path, rng: random.Random, capsys: pytest.CaptureFixture[str], *arguments: str) -> None:

@@ -70,8 +70,8 @@ def test_requests_per_minute_hold_in_any_minute_and_are_used(store: str, tmp_pat
             measure(gateway, simulator)
     else:
         with (
-            redis_server() as url,
-            running(tmp_path, "--edges", "2", "--redis-url", url, plans=plans) as (gateway, simulator),
+            redis_server() as server,
+            running(tmp_path, "--edges", "2", "--redis-url", server.url, plans=plans) as (gateway, simulator),
         ):
             measure(gateway, simulator)
 
