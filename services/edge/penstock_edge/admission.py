@@ -327,7 +327,7 @@ class Admission:
                         self._serve(book)
                         if len(self._tasks) >= self._policy.max_calls_to_return:
                             await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
-                if self._tasks:
+                while self._tasks:
                     await asyncio.wait(self._tasks)
         except TimeoutError:
             _log.info("leases_left")
@@ -563,13 +563,12 @@ class Admission:
                 if not self._gate.is_set():
                     continue
                 result = await self._ask(book)
-            book.returning = False
             if result not in {"failed", "void"}:
                 pause = self._policy.first_pause_seconds
                 continue
             if not self._somebody_waits(book):
                 # The question is repeated when somebody does, or when all is well again.
-                book.refill = None
+                book.refill, book.returning = None, False
                 return
             await asyncio.sleep(pause * (0.75 + self._rng() / 2))
             pause = min(pause * 2, self._policy.last_pause_seconds)

@@ -145,7 +145,7 @@ def most_in_any(times, seconds):
 
 @pytest.mark.parametrize("lossy", [0.0, 0.15])
 async def test_a_requests_limit_is_never_passed_and_nearly_used_up(tmp_path, lossy):
-    window, amount, rounds = 2.0, 30, 4
+    window, amount, rounds = 1.2, 30, 4
     auth = RealAuth(Limit("rpm", Unit.REQUESTS, amount, int(window * 1000)), lossy=lossy)
     taken = []
     async with edges(auth, tmp_path) as pair:
@@ -160,12 +160,12 @@ async def test_a_requests_limit_is_never_passed_and_nearly_used_up(tmp_path, los
                     taken.append(time.monotonic())
                     await asyncio.sleep(0.005)
                     edge.done(answer)
-                await asyncio.sleep(0.04 + rng.random() * 0.04)
+                await asyncio.sleep(0.02 + rng.random() * 0.04)
 
         await asyncio.gather(*(client(edge, i) for edge in pair for i in range(6)))
     assert most_in_any(taken, window) <= amount
     later = [at for at in taken if at - start > window]
-    assert len(later) >= amount * (rounds - 1) * (0.85 if not lossy else 0.5), len(later)
+    assert len(later) >= amount * (rounds - 1) * (0.8 if not lossy else 0.4), len(later)
 
 
 async def test_slots_are_never_passed_and_wander_between_edges(tmp_path):
@@ -179,8 +179,8 @@ async def test_slots_are_never_passed_and_wander_between_edges(tmp_path):
             nonlocal now, most
             rng = random.Random(i)
             # The first edge is busy first, then the second: its slots must come over.
-            while time.monotonic() - start < 4.0:
-                if (time.monotonic() - start < 1.5) == (n == 1):
+            while time.monotonic() - start < 2.4:
+                if (time.monotonic() - start < 1.0) == (n == 1):
                     await asyncio.sleep(0.02)
                     continue
                 answer = await pair[n].admit(Need(1, 1, 1), seconds=1.0)
@@ -198,11 +198,11 @@ async def test_slots_are_never_passed_and_wander_between_edges(tmp_path):
 
         await asyncio.gather(*(client(n, i) for n in range(2) for i in range(32)))
     assert most == 10
-    assert min(served) > 100
+    assert min(served) > 50
 
 
 async def test_tokens_are_never_passed(tmp_path):
-    window, amount = 1.5, 1000
+    window, amount = 0.9, 1000
     auth = RealAuth(Limit("tpm", Unit.TOTAL_TOKENS, amount, int(window * 1000)), lossy=0.1)
     used = []
     async with edges(auth, tmp_path) as pair:
@@ -230,7 +230,7 @@ async def test_tokens_are_never_passed(tmp_path):
 
 
 async def test_a_lost_store_is_rebuilt_from_what_the_edges_declare(tmp_path):
-    window, amount = 3.0, 40
+    window, amount = 2.0, 40
     auth = RealAuth(Limit("rpm", Unit.REQUESTS, amount, int(window * 1000)), max_slots=10)
     taken, now, most = [], 0, 0
     async with edges(auth, tmp_path) as pair:
@@ -239,7 +239,7 @@ async def test_a_lost_store_is_rebuilt_from_what_the_edges_declare(tmp_path):
         async def client(edge, i):
             nonlocal now, most
             rng = random.Random(i)
-            while time.monotonic() - start < 6.0:
+            while time.monotonic() - start < 4.5:
                 answer = await edge.admit(Need(1, 1, 1), seconds=1.0)
                 if isinstance(answer, Admitted):
                     taken.append(time.monotonic())
@@ -252,7 +252,7 @@ async def test_a_lost_store_is_rebuilt_from_what_the_edges_declare(tmp_path):
 
         async def losses():
             for _ in range(5):
-                await asyncio.sleep(0.9)
+                await asyncio.sleep(0.7)
                 auth.forget()
 
         await asyncio.gather(losses(), *(client(edge, i) for edge in pair for i in range(6)))
