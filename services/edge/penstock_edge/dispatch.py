@@ -12,6 +12,7 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from penstock_catalog.names import upstream_name
 from penstock_chassis import logs
 from penstock_edge import errors
 from penstock_edge.cost import cost_micro
@@ -229,12 +230,13 @@ class Dispatcher:
 
     async def _attempt(self, exchange: Exchange, account: AccountFacts, pick: Pick) -> Attempt:
         """Try one account; `failure` of the returned attempt is None when the client has its answer."""
-        upstream_name = exchange.model.upstream_names.get(account.provider) if exchange.model is not None else None
-        attempt = Attempt(len(exchange.attempts), account, pick, upstream_name or exchange.asked_model)
+        asked, model = exchange.asked_model, exchange.model
+        name = asked if model is None else upstream_name(model, account.provider, asked)
+        attempt = Attempt(len(exchange.attempts), account, pick, name)
         relay: StreamRelay | None = None
         try:
             exchange.current = attempt
-            call = attempt.call = await self._send(exchange, attempt, upstream_name)
+            call = attempt.call = await self._send(exchange, attempt)
             await call.head()
             attempt.status = call.status
             if not 200 <= call.status < 300:
@@ -289,15 +291,15 @@ class Dispatcher:
         self._spool.open(opened)
         exchange.opened = opened
 
-    async def _send(self, exchange: Exchange, attempt: Attempt, upstream_name: str | None) -> Call:
+    async def _send(self, exchange: Exchange, attempt: Attempt) -> Call:
         account = attempt.account
         try:
             target: Target = parse_target(account.base_url, account.allow_private_address)
         except ValueError:
             raise ConnectError("the account's base URL cannot be used") from None
         body = exchange.body
-        if upstream_name is not None and upstream_name != exchange.asked_model:
-            body = splice_model(body, upstream_name)
+        if attempt.upstream_model != exchange.asked_model:
+            body = splice_model(body, attempt.upstream_model)
         head = provider.request_head(
             target,
             exchange.path,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from penstock_edge.departure import SCOPE_KEY, Departure
+from penstock_edge import cork, departure
+from penstock_edge.cork import Cork
+from penstock_edge.departure import Departure
 
 if TYPE_CHECKING:
     import asyncio
@@ -33,7 +35,7 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         """Start the clock of the first head."""
-        super().connection_made(transport)
+        super().connection_made(cast("asyncio.Transport", Cork(transport)))
         self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_late)
 
     def data_received(self, data: bytes) -> None:
@@ -41,26 +43,35 @@ class EdgeProtocol(HttpToolsProtocol):
         if self._in_head:
             self._head_bytes += len(data)
         super().data_received(data)
-        if self._in_head and self._head_bytes > MOST_HEAD_BYTES and not self.transport.is_closing():
+        if self._in_head and self._head_bytes > 0 and not self.transport.is_closing():
+            self._half_a_head()
+
+    def _half_a_head(self) -> None:
+        if self._head_bytes > MOST_HEAD_BYTES:
             self.transport.write(_TOO_LARGE)
             self.transport.close()
+        elif self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_late)
 
     def on_message_begin(self) -> None:
         """Begin a head."""
         self._in_head = True
         self._head_bytes = 0
         super().on_message_begin()
-        departure = Departure()
+        leaving = Departure()
         if self.cycle is None or self.cycle.response_complete:
-            self._departures = [departure]
+            self._departures = [leaving]
         else:
             # Pipelined behind a request that is still being served.
-            self._departures.append(departure)
-        self.scope[SCOPE_KEY] = departure  # type: ignore[typeddict-unknown-key]  # ours, beside ASGI's own
+            self._departures.append(leaving)
+        scope = cast("dict[str, Any]", self.scope)
+        scope[departure.SCOPE_KEY] = leaving
+        scope[cork.SCOPE_KEY] = self.transport
 
     def on_headers_complete(self) -> None:
         """End a head."""
         self._in_head = False
+        self._head_bytes = 0
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
@@ -73,8 +84,8 @@ class EdgeProtocol(HttpToolsProtocol):
             self._head_timer = None
         super().connection_lost(exc)
         departures, self._departures = self._departures, []
-        for departure in departures:
-            departure.happen()
+        for leaving in departures:
+            leaving.happen()
 
     def _head_late(self) -> None:
         self._head_timer = None

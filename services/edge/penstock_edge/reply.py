@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from penstock_edge.cork import Cork
+
     Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+# Joining larger bodies with their head would cost more than a second write.
+_LARGE_BYTES = 64 * 1024
 
 
 class Reply:
     """Writes one answer. Every answer carries `request-id`."""
 
     __slots__ = (
+        "_cork",
         "_loop",
         "_pinging",
         "_request_id",
@@ -26,7 +32,8 @@ class Reply:
         "status",
     )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, send: Send, request_id: str) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, send: Send, request_id: str, cork: Cork | None = None) -> None:
+        self._cork = cork
         self._loop = loop
         self._send = send
         self._request_id = request_id.encode()
@@ -45,8 +52,18 @@ class Reply:
 
     async def whole(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         """Send a complete answer."""
-        await self.begin(status, [*headers, (b"content-length", b"%d" % len(body))])
-        await self.end(body)
+        cork = self._cork
+        headers = [*headers, (b"content-length", b"%d" % len(body))]
+        if cork is None or len(body) > _LARGE_BYTES:
+            await self.begin(status, headers)
+            await self.end(body)
+            return
+        cork.shut()
+        try:
+            await self.begin(status, headers)
+            await self.end(body)
+        finally:
+            cork.pull()
 
     async def begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """Send status and headers."""

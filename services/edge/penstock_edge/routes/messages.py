@@ -8,11 +8,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from penstock_chassis import logs
-from penstock_edge import errors, request_id
+from penstock_edge import cork, departure, errors, request_id
 from penstock_edge.affinity import affinity_key
 from penstock_edge.bodies import ClientLeftError, drain, read_body
 from penstock_edge.credentials import key_digest
-from penstock_edge.departure import SCOPE_KEY
 from penstock_edge.dialects import anthropic as dialect
 from penstock_edge.errors import Problem, ProblemError
 from penstock_edge.exchange import Exchange
@@ -73,12 +72,12 @@ class MessagesEndpoint:
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Serve one request."""
         name = request_id.new()
-        reply = Reply(asyncio.get_running_loop(), send, name)
+        reply = Reply(asyncio.get_running_loop(), send, name, scope.get(cork.SCOPE_KEY))
         exchange = Exchange(name, reply, operation=self._operation, path=self._path)
         try:
             exchange.client_headers = scope["headers"]
             exchange.query = scope["query_string"]
-            exchange.departure = scope.get(SCOPE_KEY)
+            exchange.departure = scope.get(departure.SCOPE_KEY)
             await self._prepare(exchange, receive)
         except ProblemError as refusal:
             await self._refuse(exchange, refusal, receive)
@@ -90,7 +89,7 @@ class MessagesEndpoint:
 
     async def _prepare(self, exchange: Exchange, receive: Receive) -> None:
         """Read, check and admit. Raises ProblemError and ClientLeftError; nothing is held when it does."""
-        digest = exchange.digest = key_digest(exchange.client_headers)
+        digest = exchange.digest = key_digest(exchange.client_headers, self._admission.known)
         body = exchange.body = await read_body(receive, exchange.client_headers, limit=self._max_body_bytes)
         try:
             head = dialect.read_count(body) if self._counts else dialect.read_messages(body)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 async def caller(request: Request, admission: Admission, seconds: float) -> tuple[bytes, KeyFacts]:
     """Return the digest and the facts of the asking key; nothing is debited. Raises ProblemError."""
-    digest = key_digest(request.scope["headers"])
+    digest = key_digest(request.scope["headers"], admission.known)
     answer = await admission.identify(digest, time.monotonic() + seconds)
     if isinstance(answer, Refused):
         raise ProblemError(errors.refused(answer))

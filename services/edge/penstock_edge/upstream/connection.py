@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 MAX_HEAD_BYTES = 128 * 1024
 _MAX_INTERIM_ANSWERS = 16
+# Up to here, joining head and body is cheaper than writing twice.
+_SMALL_REQUEST_BYTES = 64 * 1024
 # A kept connection that was idle this long and is lost at once had most likely been closed by the upstream before.
 _STALE_IDLE_SECONDS = 1.0
 _STALE_LOST_SECONDS = 1.0
@@ -85,7 +87,10 @@ class Connection(asyncio.Protocol):
             self._arm(call.sent_at + deadlines.first_byte, "first_byte")
         else:
             self._arm(call.sent_at + deadlines.response, "response")
-        transport.writelines(request)
+        if sum(map(len, request)) <= _SMALL_REQUEST_BYTES:
+            transport.write(b"".join(request))
+        else:
+            transport.writelines(request)
         return call
 
     def close(self) -> None:
