@@ -73,6 +73,7 @@ class Router:
         self._store_up = True
         self._exchanging = asyncio.Lock()
         self._kept_at = clock.now()
+        self._closed = False
 
     @property
     def loaded(self) -> bool:
@@ -267,8 +268,8 @@ class Router:
     # What happens by itself.
 
     async def run(self) -> None:
-        """Turn for ever: as soon as there is a reason, and every `sync_seconds`."""
-        while True:
+        """Turn until `close`: as soon as there is a reason, and every `sync_seconds`."""
+        while not self._closed:
             await self.turn()
             await self._pause()
 
@@ -309,8 +310,9 @@ class Router:
             self._metrics.store_conflicts.labels("conditions").inc(conflicts)
             if self._store.shared and self.conditions.read_at is not None:
                 self.clock.adjust(self.conditions.read_at)
-            conflicts = await self.lending.sync(self.desired, self.sessions, self.clock.now())
-            self._metrics.store_conflicts.labels("shares").inc(conflicts)
+            if self.loaded:  # Before that, every account would look like one that is gone.
+                conflicts = await self.lending.sync(self.desired, self.sessions, self.clock.now())
+                self._metrics.store_conflicts.labels("shares").inc(conflicts)
         except StoreDown as error:
             self._store_failed(error)
             return
@@ -375,7 +377,9 @@ class Router:
         self._wake.set()
 
     async def close(self) -> None:
-        """End streams and probes."""
+        """End turns, streams and probes."""
+        self._closed = True
+        self._wake.set()
         for watcher in self.watchers:
             watcher.close()
         tasks = list(self._probing.values())

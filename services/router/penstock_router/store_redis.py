@@ -98,11 +98,17 @@ class RedisStore:
         return f"{self._prefix}:{kind}"
 
     async def _call(self, call: Callable[[], Awaitable[Any]]) -> Any:
+        task = asyncio.current_task()
+        cancels = task.cancelling() if task is not None else 0
         try:
             async with asyncio.timeout(self._deadline):
                 return await call()
         except (RedisError, OSError, TimeoutError) as error:
             raise StoreDown(type(error).__name__) from error
+        finally:
+            # The client's own time limits can swallow a cancellation that comes with the answer.
+            if task is not None and task.cancelling() > cancels:
+                raise asyncio.CancelledError
 
 
 def _row(raw: bytes) -> Row:

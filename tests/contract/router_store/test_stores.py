@@ -8,6 +8,7 @@ import signal
 import time
 
 import pytest
+
 from penstock_router.store_memory import MemoryStore
 from penstock_router.store_redis import RedisStore
 from penstock_router.stores import Change, StoreDown
@@ -181,3 +182,28 @@ class TestMemoryFile:
         with pytest.raises(OSError):
             await store.flush()
         assert await bodies(store) == {"a": b"1"}
+
+
+@pytest.mark.parametrize("swallowed", ["answer", "error"])
+async def test_a_cancellation_that_the_client_swallows_still_counts(swallowed):
+    class Client:
+        async def eval(self, *_):
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                if swallowed == "error":
+                    raise TimeoutError from None
+            return [[b"1", b"1"], []]
+
+        async def aclose(self):
+            return None
+
+    store = RedisStore("redis://127.0.0.1:1/0", deadline_seconds=30.0)
+    await store.close()
+    store._redis = Client()
+    reading = asyncio.create_task(store.read("shares"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading

@@ -1,0 +1,30 @@
+"""Settings from the environment."""
+
+from __future__ import annotations
+
+import pytest
+
+from penstock_router.settings import RouterSettings
+
+
+def test_from_the_environment_and_without_secrets_in_sight(monkeypatch, tmp_path):
+    monkeypatch.setenv("PENSTOCK_ROUTER_ADDRESS", "unix:/tmp/r.sock")
+    monkeypatch.setenv("PENSTOCK_ROUTER_CATALOG_PATH", str(tmp_path / "router.json"))
+    monkeypatch.setenv("PENSTOCK_ROUTER_REDIS_URL", "redis://:hunter2@redis:6379/0")
+    settings = RouterSettings()
+    assert settings.address == "unix:/tmp/r.sock"
+    assert settings.redis_url.get_secret_value().endswith("@redis:6379/0")
+    assert "hunter2" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [
+        ({}, 30.0),
+        ({"run_dir": "/tmp/x"}, 0.0),
+        ({"learn_seconds": 3}, 3.0),
+        ({"run_dir": "/tmp/x", "learn_seconds": 3}, 3.0),
+    ],
+)
+def test_how_long_it_learns(given, seconds):
+    assert RouterSettings(address="a", catalog_path="/c", **given).learning() == seconds
