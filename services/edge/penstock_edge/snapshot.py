@@ -61,10 +61,6 @@ class Model:
     fallbacks: tuple[str, ...]
     upstream_names: dict[str, str]
 
-    def upstream_name(self, provider: str) -> str:
-        """Return what `provider` calls this model."""
-        return self.upstream_names.get(provider, self.name)
-
 
 @dataclass(frozen=True, slots=True)
 class _Models:

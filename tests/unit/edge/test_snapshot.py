@@ -123,8 +123,7 @@ async def test_a_snapshot_makes_ready_and_outlives_the_router(tmp_path):
         assert view.price(model, 999).digest == "old"
         assert view.price(model, 1000).digest == "new"
         assert view.price(view.resolve("claude-y"), 0) is None
-        assert model.upstream_name("Bedrock") == "anthropic.claude-x"
-        assert model.upstream_name("Anthropic") == "claude-x"
+        assert model.upstream_names == {"Bedrock": "anthropic.claude-x"}
         facts = view.account("a")
         assert facts.timeouts.connect == 0.25
         assert facts.timeouts.idle > 1
