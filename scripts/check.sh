@@ -23,7 +23,7 @@ no_outside_paths() {
   ! git grep -nIE '\.\./shared|/work/' -- . ':!scripts/check.sh'
 }
 exemptions_say_why() {
-  ! git grep -nE '# (noqa|type: ignore|pragma: no cover)' -- '*.py' ':!gen' | grep -vE '(noqa: [A-Z0-9, ]+|type: ignore\[[a-z, -]+\]|pragma: no cover)( *#)? -{1,2} .{8,}'
+  ! git grep -nE '# (noqa|type: ignore|pragma: no cover)' -- '*.py' ':!gen' | grep -vE '(noqa: [A-Z0-9, ]+|type: ignore\[[a-z, -]+\]|pragma: no cover) +(-{1,2}|#) .{8,}'
 }
 step "ruff lint" ruff check .
 step "ruff format" ruff format --check .
