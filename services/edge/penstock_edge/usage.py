@@ -6,6 +6,9 @@ import msgspec
 
 from penstock_edge.records import Usage
 
+# Far above any context; a figure beyond it is nonsense, and must fit where figures are written and summed.
+_MOST_TOKENS = 1_000_000_000
+
 
 class CacheCreation(msgspec.Struct):
     """Cache writes by their lifetime."""
@@ -50,19 +53,19 @@ class UsageMeter:
         """Take over what a report says."""
         self.reported = True
         if report.input_tokens is not None:
-            self._input = max(0, report.input_tokens)
+            self._input = _sane(report.input_tokens)
         if report.output_tokens is not None:
-            self._output = max(0, report.output_tokens)
+            self._output = _sane(report.output_tokens)
         if report.cache_read_input_tokens is not None:
-            self._read = max(0, report.cache_read_input_tokens)
+            self._read = _sane(report.cache_read_input_tokens)
         if report.cache_creation_input_tokens is not None:
-            self._written = max(0, report.cache_creation_input_tokens)
+            self._written = _sane(report.cache_creation_input_tokens)
         split = report.cache_creation
         if split is not None:
             if split.ephemeral_5m_input_tokens is not None:
-                self._write_5m = max(0, split.ephemeral_5m_input_tokens)
+                self._write_5m = _sane(split.ephemeral_5m_input_tokens)
             if split.ephemeral_1h_input_tokens is not None:
-                self._write_1h = max(0, split.ephemeral_1h_input_tokens)
+                self._write_1h = _sane(split.ephemeral_1h_input_tokens)
 
     def usage(self) -> Usage:
         """Return the figures as they stand. Cache writes without a stated lifetime count as five-minute ones."""
@@ -77,3 +80,7 @@ class UsageMeter:
             cache_write_5m_input_tokens=write_5m,
             cache_write_1h_input_tokens=write_1h,
         )
+
+
+def _sane(tokens: int) -> int:
+    return min(max(0, tokens), _MOST_TOKENS)
