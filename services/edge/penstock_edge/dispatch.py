@@ -165,12 +165,12 @@ class Dispatcher:
         while True:
             choice = await self._pick(exchange, tried)
             if isinstance(choice, NoneLeft):
-                await self._answer(exchange, self._no_account(history, choice))
+                await self._answer(exchange, self._no_account(exchange, history, choice))
                 return
             if history and not self._budget.try_retry(time.monotonic()):
                 self._view.pool.unused(choice, time.monotonic())
                 self._metrics.retry_budget_empty()
-                await self._answer(exchange, errors.last_failure(history[-1].cls, None))
+                await self._answer(exchange, self._given_up(exchange, history[-1].cls))
                 return
             account = self._view.account(choice.account)
             if account is None:
@@ -194,7 +194,7 @@ class Dispatcher:
             tried |= {account.name}
             history.append(Attempted(account.name, failure.cls, failure.status, repeatable=failure.repeatable))
             if not may_retry(history, self._policy) or self._left(exchange) <= 0:
-                await self._answer(exchange, errors.last_failure(failure.cls, failure.retry_after))
+                await self._answer(exchange, self._given_up(exchange, failure.cls))
                 return
 
     def _left(self, exchange: Exchange) -> float:
@@ -220,11 +220,16 @@ class Dispatcher:
             return pick()
         return waited
 
-    @staticmethod
-    def _no_account(history: list[Attempted], none: NoneLeft) -> Problem:
+    def _no_account(self, exchange: Exchange, history: list[Attempted], none: NoneLeft) -> Problem:
         if history:
-            return errors.last_failure(history[-1].cls, none.soonest_seconds)
+            return self._given_up(exchange, history[-1].cls)
         return errors.none_left(throttled=none.throttled, soonest_seconds=none.soonest_seconds)
+
+    def _given_up(self, exchange: Exchange, cls: str) -> Problem:
+        """Answer by the last failure; the accounts that were tried count for the soonest recovery too."""
+        traits = exchange.traits
+        assert traits is not None  # noqa: S101 -- set before serve
+        return errors.last_failure(cls, self._view.pool.soonest(traits, time.monotonic()))
 
     # One attempt
 

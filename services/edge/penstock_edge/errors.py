@@ -160,7 +160,10 @@ _OTHER_FAILURE: Final = (502, API, "the provider failed to answer this request")
 def last_failure(cls: str, soonest_seconds: float | None) -> Problem:
     """Return the answer when attempts were made and the last one, of class `cls`, could not be absorbed.
 
-    It never shows an upstream's own 401, 402 or 403: they are about our account, not about the client.
+    `soonest_seconds`: when an account may be back; with 0 (one is there now) only a client that is to slow down is
+    told to wait. It never shows an upstream's own 401, 402 or 403: they are about our account, not about the client.
     """
     status, kind, message = _LAST_FAILURES.get(cls, _OTHER_FAILURE)
+    if not soonest_seconds and cls not in _LAST_FAILURES:
+        soonest_seconds = None
     return Problem(status, kind, message, retry_after=soonest_seconds)

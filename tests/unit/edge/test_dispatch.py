@@ -45,6 +45,23 @@ async def test_a_stream_goes_through_byte_for_byte(gateway, books, play):
     assert (books.holds, books.slots) == (0, 0)
 
 
+async def test_a_key_that_is_known_asks_nobody(gateway, books, play, monkeypatch):
+    """In steady state a request makes no call but the one to the upstream."""
+    asked = []
+    for name in ("admit", "identify"):
+        honest = getattr(books, name)
+        monkeypatch.setattr(books, name, lambda *told, name=name, honest=honest: asked.append(name) or honest(*told))
+    edge = await gateway([play.answer(), play.stream(), play.answer(body={"input_tokens": 9})])
+    assert (await edge.post()).status_code == 200
+    assert (await edge.events())[1][-1] == "message_stop"
+    body = {"model": "claude-sonnet-4-6", "messages": []}
+    assert (await edge.http.post("/v1/messages/count_tokens", json=body)).status_code == 200
+    assert asked == []
+    books.asks_auth = True
+    await edge.post()
+    assert asked == ["identify", "admit"]
+
+
 async def test_the_spool_is_written_before_the_upstream_hears_anything(gateway, books, play):
     answer = play.answer()
 
@@ -398,6 +415,26 @@ async def test_when_all_are_throttled_the_answer_is_429_with_the_soonest_return(
     assert len(edge.upstreams[0].requests) == 1
 
 
+@pytest.mark.parametrize(
+    ("waits", "told"),
+    [(("7", "7"), (7, 7)), (("50", "7"), (7, 7)), (("7", "50"), (7, 7)), (("90", "100"), (89, 90))],
+)
+async def test_the_one_who_finds_out_that_all_are_throttled_is_told_the_soonest_return(gateway, play, waits, told):
+    edge = await gateway(*[[play.failure(429, "rate_limit_error", retry_after=wait)] for wait in waits])
+    answer = await edge.post()
+    assert answer.status_code == 429
+    assert len(edge.upstreams[0].requests) == len(edge.upstreams[1].requests) == 1
+    assert told[0] <= int(answer.headers["retry-after"]) <= told[1]
+    assert (answer.headers.get("x-should-retry") == "false") is (told[1] > 60)
+
+
+async def test_after_a_failure_that_cools_nothing_nobody_is_told_to_wait(gateway, play):
+    edge = await gateway([play.failure(500, "api_error", retry_after="30")])
+    answer = await edge.post()
+    assert answer.status_code == 502
+    assert "retry-after" not in answer.headers
+
+
 async def test_a_wait_beyond_a_minute_is_not_retried_by_clients(gateway, play):
     edge = await gateway([play.failure(429, "rate_limit_error", retry_after="400")])
     await edge.post()
@@ -588,6 +625,31 @@ async def test_a_crash_is_answered_and_settled(gateway, books, play, monkeypatch
     assert (answer.status_code, answer.json()["error"]["type"]) == (500, "api_error")
     assert "bug" not in answer.text
     assert (books.holds, books.slots) == (0, 0)
+
+
+async def test_a_crash_is_logged_without_what_it_was_about(gateway, play, monkeypatch):
+    edge = await gateway([play.answer()])
+    lines = []
+
+    class Log:
+        def error(self, event, **fields):
+            lines.append((event, fields))
+
+    async def crash(exchange, account, pick):
+        raise RuntimeError(f"{exchange.body} {exchange.client_headers} {account.api_key}")
+
+    monkeypatch.setattr(edge.dispatcher, "_attempt", crash)
+    monkeypatch.setattr("penstock_edge.dispatch.log", Log())
+    answer = await edge.post(system="the launch code is 1234")
+    [(event, fields)] = lines
+    assert (event, fields["request_id"], fields["error"]) == (
+        "exchange_crashed",
+        answer.headers["request-id"],
+        "RuntimeError",
+    )
+    assert "test_dispatch.py" in fields["where"][-1]
+    for secret in ("launch code", play.key, "sk-upstream-0"):
+        assert secret not in f"{lines} {answer.text}"
 
 
 # count_tokens
