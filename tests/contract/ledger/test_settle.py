@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import event
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from penstock_auth.database import open_database
+from penstock_auth.errors import DatabaseDown
 from penstock_auth.pricing import Usage
 from penstock_auth.settlement import State
 from penstock_auth.tables import attempts, credit_entries, quarantine, settlements
@@ -192,6 +194,22 @@ async def test_a_price_that_comes_late_is_waited_for(books):
     assert batch.rows["req_1"].cost_micro == 1000 * 1 + 100 * 15
 
 
+async def test_each_request_is_charged_at_the_price_that_it_names(books):
+    """Three requests of one batch began before, between and after two changes of the price."""
+    from penstock_auth.price_book import record_prices
+
+    rows = [
+        type(PRICE).model_validate(PRICE.model_dump() | {"input": dollars * 1_000_000, "effective_at_ms": at})
+        for dollars, at in ((2, NOW - 2000), (5, NOW - 1000))
+    ]
+    await books.database.write(lambda c: record_prices(c, rows, NOW))
+    batch = await books.settle(
+        settlement("a"), settlement("b", price_digest=rows[0].digest), settlement("c", price_digest=rows[1].digest)
+    )
+    assert {name: row.cost_micro for name, row in batch.rows.items()} == {"a": COST, "b": COST - 1000, "c": COST + 2000}
+    await books.assert_balanced()
+
+
 async def test_a_price_is_immutable_under_its_digest(books):
     from penstock_auth.price_book import read_prices, record_prices
 
@@ -235,6 +253,21 @@ async def test_nothing_is_committed_when_the_transaction_fails(books, monkeypatc
         await books.settle(settlement())
     assert await books.count(settlements) == await books.count(credit_entries) == 0
     assert await books.balance() == 0
+
+
+async def test_what_could_not_be_committed_is_not_acknowledged(books, database):
+    """The statements went well, but COMMIT itself fails, as on a full disk."""
+
+    def fail(_connection):
+        raise OperationalError("COMMIT", {}, Exception("disk I/O error"))
+
+    event.listen(database.engine, "commit", fail)
+    with pytest.raises(DatabaseDown):
+        await books.settle(settlement())
+    event.remove(database.engine, "commit", fail)
+    assert await books.count(settlements) == await books.balance() == 0
+    assert (await books.settle(settlement())).fresh == {"req_1"}
+    await books.assert_balanced()
 
 
 async def test_months_are_charged_by_admission(books):
