@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 
-from penstock_edge import errors, openapi
+from penstock_edge import docs_page, errors, openapi
 from penstock_edge.errors import Problem, ProblemError
 from penstock_edge.routes.plain import refusal
 
@@ -30,7 +31,9 @@ class EdgeApp(FastAPI):
             title="Penstock",
             summary="One door to many model accounts: keys, limits, failover and books.",
             version="1",
+            docs_url=None,
             redoc_url=None,
+            redirect_slashes=False,
             swagger_ui_oauth2_redirect_url=None,
         )
         self._hot = dict(hot)
@@ -39,6 +42,7 @@ class EdgeApp(FastAPI):
         for method, path in hot:
             # Only reached with another method, for the Allow header; with its own it never gets here.
             self.add_api_route(path, _unreachable, methods=[method], include_in_schema=False)
+        self.add_api_route("/docs", self._docs, methods=["GET"], include_in_schema=False)
         self.add_exception_handler(ProblemError, _on_problem)
         self.add_exception_handler(HTTPException, _on_http)
         self.add_exception_handler(RequestValidationError, _on_invalid)
@@ -52,6 +56,9 @@ class EdgeApp(FastAPI):
                 await endpoint(scope, receive, send)
                 return
         await super().__call__(scope, receive, send)
+
+    async def _docs(self) -> Response:
+        return HTMLResponse(docs_page.render(self.openapi()))
 
     def openapi(self) -> dict[str, Any]:
         """Return the description of all endpoints, the hot ones included."""

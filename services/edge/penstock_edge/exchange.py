@@ -92,6 +92,7 @@ class Exchange:
         "asked_model",
         "attempts",
         "body",
+        "body_read",
         "characters",
         "client_headers",
         "current",
@@ -128,6 +129,8 @@ class Exchange:
         self.client_headers: Headers = []
         self.query = b""
         self.body = b""
+        self.body_read = False
+        """Nothing of it is still on its way."""
         self.digest = b""
         self.head: Head | None = None
         self.asked_model = ""

@@ -43,7 +43,7 @@ class EdgeProtocol(HttpToolsProtocol):
         if self._in_head:
             self._head_bytes += len(data)
         super().data_received(data)
-        if self._in_head and self._head_bytes > 0 and not self.transport.is_closing():
+        if self._in_head and not self.transport.is_closing():
             self._half_a_head()
 
     def _half_a_head(self) -> None:

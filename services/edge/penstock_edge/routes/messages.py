@@ -91,6 +91,7 @@ class MessagesEndpoint:
         """Read, check and admit. Raises ProblemError and ClientLeftError; nothing is held when it does."""
         digest = exchange.digest = key_digest(exchange.client_headers, self._admission.known)
         body = exchange.body = await read_body(receive, exchange.client_headers, limit=self._max_body_bytes)
+        exchange.body_read = True
         try:
             head = dialect.read_count(body) if self._counts else dialect.read_messages(body)
             model = self._resolve(head.model)
@@ -178,7 +179,7 @@ class MessagesEndpoint:
         headers = dialect.error_headers(problem)
         if isinstance(refusal, _RefusedError):
             headers += dialect.limit_headers(refusal.refusal.limits(), time.time())
-        if not exchange.body and not _small(exchange.client_headers):
+        if not exchange.body_read and not _small(exchange.client_headers):
             # Parts of the body may still be on their way: the answer goes out first, then they are thrown away.
             headers += [(b"content-length", b"%d" % len(body)), (b"connection", b"close")]
             await reply.begin(problem.status, headers)
@@ -187,7 +188,7 @@ class MessagesEndpoint:
                 await drain(receive)
             await reply.end()
             return
-        if not exchange.body:
+        if not exchange.body_read:
             await drain(receive)
         await reply.whole(problem.status, headers, body)
 

@@ -65,7 +65,9 @@ def router(
         if closed.delivered >= 0:
             usage = closed.attempts[closed.delivered].usage
             model = view.resolve(opened.model)
-            price = None if model is None else view.price(model, opened.started_at_ms)
+            # The price that the ledger will charge: the one that was named when the request began.
+            prices = () if model is None else model.prices
+            price = next((row for row in prices if row.digest == opened.price_digest), None)
             if price is not None:
                 cost = cost_micro(usage, price, opened.price_multiplier_ppm)
         return shown(

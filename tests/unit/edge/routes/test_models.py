@@ -1,0 +1,118 @@
+"""The list of models, for both kinds of clients."""
+
+from __future__ import annotations
+
+import pytest
+
+from penstock_edge.routes.models import page
+
+
+@pytest.fixture
+async def edge(gateway, play):
+    models = [
+        play.model(),
+        play.model("claude-haiku-4-5", aliases=("claude-haiku-latest",), created_at_ms=1_790_000_000_000),
+        play.model("claude-old", aliases=(), created_at_ms=1, retires_at_ms=1_800_000_000_000, display_name=""),
+    ]
+    return await gateway([play.answer()], models=models)
+
+
+async def test_rows_serve_both_clients(edge):
+    answer = await edge.http.get("/v1/models")
+    assert answer.status_code == 200
+    assert answer.headers["request-id"].startswith("req_")
+    document = answer.json()
+    assert [row["id"] for row in document["data"]] == [
+        "claude-haiku-4-5",
+        "claude-haiku-latest",
+        "claude-sonnet-4-6",
+        "claude-old",
+    ]
+    assert (document["object"], document["has_more"]) == ("list", False)
+    assert (document["first_id"], document["last_id"]) == ("claude-haiku-4-5", "claude-old")
+    assert document["data"][2] == {
+        "type": "model",
+        "id": "claude-sonnet-4-6",
+        "display_name": "Claude Sonnet 4.6",
+        "created_at": "2026-02-02T02:40:00Z",
+        "lifecycle": "active",
+        "retires_at": None,
+        "line": None,
+        "capabilities": None,
+        "max_input_tokens": 200_000,
+        "max_tokens": 64_000,
+        "object": "model",
+        "created": 1_770_000_000,
+        "owned_by": "anthropic",
+    }
+    assert document["data"][3]["lifecycle"] == "deprecated"
+    assert document["data"][3]["display_name"] == "claude-old"
+
+
+async def test_only_what_the_plan_includes(edge, books, play):
+    books.key = play.key_facts(models=("claude-haiku-*",))
+    assert {row["id"] for row in (await edge.http.get("/v1/models")).json()["data"]} == {
+        "claude-haiku-4-5",
+        "claude-haiku-latest",
+    }
+    assert (await edge.http.get("/v1/models/claude-sonnet-4-6")).status_code == 404
+
+
+async def test_only_what_an_account_serves(gateway, play):
+    edge = await gateway()
+    assert (await edge.http.get("/v1/models")).json()["data"] == []
+
+
+@pytest.mark.parametrize("name", ["claude-sonnet-4-6", "anthropic/claude-sonnet-4.6", "claude-haiku-latest"])
+async def test_one_model_by_any_name(edge, name):
+    answer = await edge.http.get(f"/v1/models/{name}")
+    assert (answer.status_code, answer.json()["id"]) == (200, name)
+
+
+async def test_an_unknown_model(edge):
+    answer = await edge.http.get("/v1/models/none")
+    assert (answer.status_code, answer.json()["error"]["type"]) == (404, "not_found_error")
+
+
+@pytest.mark.parametrize("limit", ["0", "1001", "-1", "x", ""])
+async def test_bad_limits(edge, limit):
+    answer = await edge.http.get("/v1/models", params={"limit": limit})
+    assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
+
+
+async def test_pages(edge):
+    first = (await edge.http.get("/v1/models?limit=2")).json()
+    assert (len(first["data"]), first["has_more"]) == (2, True)
+    second = (await edge.http.get("/v1/models", params={"limit": 2, "after_id": first["last_id"]})).json()
+    assert [row["id"] for row in second["data"]] == ["claude-sonnet-4-6", "claude-old"]
+    assert not second["has_more"]
+
+
+async def test_strangers_see_nothing(edge, play):
+    for path in ("/v1/models", "/v1/models/claude-sonnet-4-6", "/v1/usage/req_1"):
+        answer = await edge.http.get(path, headers={"x-api-key": play.other_key})
+        assert (answer.status_code, answer.json()["error"]["type"]) == (401, "authentication_error")
+
+
+ROWS = [{"id": name} for name in "abcde"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "after", "before", "names", "more"),
+    [
+        (2, None, None, "ab", True),
+        (5, None, None, "abcde", False),
+        (2, "b", None, "cd", True),
+        (2, "d", None, "e", False),
+        (2, "e", None, "", False),
+        (2, None, "d", "bc", True),
+        (5, None, "d", "abc", False),
+        (2, "none", None, "ab", True),
+        (2, None, "none", "de", True),
+    ],
+)
+def test_paging(limit, after, before, names, more):
+    got = page(ROWS, limit, after, before)
+    assert ("".join(row["id"] for row in got["data"]), got["has_more"]) == (names, more)
+    assert got["first_id"] == (names[0] if names else None)
+    assert got["last_id"] == (names[-1] if names else None)

@@ -1,0 +1,73 @@
+"""What stands around the hot paths: errors of the wrong path and method, health, the OpenAPI document."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture
+async def edge(gateway, play):
+    return await gateway([play.answer()])
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "kind"),
+    [
+        ("GET", "/", 404, "not_found_error"),
+        ("POST", "/v1/message", 404, "not_found_error"),
+        ("POST", "/v1/messages/", 404, "not_found_error"),
+        ("GET", "/v1/messages", 405, "invalid_request_error"),
+        ("DELETE", "/v1/messages", 405, "invalid_request_error"),
+        ("GET", "/v1/messages/count_tokens", 405, "invalid_request_error"),
+        ("POST", "/v1/models", 405, "invalid_request_error"),
+        ("PUT", "/v1/usage/req_1", 405, "invalid_request_error"),
+    ],
+)
+async def test_wrong_paths_and_methods(edge, method, path, status, kind):
+    answer = await edge.http.request(method, path)
+    assert (answer.status_code, answer.json()["error"]["type"]) == (status, kind)
+    assert answer.headers["request-id"] == answer.json()["request_id"]
+    assert answer.headers["x-should-retry"] == "false"
+    if status == 405:
+        assert answer.headers["allow"] in {"POST", "GET"}
+
+
+async def test_health(edge):
+    assert (await edge.http.get("/healthz")).json() == {"alive": True}
+    assert (await edge.http.get("/readyz")).status_code == 200
+    edge.ready = (False, "draining")
+    answer = await edge.http.get("/readyz")
+    assert (answer.status_code, answer.json()["reason"]) == (503, "draining")
+
+
+async def test_the_document_describes_the_hot_endpoints_too(edge):
+    document = (await edge.http.get("/openapi.json")).json()
+    assert {"/v1/messages", "/v1/messages/count_tokens", "/v1/models", "/v1/usage/{name}", "/healthz"} <= set(
+        document["paths"]
+    )
+    post = document["paths"]["/v1/messages"]["post"]
+    assert post["requestBody"]["content"]["application/json"]["schema"]["required"] == [
+        "model",
+        "max_tokens",
+        "messages",
+    ]
+    assert "529" in post["responses"]
+    assert (await edge.http.get("/openapi.json")).json() == document
+
+
+async def test_the_page_needs_nothing_from_elsewhere(edge):
+    page = await edge.http.get("/docs")
+    assert page.status_code == 200
+    assert "/v1/messages" in page.text
+    assert "http://" not in page.text
+    assert "https://" not in page.text
+
+
+async def test_a_crash_of_an_ordinary_endpoint_says_nothing(edge, monkeypatch):
+    def crash():
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr(edge.view, "models", crash)
+    answer = await edge.http.get("/v1/models")
+    assert (answer.status_code, answer.json()["error"]["type"]) == (500, "api_error")
+    assert "secret" not in answer.text

@@ -1,0 +1,93 @@
+"""Events come out whole and unchanged, wherever the stream was cut."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock_edge.sse import EventSplitter, EventTooLargeError, data_of
+
+LINE_ENDS = ["\n", "\r\n", "\r"]
+# All of these may stand raw inside an event's JSON and end no line.
+NOT_LINE_ENDS = "\u2028\u2029\u0085\x0b\x0c\x1c\x1d\x1e"
+
+texts = st.text(
+    alphabet=st.characters(blacklist_characters="\r\n", blacklist_categories=("Cs",)) | st.sampled_from(NOT_LINE_ENDS)
+)
+
+
+@st.composite
+def streams(draw):
+    end = draw(st.sampled_from(LINE_ENDS))
+    events = draw(st.lists(texts, min_size=1, max_size=6))
+    return end, events, "".join(f"event: x{end}data: {text}{end}{end}" for text in events).encode()
+
+
+@given(streams(), st.data())
+def test_every_cut_gives_the_same_events(stream, data):
+    _end, texts, raw = stream
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(raw)), max_size=8)))
+    splitter = EventSplitter()
+    out = []
+    for begin, stop in zip([0, *cuts], [*cuts, len(raw)], strict=True):
+        out += splitter.feed(raw[begin:stop])
+    # A CR at the end of a piece may be the whole line end or the half of one.
+    left = bytes(splitter._tail)
+    assert b"".join(out) + left == raw
+    assert left in (b"", b"\n")
+    expected = [data_of(f"data: {text}\n\n".encode()) for text in texts]
+    assert [d.strip(b" ") for event in out if (d := data_of(event))] == [d.strip(b" ") for d in expected if d]
+
+
+def test_every_byte_boundary_of_one_stream():
+    raw = (
+        'event: a\ndata: {"t":"\u2028\u0085é\U0001f600"}\n\n: comment\n\ndata: 1\ndata: 2\n\n'
+        "event: b\r\ndata: {}\r\n\r\nevent: c\rdata: x\r\r"
+    ).encode()
+    expected = [data_of(event) for event in EventSplitter().feed(raw)]
+    assert expected == ['{"t":"\u2028\u0085é\U0001f600"}'.encode(), b"", b"1\n2", b"{}", b"x"]
+    for cut in range(len(raw) + 1):
+        splitter = EventSplitter()
+        events = splitter.feed(raw[:cut]) + splitter.feed(raw[cut:])
+        assert b"".join(events) + bytes(splitter._tail) == raw
+        assert [d for event in events if (d := data_of(event))] == [d for d in expected if d]
+    splitter = EventSplitter()
+    drip = [event for i in range(len(raw)) for event in splitter.feed(raw[i : i + 1])]
+    assert [d for event in drip if (d := data_of(event))] == [d for d in expected if d]
+
+
+def test_what_is_not_whole_is_held():
+    splitter = EventSplitter()
+    assert splitter.feed(b"event: a\ndata: 1\n") == []
+    assert splitter.pending == 17
+    assert splitter.feed(b"\nevent: b\n") == [b"event: a\ndata: 1\n\n"]
+    assert splitter.pending == 9
+
+
+@pytest.mark.parametrize("pieces", [[b"x" * 200], [b"x" * 60, b"x" * 60], [b"a\n\n" + b"x" * 150]])
+def test_an_endless_event_is_refused(pieces):
+    splitter = EventSplitter(limit=100)
+    with pytest.raises(EventTooLargeError):
+        for piece in pieces:
+            splitter.feed(piece)
+
+
+@pytest.mark.parametrize(
+    ("event", "data"),
+    [
+        (b"event: x\ndata: {}\n\n", b"{}"),
+        (b"event: x\ndata:{}\n\n", b"{}"),
+        (b"data: {}\n\n", b"{}"),
+        (b"event: x\ndata: {}  \n\n", b"{}"),
+        (b"event: x\r\ndata: {}\r\n\r\n", b"{}"),
+        (b"data: a\ndata: b\n\n", b"a\nb"),
+        (b"event: x\ndata: a\ndata: b\n\n", b"a\nb"),
+        (b": data: {}\n\n", b""),
+        (b"event: data:x\ndata: {}\n\n", b"{}"),
+        (b"event: ping\n\n", b""),
+        (b"id: 1\nevent: x\nretry: 2\ndata: {}\nother: 3\n\n", b"{}"),
+    ],
+)
+def test_data_of(event, data):
+    assert data_of(event) == data
