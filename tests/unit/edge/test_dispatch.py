@@ -78,7 +78,7 @@ async def test_the_body_goes_upstream_byte_for_byte(gateway, play):
     edge = await gateway([play.answer()], base_path="/base/")
     raw = (
         b'{ "max_tokens":5,\n"unknown":{"b":1,"a":[1.0,2e3]}, "messages" : [{"role":"user","content":"\xc3\xa9\\u00e9"}],'
-        b'"model":"anthropic/claude-sonnet-4.6" , "metadata":null }'
+        b'"model":"claude-sonnet-4-6" , "metadata":null }'
     )
     headers = {
         "content-type": "application/x-www-form-urlencoded",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 
 import grpc
@@ -53,6 +54,15 @@ async def test_the_edge_that_served_it_answers_at_once(edge, books, auth):
         "streamed": False,
     }
     assert auth.asked == []
+
+
+async def test_it_costs_what_its_own_price_says_whatever_is_in_force_now(edge, play):
+    name = (await edge.post()).headers["request-id"]
+    newer = dataclasses.replace(play.price, digest="newer", input=9_000_000)
+    edge.view._models = (play.model(prices=(play.price, newer)),)
+    assert (await edge.http.get(f"/v1/usage/{name}")).json()["cost_micro"] == 105
+    later = (await edge.post()).headers["request-id"]
+    assert (await edge.http.get(f"/v1/usage/{later}")).json()["cost_micro"] == 165
 
 
 async def test_an_open_request_is_pending(edge, books):
