@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
-from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,8 +11,10 @@ import grpc
 from penstock_chassis import logs
 from penstock_edge.allow_messages import Answer, answer_of, declaration_of, request_of
 from penstock_edge.allowance import COUNT_TOKENS, NEVER, OF_THE_KEY, RECENT_MS, REQUESTS, SOON_SECONDS, Allowance, Call
+from penstock_edge.key_books import KeyBook, KeyBooks, Waiter
 from penstock_edge.outage import Outage, Remainder
 from penstock_edge.records import Admitted, KeyFacts, Need, Refused
+from penstock_edge.reminders import Reminders
 from penstock_edge.store_clock import StoreClock
 
 if TYPE_CHECKING:
@@ -65,60 +65,6 @@ class AdmissionPolicy:
     """During an outage one question goes out so often, to see whether it is over."""
 
 
-class _Waiter:
-    """Somebody who waits for auth's answer; without a `need` only for the key's facts."""
-
-    __slots__ = ("asked", "future", "need")
-
-    def __init__(self, need: Need | None) -> None:
-        self.need = need
-        self.future: asyncio.Future[Admitted | Refused | KeyFacts] = asyncio.get_running_loop().create_future()
-        self.asked = 0
-
-    @property
-    def answered(self) -> bool:
-        return self.future.done() and not self.future.cancelled()
-
-
-class _Book:
-    """One key: its allowance, who waits, and whether somebody is asking auth about it."""
-
-    __slots__ = ("allowance", "due_at", "last_kind", "refill", "returning", "task", "waiters")
-
-    def __init__(self, allowance: Allowance) -> None:
-        self.allowance = allowance
-        self.waiters: dict[Kind, deque[_Waiter]] = {REQUESTS: deque(), COUNT_TOKENS: deque()}
-        self.refill: Kind | None = None
-        self.returning = False
-        self.task: asyncio.Task[None] | None = None
-        self.due_at = NEVER
-        self.last_kind: Kind = COUNT_TOKENS
-
-    @property
-    def idle(self) -> bool:
-        return self.task is None and self.allowance.idle and not any(self.waiters.values())
-
-
-class _Groups:
-    """Which keys belong to a project or plan."""
-
-    def __init__(self) -> None:
-        self._members: dict[str, set[bytes]] = {}
-
-    def move(self, digest: bytes, before: str | None, after: str | None) -> None:
-        if before == after:
-            return
-        if before is not None and (members := self._members.get(before)) is not None:
-            members.discard(digest)
-            if not members:
-                del self._members[before]
-        if after is not None:
-            self._members.setdefault(after, set()).add(digest)
-
-    def of(self, name: str) -> list[bytes]:
-        return list(self._members.get(name, ()))
-
-
 class Admission:
     """All keys that this edge knows of. One event loop owns it.
 
@@ -148,14 +94,9 @@ class Admission:
         self._observer = observer
         self._catalog_version = catalog_version
         self._policy = policy or AdmissionPolicy()
-        self._books: OrderedDict[bytes, _Book] = OrderedDict()
-        self._unknown: OrderedDict[bytes, float] = OrderedDict()
-        self._projects = _Groups()
-        self._plans = _Groups()
+        self._books = KeyBooks(clock, max_keys=self._policy.max_keys, max_unknown_keys=self._policy.max_unknown_keys)
         self._everything_from = -NEVER
-        self._due: list[tuple[float, int, _Book]] = []
-        self._due_count = 0
-        self._due_changed = asyncio.Event()
+        self._reminders = Reminders(clock)
         self._gate = asyncio.Event()
         self._calls = asyncio.Semaphore(self._policy.max_calls)
         self._calling = 0
@@ -176,9 +117,8 @@ class Admission:
         """Decide from what is here, without I/O. None: auth must be asked (`admit`)."""
         book = self._books.get(digest)
         if book is None:
-            until = self._unknown.get(digest)
-            return None if until is None or now >= until else self._refuse(Refused("UNKNOWN_KEY"))
-        self._books.move_to_end(digest)
+            return self._refuse(Refused("UNKNOWN_KEY")) if self._books.unknown(digest, now) else None
+        self._books.used(digest)
         if book.waiters[need.kind]:
             return None
         return self._decide(book, need, now)
@@ -190,9 +130,9 @@ class Admission:
         if decided is not None:
             return decided
         book = self._book(digest)
-        if book is None or not self._may_wait(book, need.kind):
+        if book is None or not book.has_place(need.kind, self._policy.max_waiters_per_key):
             return self._refuse(Refused("AUTH_UNAVAILABLE", reset_ms=1000))
-        waiter = _Waiter(need)
+        waiter = Waiter(need)
         book.waiters[need.kind].append(waiter)
         self._serve(book)
         answer = await self._wait(waiter, self._patience(book, deadline, now))
@@ -206,14 +146,14 @@ class Admission:
         """Return who has this key, for endpoints that debit nothing."""
         now = self._clock()
         book = self._books.get(digest)
-        if book is None and self._unknown.get(digest, -NEVER) > now:
+        if book is None and self._books.unknown(digest, now):
             return Refused("UNKNOWN_KEY")
         if book is not None and (known := self._known(book, now)) is not None:
             return known
         book = self._book(digest)
-        if book is None or not self._may_wait(book, REQUESTS):
+        if book is None or not book.has_place(REQUESTS, self._policy.max_waiters_per_key):
             return Refused("AUTH_UNAVAILABLE", reset_ms=1000)
-        waiter = _Waiter(None)
+        waiter = Waiter(None)
         book.waiters[REQUESTS].append(waiter)
         self._serve(book)
         answer = await self._wait(waiter, self._patience(book, deadline, now))
@@ -249,25 +189,25 @@ class Admission:
 
     def key_changed(self, key_sha256: bytes) -> None:
         """Use nothing of this key that was asked for before now."""
-        self._unknown.pop(key_sha256, None)
+        self._books.doubt_unknown(key_sha256)
         book = self._books.get(key_sha256)
         if book is not None:
             book.allowance.changed_at = self._clock()
 
     def project_changed(self, project: str) -> None:
         """Use nothing of this project's keys that was asked for before now."""
-        for digest in self._projects.of(project):
+        for digest in self._books.of_project(project):
             self.key_changed(digest)
 
     def plan_changed(self, plan: str) -> None:
         """Use nothing of this plan's keys that was asked for before now."""
-        for digest in self._plans.of(plan):
+        for digest in self._books.of_plan(plan):
             self.key_changed(digest)
 
     def everything_changed(self) -> None:
         """Use nothing that was asked for before now."""
         self._everything_from = self._clock()
-        self._unknown.clear()
+        self._books.doubt_unknown()
 
     async def quiet(self) -> None:
         """Let no new question out; return when none is under way."""
@@ -281,7 +221,7 @@ class Admission:
         now = self._clock()
         oldest_ms = self.time.at(now) - RECENT_MS if self.time.known else 0
         rows = []
-        for book in self._books.values():
+        for book in self._books:
             declared = book.allowance.declare(now, oldest_ms)
             if declared is not None:
                 rows.append(declaration_of(book.allowance.digest, declared))
@@ -302,17 +242,16 @@ class Admission:
     def held(self) -> dict[str, int]:
         """Return what open requests hold over all keys, for gauges: slots, input_tokens, output_tokens, micro_usd."""
         totals = [0, 0, 0, 0]
-        for book in self._books.values():
+        for book in self._books:
             for i, amount in enumerate(book.allowance.open):
                 totals[i] += amount
         return dict(zip(("slots", "input_tokens", "output_tokens", "micro_usd"), totals, strict=True))
 
     def lent(self) -> dict[str, int]:
         """Return the unspent units of all leases by kind, for gauges."""
-        books = self._books.values()
         return {
-            REQUESTS: sum(b.allowance.requests.units for b in books),
-            COUNT_TOKENS: sum(b.allowance.count_tokens.units for b in books),
+            REQUESTS: sum(b.allowance.requests.units for b in self._books),
+            COUNT_TOKENS: sum(b.allowance.count_tokens.units for b in self._books),
         }
 
     async def give_all_back(self, seconds: float) -> None:
@@ -320,7 +259,7 @@ class Admission:
         self.everything_changed()
         try:
             async with asyncio.timeout(seconds):
-                for book in list(self._books.values()):
+                for book in list(self._books):
                     allowance = book.allowance
                     if allowance.requests.leases or allowance.count_tokens.leases or any(allowance.believed):
                         book.returning = True
@@ -336,19 +275,7 @@ class Admission:
         """Give back what is over or has become spare, until cancelled."""
         try:
             while True:
-                now = self._clock()
-                while self._due and self._due[0][0] <= now:
-                    when, _, book = heapq.heappop(self._due)
-                    if when == book.due_at:
-                        book.due_at = NEVER
-                        self._give_back(book, now)
-                self._due_changed.clear()
-                wait = self._due[0][0] - self._clock() if self._due else None
-                try:
-                    async with asyncio.timeout(wait):
-                        await self._due_changed.wait()
-                except TimeoutError:
-                    pass
+                self._give_back(await self._reminders.next(), self._clock())
         finally:
             for task in list(self._tasks):
                 task.cancel()
@@ -362,7 +289,7 @@ class Admission:
             floor = max(floor, now - _STREAM_SECONDS)
         return NEVER if now - self._session.reached_at > _ABSENT_SECONDS else floor
 
-    def _decide(self, book: _Book, need: Need, now: float) -> Admitted | Refused | None:
+    def _decide(self, book: KeyBook, need: Need, now: float) -> Admitted | Refused | None:
         allowance = book.allowance
         floor = self._floor(now)
         if allowance.take(need, now, floor):
@@ -381,7 +308,7 @@ class Admission:
             return self._by_policy(book, need, now)
         return None
 
-    def _admitted(self, book: _Book, need: Need, now: float, *, degraded: bool = False) -> Admitted | Refused:
+    def _admitted(self, book: KeyBook, need: Need, now: float, *, degraded: bool = False) -> Admitted | Refused:
         """Make the record of a request whose need has been taken."""
         allowance = book.allowance
         facts = allowance.facts
@@ -405,31 +332,31 @@ class Admission:
                 book.refill = need.kind
                 self._serve(book)
             if allowance.ended:
-                self._schedule(book, allowance.due(now))
+                self._reminders.remind(book, allowance.due(now))
         return admitted
 
     def _refuse(self, refused: Refused) -> Refused:
         self._observer.refused(refused.reason)
         return refused
 
-    def _given_up(self, book: _Book, now: float) -> bool:
+    def _given_up(self, book: KeyBook, now: float) -> bool:
         """Say whether the outage has lasted so long that this key's plan decides at once."""
         return self.outage.lasted(now) >= self._patience_of(book)
 
-    def _patience_of(self, book: _Book) -> float:
+    def _patience_of(self, book: KeyBook) -> float:
         facts = book.allowance.facts
         if facts is not None and facts.on_store_outage == "Degraded":
             return self._policy.degraded_after_seconds
         return self._policy.closed_after_seconds
 
-    def _patience(self, book: _Book, deadline: float, now: float) -> float:
+    def _patience(self, book: KeyBook, deadline: float, now: float) -> float:
         """Return for how many seconds to wait for auth."""
         seconds = deadline - now
         if self.outage.since is not None:
             seconds = min(seconds, max(0.0, self.outage.since + self._patience_of(book) - now))
         return max(0.0, seconds)
 
-    def _by_policy(self, book: _Book, need: Need, now: float) -> Admitted | Refused:
+    def _by_policy(self, book: KeyBook, need: Need, now: float) -> Admitted | Refused:
         """Decide without auth, by what the key's plan says of outages."""
         allowance, facts = book.allowance, book.allowance.facts
         denied = allowance.lane(need.kind).denied
@@ -455,7 +382,7 @@ class Admission:
         reachable = now - self._session.reached_at <= _ABSENT_SECONDS
         return reachable and allowance.spare_money(need.micro_usd, now)
 
-    def _known(self, book: _Book, now: float) -> KeyFacts | Refused | None:
+    def _known(self, book: KeyBook, now: float) -> KeyFacts | Refused | None:
         """Return what is known of the key's owner, if it is fresh."""
         allowance = book.allowance
         floor = max(self._floor(now), allowance.changed_at)
@@ -465,52 +392,10 @@ class Admission:
         fresh = allowance.asked_at >= floor and now - allowance.asked_at < 30.0
         return allowance.facts if fresh else None
 
-    # Keys.
+    def _book(self, digest: bytes) -> KeyBook | None:
+        return self._books.find(digest, self.time.at(self._clock()) - RECENT_MS)
 
-    def _book(self, digest: bytes) -> _Book | None:
-        """Return the key's book, a new one if need be; None when there are too many that hold something."""
-        book = self._books.get(digest)
-        if book is not None:
-            return book
-        if len(self._books) >= self._policy.max_keys:
-            self._evict()
-        if len(self._books) >= 2 * self._policy.max_keys:
-            _log.error("too_many_keys", keys=len(self._books))
-            return None
-        book = self._books[digest] = _Book(Allowance(digest, self._clock))
-        return book
-
-    def _evict(self) -> None:
-        """Forget a key that was not used for long and holds nothing; looks at a few of the oldest."""
-        oldest_ms = self.time.at(self._clock()) - RECENT_MS
-        for digest, book in [pair for pair, _ in zip(self._books.items(), range(16), strict=False)]:
-            book.allowance.forget_before(oldest_ms)
-            if book.idle:
-                self._forget(digest, book)
-                return
-            # What still holds something comes to the end of the row, so that the next look finds others.
-            self._books.move_to_end(digest)
-
-    def _forget(self, digest: bytes, book: _Book) -> None:
-        self._learn_facts(book, None)
-        del self._books[digest]
-
-    def _learn_facts(self, book: _Book, facts: KeyFacts | None) -> None:
-        before = book.allowance.facts
-        digest = book.allowance.digest
-        self._projects.move(digest, before.project if before else None, facts.project if facts else None)
-        self._plans.move(digest, before.plan if before else None, facts.plan if facts else None)
-        book.allowance.facts = facts
-
-    def _may_wait(self, book: _Book, kind: Kind) -> bool:
-        row = book.waiters[kind]
-        if len(row) >= self._policy.max_waiters_per_key:
-            left = [w for w in row if not w.future.done()]
-            row.clear()
-            row.extend(left)
-        return len(row) < self._policy.max_waiters_per_key
-
-    async def _wait(self, waiter: _Waiter, seconds: float) -> Admitted | Refused | KeyFacts | None:
+    async def _wait(self, waiter: Waiter, seconds: float) -> Admitted | Refused | KeyFacts | None:
         """Wait for the answer; None when it did not come in time. Nothing stays taken for a caller that is gone."""
         try:
             async with asyncio.timeout(seconds):
@@ -525,7 +410,7 @@ class Admission:
 
     # Asking.
 
-    def _serve(self, book: _Book) -> None:
+    def _serve(self, book: KeyBook) -> None:
         """See that somebody asks auth about this key."""
         if book.task is None:
             task = asyncio.get_running_loop().create_task(self._ask_while_needed(book))
@@ -533,7 +418,7 @@ class Admission:
             self._tasks.add(task)
             task.add_done_callback(lambda done: self._served(book, done))
 
-    def _served(self, book: _Book, task: asyncio.Task[None]) -> None:
+    def _served(self, book: KeyBook, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         book.task = None
         if task.cancelled():
@@ -544,17 +429,17 @@ class Admission:
             self._serve(book)
             return
         digest, now = book.allowance.digest, self._clock()
-        if digest in self._unknown and book.idle:
-            self._forget(digest, book)
+        if self._books.unknown(digest, now) and book.idle:
+            self._books.forget(book)
         else:
-            self._schedule(book, book.allowance.due(now) if book.allowance.pending is None else now + 1.0)
+            self._reminders.remind(book, book.allowance.due(now) if book.allowance.pending is None else now + 1.0)
 
-    async def _ask_while_needed(self, book: _Book) -> None:
+    async def _ask_while_needed(self, book: KeyBook) -> None:
         """Ask, one question at a time, until nobody waits and nothing is to be asked ahead or given back."""
         pause = self._policy.first_pause_seconds
         while self._wants_more(book):
             await self._gate.wait()
-            if (wait := self._recovering(book)) > 0:
+            if (wait := book.recovering(self._clock())) > 0:
                 await asyncio.sleep(wait)
                 continue
             if book.allowance.pending is None:
@@ -566,41 +451,19 @@ class Admission:
             if result not in {"failed", "void"}:
                 pause = self._policy.first_pause_seconds
                 continue
-            if not self._somebody_waits(book):
+            if not book.awaited:
                 # The question is repeated when somebody does, or when all is well again.
                 book.refill, book.returning = None, False
                 return
             await asyncio.sleep(pause * (0.75 + self._rng() / 2))
             pause = min(pause * 2, self._policy.last_pause_seconds)
 
-    def _recovering(self, book: _Book) -> float:
-        """Return for how many seconds auth wants not to be asked about this key, because it recovers from a loss."""
-        now = self._clock()
-        lanes = (book.allowance.requests, book.allowance.count_tokens)
-        until = [
-            x.denied.valid_until for x in lanes if x.denied is not None and x.denied.refused.reason == "RECOVERING"
-        ]
-        return max(until, default=now) - now
+    def _wants_more(self, book: KeyBook) -> bool:
+        return book.refill is not None or book.returning or book.awaited
 
-    def _somebody_waits(self, book: _Book) -> bool:
-        return any(self._first(row) is not None for row in book.waiters.values())
-
-    def _wants_more(self, book: _Book) -> bool:
-        return book.refill is not None or book.returning or self._somebody_waits(book)
-
-    def _first(self, row: deque[_Waiter]) -> _Waiter | None:
-        while row and row[0].future.done():
-            row.popleft()
-        return row[0] if row else None
-
-    def _next_question(self, book: _Book) -> Call:
+    def _next_question(self, book: KeyBook) -> Call:
         """Make the next question: for whom has waited, kinds in turn, else ahead, else to give back."""
-        kind: Kind = REQUESTS if book.last_kind == COUNT_TOKENS else COUNT_TOKENS
-        if self._first(book.waiters[kind]) is None:
-            kind = REQUESTS if kind == COUNT_TOKENS else COUNT_TOKENS
-        if self._first(book.waiters[kind]) is None:
-            kind = book.refill or REQUESTS
-        book.last_kind = kind
+        kind = book.next_kind()
         waiting = [w for w in book.waiters[kind] if not w.future.done()]
         if waiting:
             waiting[0].asked += 1
@@ -610,7 +473,7 @@ class Admission:
         needs = [w.need for w in waiting if w.need is not None]
         return book.allowance.ask(kind, needs, now, self._floor(now), self._session.epoch, ahead=ahead)
 
-    async def _ask(self, book: _Book) -> str:
+    async def _ask(self, book: KeyBook) -> str:
         """Put the pending question to auth once; return allowance, denial, void or failed."""
         call = book.allowance.pending
         if call is None:
@@ -636,13 +499,13 @@ class Admission:
             self._observer.allow_called(result, self._clock() - sent_at)
         return result
 
-    def _take_in(self, book: _Book, call: Call, answer: Answer, sent_at: float, received_at: float) -> str:
+    def _take_in(self, book: KeyBook, call: Call, answer: Answer, sent_at: float, received_at: float) -> str:
         """Take an answer in and tell those who wait; return what it was."""
         if answer.reason == "STORE_DOWN":
             # Nobody knows whether the store has done it: the question stays, word for word.
             self.outage.failed(received_at, "STORE_DOWN")
             if answer.key is not None and book.allowance.facts is None:
-                self._learn_facts(book, answer.key)
+                self._books.learn(book, answer.key)
             return "failed"
         self.outage.over()
         self._session.reached(sent_at)
@@ -659,7 +522,7 @@ class Admission:
             return "void"
         self.time.learn(answer.store_time_ms, sent_at, received_at)
         if answer.key is not None:
-            self._learn_facts(book, answer.key)
+            self._books.learn(book, answer.key)
             allowance.note_limits(answer.limits, answer.edges)
         if answer.reason == "RECOVERING":
             self._session.doubt()
@@ -670,13 +533,13 @@ class Admission:
         self._tell(book, call, answer, received_at)
         return "allowance" if answer.refused is None else "denial"
 
-    def _tell(self, book: _Book, call: Call, answer: Answer, now: float) -> None:
+    def _tell(self, book: KeyBook, call: Call, answer: Answer, now: float) -> None:
         """Answer those who wait, first come first served, as far as this answer goes."""
         if answer.reason == "UNKNOWN_KEY":
-            self._remember_unknown(book.allowance.digest, now + answer.valid)
+            self._books.note_unknown(book.allowance.digest, now + answer.valid)
         for kind in (call.kind, COUNT_TOKENS if call.kind == REQUESTS else REQUESTS):
             row = book.waiters[kind]
-            while (waiter := self._first(row)) is not None:
+            while (waiter := book.first(kind)) is not None:
                 told = self._answer_for(book, call, waiter, answer, now)
                 if told is None:
                     break
@@ -684,7 +547,7 @@ class Admission:
                 waiter.future.set_result(told)
 
     def _answer_for(
-        self, book: _Book, call: Call, waiter: _Waiter, answer: Answer, now: float
+        self, book: KeyBook, call: Call, waiter: Waiter, answer: Answer, now: float
     ) -> Admitted | Refused | KeyFacts | None:
         """Return what one who waits is told; None when that needs another question."""
         if waiter.need is None:
@@ -703,46 +566,30 @@ class Admission:
             return self._refuse(Refused("AUTH_UNAVAILABLE", reset_ms=1000, key=answer.key))
         return None
 
-    def _remember_unknown(self, digest: bytes, until: float) -> None:
-        self._unknown[digest] = until
-        self._unknown.move_to_end(digest)
-        if len(self._unknown) > self._policy.max_unknown_keys:
-            self._unknown.popitem(last=False)
-
     # Giving back.
-
-    def _schedule(self, book: _Book, when: float) -> None:
-        """See that this key is looked at again at `when`, if not before."""
-        if when >= book.due_at:
-            return
-        book.due_at = when
-        self._due_count += 1
-        heapq.heappush(self._due, (when, self._due_count, book))
-        if self._due[0][2] is book:
-            self._due_changed.set()
 
     def _look_again(self, allowance: Allowance) -> None:
         """Something has become spare: see that it goes back in time."""
         book = self._books.get(allowance.digest)
         if book is not None and book.allowance is allowance:
             soon = self._clock() + SOON_SECONDS
-            self._schedule(book, soon if any(allowance.tight) else max(allowance.spare_until, soon))
+            self._reminders.remind(book, soon if any(allowance.tight) else max(allowance.spare_until, soon))
 
-    def _give_back(self, book: _Book, now: float) -> None:
+    def _give_back(self, book: KeyBook, now: float) -> None:
         allowance = book.allowance
         if book.task is not None:
             return
         if allowance.pending is None and not allowance.overdue(now):
-            self._schedule(book, allowance.due(now))
+            self._reminders.remind(book, allowance.due(now))
         elif self.outage.since is not None or not self._gate.is_set():
-            self._schedule(book, now + 0.75 + self._rng() / 2)
+            self._reminders.remind(book, now + 0.75 + self._rng() / 2)
         elif len(self._tasks) >= self._policy.max_calls_to_return:
-            self._schedule(book, now + 0.05)
+            self._reminders.remind(book, now + 0.05)
         else:
             book.returning = True
             self._serve(book)
 
-    def _probe(self, book: _Book, kind: Kind, now: float) -> None:
+    def _probe(self, book: KeyBook, kind: Kind, now: float) -> None:
         """Now and then put a question to auth during an outage, for whom the policy has decided."""
         if now >= self._probe_at and book.task is None:
             self._probe_at = now + self._policy.probe_seconds

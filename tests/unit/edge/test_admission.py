@@ -209,7 +209,7 @@ async def test_unknown_keys_are_remembered_apart(tmp_path):
             answer = await edge.admit(digest=hashlib.sha256(str(i).encode()).digest())
             assert answer.reason == "UNKNOWN_KEY"
         await until(lambda: edge.admission.keys == 0)
-        assert len(edge.admission._unknown) == 10
+        assert len(edge.admission._books._unknown) == 10
         known = hashlib.sha256(b"29").digest()
         assert edge.try_admit(digest=known).reason == "UNKNOWN_KEY"
         assert (await edge.admission.identify(known, time.monotonic() + 1)).reason == "UNKNOWN_KEY"
@@ -502,11 +502,11 @@ async def test_outage_degraded_never_lends_credit(tmp_path):
     auth.key = facts(on_store_outage="Degraded", credit_required=True)
     async with edge_with(auth, tmp_path) as edge:
         first = await edge.admit(Need(10, 10, 100))
-        lent = edge.admission._books[DIGEST].allowance.spare.micro_usd
+        lent = edge.admission._books.get(DIGEST).allowance.spare.micro_usd
         assert lent > 0
         auth.allow_script = [grpc.StatusCode.UNAVAILABLE] * 10_000
         auth.declare_down = True
-        edge.admission._books[DIGEST].allowance.spare_until = 0
+        edge.admission._books.get(DIGEST).allowance.spare_until = 0
         within = await edge.admit(Need(10, 10, 100), seconds=0.4)
         assert isinstance(within, Admitted)
         assert within.degraded
@@ -545,7 +545,7 @@ async def test_waiters_are_bounded(tmp_path):
     async with edge_with(None, tmp_path, policy=AdmissionPolicy(max_waiters_per_key=5)) as edge:
         answers = await asyncio.gather(*(edge.admit(seconds=0.2) for _ in range(8)))
         assert {a.reason for a in answers} == {"AUTH_UNAVAILABLE"}
-        assert len(edge.admission._books[DIGEST].waiters["requests"]) <= 5
+        assert len(edge.admission._books.get(DIGEST).waiters["requests"]) <= 5
 
 
 async def test_keys_are_bounded_and_leave_nothing_behind(tmp_path):
@@ -557,7 +557,7 @@ async def test_keys_are_bounded_and_leave_nothing_behind(tmp_path):
             edge.done(admitted)
             await asyncio.sleep(0.01)
         assert edge.admission.keys <= 40
-        assert sum(len(v) for v in edge.admission._projects._members.values()) == edge.admission.keys
+        assert sum(len(v) for v in edge.admission._books._projects.values()) == edge.admission.keys
         await until(lambda: not edge.admission._tasks)
 
 
@@ -577,9 +577,11 @@ async def test_admitting_is_cheap(tmp_path):
     auth = FakeAuth()
     async with edge_with(auth, tmp_path) as edge:
         await edge.admit()
-        edge.admission._books[DIGEST].allowance.requests.leases[0].units = 10**6
-        edge.admission._books[DIGEST].allowance.requests.units = 10**6
-        edge.admission._books[DIGEST].allowance.lent = type(edge.admission._books[DIGEST].allowance.lent)(*[10**9] * 4)
+        edge.admission._books.get(DIGEST).allowance.requests.leases[0].units = 10**6
+        edge.admission._books.get(DIGEST).allowance.requests.units = 10**6
+        edge.admission._books.get(DIGEST).allowance.lent = type(edge.admission._books.get(DIGEST).allowance.lent)(
+            *[10**9] * 4
+        )
         need, now = Need(10, 20, 30), time.monotonic()
         gc.disable()
         try:
