@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 
-from penstock_edge import docs_page, errors, openapi
+from penstock_edge import docs_page, errors, openapi, request_id
 from penstock_edge.errors import Problem, ProblemError
 from penstock_edge.routes.plain import refusal
 
@@ -55,6 +55,10 @@ class EdgeApp(FastAPI):
             if endpoint is not None:
                 await endpoint(scope, receive, send)
                 return
+            if scope["method"] == "HEAD":
+                # What can be got can be asked about; the server leaves out the body by its own scope.
+                scope = {**scope, "method": "GET"}
+            send = _named(send)
         await super().__call__(scope, receive, send)
 
     async def _docs(self) -> Response:
@@ -65,6 +69,19 @@ class EdgeApp(FastAPI):
         if self.openapi_schema is None:
             self.openapi_schema = openapi.complete(super().openapi())
         return self.openapi_schema
+
+
+def _named(send: Send) -> Send:
+    """Return a `send` that gives a request id to answers without one."""
+
+    async def named(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            headers = message.setdefault("headers", [])
+            if all(name != b"request-id" for name, _ in headers):
+                message["headers"] = [*headers, (b"request-id", request_id.new().encode())]
+        await send(message)
+
+    return named
 
 
 async def _unreachable() -> Response:

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from penstock_edge import cork, departure
+from penstock_edge import cork, departure, request_id
 from penstock_edge.cork import Cork
 from penstock_edge.departure import Departure
+from penstock_edge.dialects import anthropic as dialect
+from penstock_edge.errors import invalid
 
 if TYPE_CHECKING:
     import asyncio
@@ -16,11 +18,19 @@ if TYPE_CHECKING:
 MOST_HEAD_BYTES = 128 * 1024
 HEAD_SECONDS = 30.0
 
-_TOO_LARGE = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\nconnection: close\r\n"
-    b"content-length: 110\r\n\r\n"
-    b'{"type":"error","error":{"type":"invalid_request_error","message":"the headers of this request are too long"}}'
-)
+_TOO_LARGE = ("431 Request Header Fields Too Large", "the headers of this request are too long")
+_MALFORMED = ("400 Bad Request", "this is not a valid HTTP request")
+
+
+def _refusal(status: str, message: str) -> bytes:
+    """Return a whole answer to a request that never became one."""
+    name = request_id.new()
+    body = dialect.error_body(invalid(message), name)
+    head = (
+        f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\nx-should-retry: false\r\nconnection: close\r\n"
+        f"content-length: {len(body)}\r\nrequest-id: {name}\r\n\r\n"
+    )
+    return head.encode() + body
 
 
 class EdgeProtocol(HttpToolsProtocol):
@@ -48,10 +58,16 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def _half_a_head(self) -> None:
         if self._head_bytes > MOST_HEAD_BYTES:
-            self.transport.write(_TOO_LARGE)
+            self.transport.write(_refusal(*_TOO_LARGE))
             self.transport.close()
         elif self._head_timer is None:
             self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_late)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, in the same envelope as everything else."""
+        del msg
+        self.transport.write(_refusal(*_MALFORMED))
+        self.transport.close()
 
     def on_message_begin(self) -> None:
         """Begin a head."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+
 import pytest
 
 
@@ -30,6 +33,23 @@ async def test_wrong_paths_and_methods(edge, method, path, status, kind):
     assert answer.headers["x-should-retry"] == "false"
     if status == 405:
         assert answer.headers["allow"] in {"POST", "GET"}
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("/healthz", 200), ("/readyz", 200), ("/v1/models", 200), ("/v1/messages", 405), ("/", 404)]
+)
+async def test_what_can_be_got_can_be_asked_about(edge, path, status):
+    asked, got = await edge.http.head(path), await edge.http.get(path)
+    assert (asked.status_code, asked.content) == (status, b"")
+    assert asked.headers["content-type"] == got.headers["content-type"]
+    assert got.status_code == status
+
+
+@pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/healthz", "/nothing"])
+async def test_every_answer_has_one_request_id(edge, path):
+    answer = await edge.http.get(path)
+    assert answer.headers["request-id"].startswith("req_")
+    assert len(answer.headers.get_list("request-id")) == 1
 
 
 async def test_health(edge):
@@ -71,3 +91,22 @@ async def test_a_crash_of_an_ordinary_endpoint_says_nothing(edge, monkeypatch):
     answer = await edge.http.get("/v1/models")
     assert (answer.status_code, answer.json()["error"]["type"]) == (500, "api_error")
     assert "secret" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"HELLO\r\n\r\n", 400),
+        (b"POST /v1/messages HTTP/1.1\r\nhost: x\r\ncontent-length: -5\r\n\r\n", 400),
+        (b"POST /v1/messages HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n", 400),
+    ],
+)
+async def test_what_is_no_http_gets_the_envelope_too(edge, sent, status):
+    reader, writer = await asyncio.open_connection("127.0.0.1", edge.server.port)
+    writer.write(sent)
+    head, _, body = (await asyncio.wait_for(reader.read(), 5)).partition(b"\r\n\r\n")
+    writer.close()
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    error = json.loads(body)
+    assert (error["type"], error["error"]["type"]) == ("error", "invalid_request_error")
+    assert f"request-id: {error['request_id']}".encode() in head
