@@ -18,13 +18,13 @@ def find_key(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
     bearer = google = None
     for name, value in headers:
         if name == b"x-api-key":
-            if value:
-                return value
+            if text := value.strip():
+                return text
         elif name == b"authorization":
             if value[:7].lower() == _BEARER:
                 bearer = bearer or value[7:].strip()
         elif name == b"x-goog-api-key":
-            google = google or value
+            google = google or value.strip()
     return bearer or google or None
 
 

@@ -18,6 +18,8 @@ from penstock_edge.errors import ProblemError
         ([(b"x-goog-api-key", b"k")], b"k"),
         ([(b"authorization", b"Bearer other"), (b"x-goog-api-key", b"third"), (b"x-api-key", b"k")], b"k"),
         ([(b"x-goog-api-key", b"other"), (b"authorization", b"Bearer k")], b"k"),
+        ([(b"x-api-key", b"k ")], b"k"),
+        ([(b"x-api-key", b" "), (b"x-goog-api-key", b" k\t")], b"k"),
         ([(b"x-api-key", b""), (b"authorization", b"Bearer k")], b"k"),
         ([(b"authorization", b"Basic k")], None),
         ([(b"authorization", b"Bearer ")], None),
