@@ -93,7 +93,9 @@ class Delivery:
     def _body_sent(self, data: bytes) -> None:
         self._record.sent_bytes += len(data)
         if self._keep:
-            self._record.answer = (self._record.answer or b"") + data
+            if self._record.answer is None:
+                self._record.answer = bytearray()
+            self._record.answer += data
 
     def _told(self, usage: Usage | None, chars: int) -> None:
         record = self._record

@@ -77,7 +77,7 @@ class Record(msgspec.Struct):
     """With `keep_bodies`: as received, credentials blotted out."""
     body: bytes | None = None
     """With `keep_bodies`: as received (base64 in JSON)."""
-    answer: bytes | None = None
+    answer: bytearray | None = None
     """With `keep_bodies`: body bytes sent (base64 in JSON)."""
 
 
