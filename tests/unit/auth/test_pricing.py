@@ -51,6 +51,7 @@ FLAT = SONNET.model_copy(update={"long_context_above": 0})
         (Usage(1, 0), SONNET, 499_999, 1),
         (Usage(0, 0, 1), SONNET, PPM, 0),  # 0.3
         (Usage(0, 0, 5), SONNET, PPM, 2),  # 1.5
+        (Usage(0, 0, 1), SONNET, 2 * PPM, 1),  # 0.6: not twice what 0.3 is rounded to
     ],
 )
 def test_charges(usage, price, ppm, expected):

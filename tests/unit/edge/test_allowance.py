@@ -270,6 +270,18 @@ def test_expiry_counts_from_sending():
     assert not allowance.take(Need(), 102.0, LONG_AGO)
 
 
+def test_a_lease_ends_although_what_was_lent_later_goes_on():
+    allowance = new()
+    grant(allowance, 0.0, units=5, life=2.0)
+    grant(allowance, 1.0, units=0, life=20.0)
+    assert allowance.take(Need(), 1.99, LONG_AGO)
+    assert not allowance.take(Need(), 2.0, LONG_AGO)
+    counting = Need(kind="count_tokens")
+    grant(allowance, 5.0, need=counting, life=2.0)
+    assert allowance.take(counting, 6.99, LONG_AGO)
+    assert not allowance.take(counting, 7.0, LONG_AGO)
+
+
 def test_the_lease_that_ends_first_is_spent_first():
     allowance = new()
     grant(allowance, 0.0, units=2, life=10)
