@@ -104,9 +104,15 @@ class MessagesEndpoint:
         exchange.asked_model = head.model
         exchange.streamed = bool(head.stream) and not self._counts
         exchange.price = self._view.price(model, time.time_ns() // 1_000_000)
-        key = self._admission.known(digest) or await self._identify(digest)
-        self._check_model(key, model, head.model)
-        exchange.admitted = admitted = await self._admit(exchange, key, model)
+        key = self._admission.known(digest)
+        if key is None or not _includes(key, model, head.model):
+            # What is known may be old; only fresh facts may refuse.
+            key = await self._identify(digest)
+            self._check_model(key, model, head.model)
+        admitted = await self._admit(exchange, key, model)
+        if admitted.key is not key:
+            self._check_again(admitted, model, head.model)
+        exchange.admitted = admitted
         exchange.traits = self._traits(exchange, admitted, head, model)
 
     def _resolve(self, name: str) -> Model:
@@ -123,10 +129,19 @@ class MessagesEndpoint:
 
     @staticmethod
     def _check_model(key: KeyFacts, model: Model, asked: str) -> None:
-        if not may_use(key.models, model.name, model.aliases, asked):
+        if not _includes(key, model, asked):
             raise ProblemError(
                 Problem(403, errors.PERMISSION, f"the plan of this API key does not include the model {model.name}")
             )
+
+    def _check_again(self, admitted: Admitted, model: Model, asked: str) -> None:
+        """Judge by what auth said with the admission, and give that back if the plan has lost the model."""
+        try:
+            self._check_model(admitted.key, model, asked)
+        except ProblemError:
+            self._admission.ended(admitted)
+            self._admission.settled(admitted)
+            raise
 
     async def _admit(self, exchange: Exchange, key: KeyFacts, model: Model) -> Admitted:
         head = exchange.head
@@ -213,6 +228,10 @@ def _small(headers: list[tuple[bytes, bytes]]) -> bool:
 
 def _awaits_continue(headers: list[tuple[bytes, bytes]]) -> bool:
     return any(name == b"expect" and value.lower() == b"100-continue" for name, value in headers)
+
+
+def _includes(key: KeyFacts, model: Model, asked: str) -> bool:
+    return may_use(key.models, model.name, model.aliases, asked)
 
 
 @lru_cache(maxsize=4096)

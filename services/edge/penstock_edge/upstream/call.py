@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from penstock_edge.upstream.deadlines import Deadlines
 
 # Above this many unread bytes the upstream's socket is no longer read.
-_HIGH_WATER = 256 * 1024
+_HIGH_WATER = 64 * 1024
+_LOW_WATER = 16 * 1024
+_MOST_AT_ONCE = 64 * 1024
 _DRAIN_SECONDS = 1.0
 
 
@@ -84,13 +86,29 @@ class Call:
                 return b""
             await self._wait()
         chunks = self._chunks
-        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        chunks.clear()
-        self._size = 0
-        if self._paused:
+        if len(chunks) == 1:
+            data = chunks[0]
+            chunks.clear()
+            self._size = 0
+        else:
+            data = self._take_some(chunks)
+        if self._paused and self._size <= _LOW_WATER:
             self._paused = False
             if self._connection is not None:
                 self._connection.resume()
+        return data
+
+    def _take_some(self, chunks: list[bytes]) -> bytes:
+        """Join pieces up to a bound: what a slow client waits for must not stand in memory several times over."""
+        size = count = 0
+        for chunk in chunks:
+            size += len(chunk)
+            count += 1
+            if size >= _MOST_AT_ONCE:
+                break
+        data = b"".join(chunks[:count])
+        del chunks[:count]
+        self._size -= size
         return data
 
     async def read_all(self, limit: int) -> bytes:

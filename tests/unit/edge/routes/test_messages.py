@@ -111,6 +111,26 @@ class Limits:
         return [LimitState("per-minute", "Requests", 100, 0, 1000, 60_000, "Key")]
 
 
+async def test_a_model_that_the_plan_has_gained_is_served_though_what_was_known_is_older(
+    gateway, books, play, monkeypatch
+):
+    edge = await gateway([play.answer()])
+    monkeypatch.setattr(books, "known", lambda digest: play.key_facts(models=("claude-opus-*",)))
+    assert (await edge.post()).status_code == 200
+
+
+async def test_a_model_that_the_plan_has_lost_is_refused_though_what_was_known_is_older(
+    gateway, books, play, monkeypatch
+):
+    edge = await gateway([play.answer()])
+    monkeypatch.setattr(books, "known", lambda digest: play.key_facts())
+    books.key = play.key_facts(models=("claude-opus-*",))
+    answer = await edge.post()
+    assert (answer.status_code, answer.json()["error"]["type"]) == (403, "permission_error")
+    assert (books.holds, books.slots) == (0, 0)
+    assert edge.upstreams[0].requests == []
+
+
 async def test_strict_plans_hold_all_that_may_come(gateway, books, play):
     edge = await gateway([play.answer()])
     books.key = play.key_facts(over_budget="Strict", price_multiplier_ppm=2_000_000)
