@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import gc
 import hashlib
 import random
@@ -604,3 +605,82 @@ async def test_admitting_is_cheap(tmp_path):
             gc.enable()
         print(f"{best * 1e6:.1f} µs")
         assert best < 60e-6
+
+
+async def test_a_question_that_auth_refuses_is_asked_anew_with_another_number(tmp_path):
+    auth = FakeAuth()
+    auth.allow_script = [grpc.StatusCode.ABORTED]
+    async with edge_with(auth, tmp_path) as edge:
+        assert isinstance(await edge.admit(), Admitted)
+        assert [a.seq for a in auth.allows] == [1, 2]
+
+
+async def test_too_many_keys_that_hold_something(tmp_path):
+    auth = FakeAuth()
+    async with edge_with(auth, tmp_path, policy=AdmissionPolicy(max_keys=3)) as edge:
+        answers = [await edge.admit(digest=hashlib.sha256(str(i).encode()).digest()) for i in range(7)]
+        assert [isinstance(a, Admitted) for a in answers] == [True] * 6 + [False]
+        assert answers[-1].reason == "AUTH_UNAVAILABLE"
+        assert (await edge.admission.identify(b"new", time.monotonic() + 1)).reason == "AUTH_UNAVAILABLE"
+
+
+async def test_a_drain_without_auth_ends_in_time(tmp_path):
+    auth = FakeAuth()
+    async with edge_with(auth, tmp_path) as edge:
+        edge.done(await edge.admit())
+        auth.allow_delay = 5
+        start = time.monotonic()
+        await edge.admission.give_all_back(0.2)
+        assert time.monotonic() - start < 1.0
+
+
+async def test_an_error_of_our_own_ends_no_service(tmp_path, monkeypatch):
+    auth = FakeAuth()
+    async with edge_with(auth, tmp_path) as edge:
+        real, broken = edge.admission._take_in, [True]
+
+        def take_in(*args):
+            if broken:
+                broken.pop()
+                raise RuntimeError("a fault")
+            return real(*args)
+
+        monkeypatch.setattr(edge.admission, "_take_in", take_in)
+        refused = await edge.admit(seconds=0.2)
+        assert refused.reason == "AUTH_UNAVAILABLE"
+        assert isinstance(await edge.admit(), Admitted)
+
+
+async def test_outage_without_anything_known(tmp_path):
+    async with edge_with(None, tmp_path) as edge:
+        refused = await edge.admission.identify(DIGEST, time.monotonic() + 0.1)
+        assert refused.reason == "AUTH_UNAVAILABLE"
+
+
+async def test_counting_during_an_outage(tmp_path):
+    auth = FakeAuth()
+    auth.key = facts(on_store_outage="Degraded", credit_required=True)
+    async with edge_with(auth, tmp_path) as edge:
+        edge.done(await edge.admit())
+        auth.change(everything=True)
+        await until(edge.asks)
+        auth.allow_script = [grpc.StatusCode.UNAVAILABLE] * 10_000
+        auth.declare_down = True
+        counted = await edge.admit(Need(kind="count_tokens"), seconds=0.4)
+        assert isinstance(counted, Admitted)
+        assert counted.degraded
+        # A slot of a degraded request is given back like any other.
+        auth.key = facts(on_store_outage="Degraded")
+        edge.admission._books.get(DIGEST).allowance.facts = dataclasses.replace(counted.key, credit_required=False)
+        degraded = await edge.admit(seconds=0.4)
+        assert degraded.degraded
+        edge.done(degraded)
+        assert edge.admission._books.get(DIGEST).allowance.remainder._open == 0
+        await asyncio.sleep(0.4)
+        before = len(auth.allows)
+        for _ in range(50):
+            answer = edge.try_admit()
+            assert answer.degraded
+            edge.done(answer)
+            await asyncio.sleep(0.005)
+        assert 1 <= len(auth.allows) - before <= 12, "few questions go out during an outage"
