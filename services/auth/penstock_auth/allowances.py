@@ -23,6 +23,7 @@ NEAR_MS: Final = 500  # the longest life near a limit
 FAR_MS: Final = 30_000  # the longest life of all
 SHORTEST_MS: Final = 50  # a shorter life does not survive the way to the edge
 POLL_SLOTS_MS: Final = 250  # when to ask again for a slot; nobody knows when one is free
+POLL_TURN_MS: Final = 250  # when there is room, but it is another's turn
 POLL_HELD_MS: Final = 1_000  # the same for what open requests hold of tokens and money
 LONGEST_DENIAL_MS: Final = 1_000
 RECOVERING_MS: Final = 250
@@ -237,8 +238,10 @@ def _shortage(fill: Fill, index: int, needed: int, reset: Callable[[int, int], i
     if needed > bound.amount - (0 if bound.window_ms else fill.settled):
         return 3, Refused(bound.reason, index, 0, LONGEST_DENIAL_MS)
     if bound.window_ms:
-        when = reset(index, needed - fill.free)
-        wait = POLL_HELD_MS if when is None else when
+        if needed <= fill.unused:
+            wait = POLL_TURN_MS
+        else:
+            wait = reset(index, needed - fill.free) or reset(index, needed - fill.unused) or POLL_HELD_MS
     else:
         wait = POLL_SLOTS_MS if bound.unit is Unit.CONCURRENT else POLL_HELD_MS
     return 2, Refused(bound.reason, index, wait, min(wait, LONGEST_DENIAL_MS))

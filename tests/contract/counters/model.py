@@ -64,7 +64,7 @@ class Request:
     """A request as it really happened.
 
     `slack`: it ran on while its edge was cut off for too long, as is allowed. `forgotten`: a count_tokens call, which
-    has no ledger row, of an edge that was gone when the store lost its memory: nobody is left to tell of it.
+    has no ledger row, of an edge that died before it could tell of it after a loss of the store.
     """
 
     id: str
@@ -100,6 +100,7 @@ class Edge:
     reached: int = 0
     beat: int = 0
     cut_off: bool = False
+    losses: int = 0  # of the store, that it has declared itself after
 
     def of(self, key: str) -> list[Request]:
         return [r for r in self.requests if r.key == key]
@@ -132,6 +133,7 @@ class World:
         self.balances = [Versioned(CREDIT, 0)]
         self.stale_from = 0  # balances read before a loss of the store are not used after it
         self.grants = 0
+        self.losses = 0
 
     # What a store sees of it.
 
@@ -164,6 +166,7 @@ class World:
 
     def lost_memory(self) -> None:
         """Note that the store has forgotten everything."""
+        self.losses += 1
         self.stale_from = len(self.balances) - 1
         living = {edge.session for edge in self.edges}
         for request in self.happened:
@@ -203,6 +206,8 @@ class World:
         told = Declaration(edge.session, edge.epoch, complete=True, keys=tuple(self.belongings(edge, k) for k in KEYS))
         self.declared.append((self.now, told))
         heard = await self.store.declare(told)
+        if heard.epoch == edge.epoch and not heard.declare_again:
+            edge.losses = self.losses
         if answered and heard.epoch == edge.epoch and not heard.declare_again:
             edge.in_step = True
 
@@ -352,6 +357,8 @@ class World:
         self.edges.remove(edge)
         self.dead.append(edge)
         for request in edge.requests:
+            if edge.losses < self.losses and request.kind is Kind.COUNT_TOKENS:
+                request.forgotten = True
             if request.open:
                 self.close(request, 0)
 

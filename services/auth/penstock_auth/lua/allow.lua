@@ -2,7 +2,8 @@
 -- KEYS: 1 facts, 2 sums of holdings, 3 holdings, 4 sessions seen, 5 turns, 6 leases of the key, 7 last answer.
 local KEYS_KEPT = {2, 3, 4, 5, 6}
 local SWEEP, SILENCE = 1000, 30000
-local NEAR, SHORTEST, POLL_SLOTS, POLL_HELD, LONGEST, RECOVERING = 500, 50, 250, 1000, 1000, 250
+local NEAR, SHORTEST, LONGEST, RECOVERING = 500, 50, 1000, 250
+local POLL_SLOTS, POLL_TURN, POLL_HELD = 250, 250, 1000
 local TURN_GRACE, MOST_TURNS, MOST_LEASES = 250, 256, 64
 local ANSWER_KEPT = 900000
 local me = call.session .. '|' .. call.key .. '|' .. call.kind
@@ -192,7 +193,12 @@ local function shortage(bound, needed)
   end
   local wait
   if bound.window then
-    wait = reset_of(window(bound.window), needed - bound.free) or POLL_HELD
+    if needed <= bound.unused then
+      wait = POLL_TURN
+    else
+      local w = window(bound.window)
+      wait = reset_of(w, needed - bound.free) or reset_of(w, needed - bound.unused) or POLL_HELD
+    end
   else
     wait = bound.meter == 'slots' and POLL_SLOTS or POLL_HELD
   end
