@@ -139,9 +139,9 @@ async def test_damage_is_set_aside_and_never_fatal(tmp_path):
     auth = FakeAuth()
     async with replaying(auth, tmp_path, second) as replay:
         await until(lambda: len(auth.rows) == 2)
+        await until(lambda: path.with_suffix(".bad").exists() and strange.with_suffix(".bad").exists())
         assert replay.watching.corrupt > 300
         assert path.with_suffix(".bad").stat().st_size > 100
-        assert strange.with_suffix(".bad").exists()
         await asyncio.sleep(0.05)
     assert opened(9).request_id not in auth.rows
     kill(second)
