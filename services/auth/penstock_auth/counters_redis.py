@@ -16,36 +16,30 @@ import time
 import uuid
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote
 
 from penstock_auth import allowances
 from penstock_auth.allowances import PROJECT, RECOVERING_MS
 from penstock_auth.counters import (
     AllowResult,
-    Amounts,
     Denial,
-    Grant,
     Heard,
-    LimitState,
     Reason,
     StoreDown,
-    Unit,
 )
 from penstock_auth.recovery import Epoch, Presence, Status
+from penstock_auth.script_messages import Keys, adds_of, bound_of, result_of, row_adds, windows_of
 from penstock_auth.scripts import Runner, Script
 from penstock_auth.windows import bucket_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from penstock_auth.allowances import Bound
     from penstock_auth.counters import (
         AllowCall,
         Declaration,
         EpochState,
         KeyDeclaration,
         LedgerRow,
-        Limit,
         ProjectHistory,
         SettleEffect,
         Truth,
@@ -60,26 +54,6 @@ CLOCK_DRIFT: Final = 0.001
 ROWS_AT_ONCE: Final = 500
 TRIES: Final = 4
 IDS_MS: Final = 900_000
-
-
-class _Keys:
-    """The keys of one script call, each once, and the windows among them."""
-
-    def __init__(self, project: str, epoch: str) -> None:
-        self._prefix = f"penstock:{{{quote(project, safe='')}}}:{epoch}:"
-        self.names: list[str] = []
-        self.windows: dict[str, tuple[int, str, int]] = {}
-
-    def key(self, name: str) -> int:
-        """Add a key and return its place, from 1."""
-        self.names.append(self._prefix + name)
-        return len(self.names)
-
-    def window(self, name: str, window_ms: int) -> str:
-        """Add a window's counter, if it is new, and return its name."""
-        if name not in self.windows:
-            self.windows[name] = (self.key(f"window:{name}"), name, window_ms)
-        return name
 
 
 class RedisCounters:
@@ -210,14 +184,14 @@ class RedisCounters:
         now = self._store_time()
         live = view.live()
         found = allowances.bounds(call)
-        keys = _Keys(call.project, view.id)
+        keys = Keys(call.project, view.id)
         names = ["facts", "held", "holdings", "seen", "turns", f"leases:{call.key}"]
         for name in [*names, f"answer:{call.session}:{call.key}"]:
             keys.key(name)
         for kind in ("requests", "count_tokens"):
             for name, window_ms in allowances.lease_counters(call.limits, call.key, kind):
                 keys.window(name, window_ms)
-        bounds = [_bound(bound, call, keys) for bound in found]
+        bounds = [bound_of(bound, call, keys) for bound in found]
         lease_windows = [name for name, _ in allowances.lease_counters(call.limits, call.key, call.kind.value)]
         answer = await self._run(
             self._allow,
@@ -242,17 +216,17 @@ class RedisCounters:
         )
         if answer[0] == "rebuild":
             return None
-        return _result(answer, found, view, max(1, len(live)))
+        return result_of(answer, found, view, max(1, len(live)))
 
     async def _apply(self, view: Epoch, project: str, effects: list[SettleEffect], *, careful: bool) -> bool:
         """Apply effects; False when the project has no facts in this epoch and `careful` forbids to make them."""
-        keys = _Keys(project, view.id)
+        keys = Keys(project, view.id)
         keys.key("facts")
         told = []
         for effect in effects:
             requests = 1 if view.absent(effect.session) else 0
             used = (effect.input_tokens, effect.output_tokens, effect.micro_usd)
-            adds = _adds(keys, effect.limits, effect.key, used, requests)
+            adds = adds_of(keys, effect.limits, effect.key, used, requests)
             facts = [
                 (owner, fact.version, fact.micro_usd)
                 for owner, fact in ((PROJECT, effect.balance), (effect.key, effect.spent))
@@ -264,7 +238,7 @@ class RedisCounters:
         return bool(answer[0] == "done")
 
     async def _take_in(self, view: Epoch, project: str, session: str, declared: list[KeyDeclaration]) -> None:
-        keys = _Keys(project, view.id)
+        keys = Keys(project, view.id)
         for name in ("facts", "held", "holdings", "seen"):
             keys.key(name)
         told = [
@@ -277,7 +251,7 @@ class RedisCounters:
                         "id": lease.lease_id,
                         "unspent": lease.unspent,
                         "life": lease.expires_in_ms,
-                        "windows": _lease_windows(keys, each.limits, each.key, lease.kind.value),
+                        "windows": windows_of(keys, each.limits, each.key, lease.kind.value),
                     }
                     for lease in each.leases
                 ],
@@ -285,7 +259,7 @@ class RedisCounters:
                     {
                         "at": admission.admitted_at_ms,
                         "requests": admission.requests,
-                        "windows": _lease_windows(keys, each.limits, each.key, admission.kind.value),
+                        "windows": windows_of(keys, each.limits, each.key, admission.kind.value),
                     }
                     for admission in each.admissions
                 ],
@@ -315,13 +289,13 @@ class RedisCounters:
             await self._write_rows(view, project, history, named[start : start + ROWS_AT_ONCE])
         others = [row for row in history.rows if not (row.request_id and row.admitted_at_ms > recent)]
         sums: dict[tuple[str, int, int], int] = defaultdict(int)
-        scratch = _Keys(project, view.id)
+        scratch = Keys(project, view.id)
         for row in others:
-            for name, units in _row_adds(scratch, history, row):
+            for name, units in row_adds(scratch, history, row):
                 window_ms = scratch.windows[name][2]
                 size = bucket_ms(window_ms)
                 sums[name, window_ms, row.admitted_at_ms // size * size] += units
-        keys = _Keys(project, view.id)
+        keys = Keys(project, view.id)
         keys.key("facts")
         rows = [
             {"at": at, "mark": 0, "adds": [(keys.window(name, window_ms), units)]}
@@ -330,19 +304,19 @@ class RedisCounters:
         await self._run(self._rebuild, keys, rows=rows, last=True)
 
     async def _write_rows(self, view: Epoch, project: str, history: ProjectHistory, rows: Iterable[LedgerRow]) -> None:
-        keys = _Keys(project, view.id)
+        keys = Keys(project, view.id)
         keys.key("facts")
         told = [
             {
                 "at": row.admitted_at_ms,
                 "mark": keys.key(f"settled:{row.request_id}"),
-                "adds": _row_adds(keys, history, row),
+                "adds": row_adds(keys, history, row),
             }
             for row in rows
         ]
         await self._run(self._rebuild, keys, rows=told, last=False)
 
-    async def _run(self, script: Script, keys: _Keys, **call: Any) -> Any:
+    async def _run(self, script: Script, keys: Keys, **call: Any) -> Any:
         call["windows"] = list(keys.windows.values())
         call.update(self._times())
         answer = await self._runner.run(script, keys.names, call)
@@ -375,74 +349,3 @@ class RedisCounters:
     def _heard(self, view: Epoch, session: str) -> Heard:
         again = view.status(session) not in (Status.DECLARED, Status.ENDED)
         return Heard(view.id, self._store_time(), again)
-
-
-def _bound(bound: Bound, call: AllowCall, keys: _Keys) -> dict[str, Any]:
-    told: dict[str, Any] = {
-        "mask": bound.mask,
-        "amount": bound.amount,
-        "project": bound.owner == PROJECT,
-        "reason": bound.reason.value,
-        "meter": _METERS.get(bound.unit, "tokens"),
-    }
-    if bound.window_ms:
-        told["window"] = keys.window(bound.counter, bound.window_ms)
-    elif bound.reason is Reason.SPEND_LIMIT and call.spend_limit is not None:
-        spent = call.spend_limit.spent
-        told |= {"meter": "spend", "version": spent.version, "fact": spent.micro_usd}
-    elif bound.reason is Reason.CREDIT and call.credit is not None:
-        told |= {"meter": "credit", "version": call.credit.version, "fact": call.credit.micro_usd}
-    return told
-
-
-_METERS: Final = {Unit.REQUESTS: "requests", Unit.CONCURRENT: "slots", Unit.COST: "cost"}
-
-
-def _lease_windows(keys: _Keys, limits: Sequence[Limit], key: str, kind: str) -> list[str]:
-    return [keys.window(name, window_ms) for name, window_ms in allowances.lease_counters(limits, key, kind)]
-
-
-def _adds(
-    keys: _Keys, limits: Sequence[Limit], key: str, used: tuple[int, int, int], requests: int
-) -> list[tuple[str, int]]:
-    """Return what goes to which window: tokens and cost, and so many requests."""
-    adds = [
-        (keys.window(name, window_ms), allowances.used_of(unit, *used))
-        for name, window_ms, unit in allowances.usage_counters(limits, key)
-    ]
-    if requests:
-        adds += [(name, requests) for name in _lease_windows(keys, limits, key, "requests")]
-    return adds
-
-
-def _row_adds(keys: _Keys, history: ProjectHistory, row: LedgerRow) -> list[tuple[str, int]]:
-    used = (row.input_tokens, row.output_tokens, row.micro_usd)
-    return _adds(keys, history.limits.get(row.key, ()), row.key, used, row.requests)
-
-
-def _result(answer: Any, found: list[Bound], view: Epoch, edges: int) -> AllowResult:
-    kind, now, dropped = answer[:3]
-    if kind == "stale":
-        return AllowResult(None, Denial(Reason.STALE), view.id, now, edges, dropped=tuple(sorted(dropped)))
-    told = answer[3]
-    grant = denial = None
-    if told.get("granted"):
-        lease_id = told["lease_id"]
-        grant = Grant(lease_id, told["requests"], told["life"], Amounts(*told["holding"]))
-    else:
-        place = told["place"] - 1
-        blamed = found[place] if place < len(found) else None
-        denial = Denial(
-            Reason(told["reason"]),
-            blamed.name if blamed else "",
-            blamed.unit.value if blamed else "",
-            told["amount"],
-            told["reset"],
-            told["valid"],
-        )
-    states = tuple(
-        LimitState(bound.name, bound.unit, bound.amount, left, reset, bound.window_ms, bound.scope)
-        for bound, (left, reset) in zip(found, told["states"], strict=False)
-        if bound.window_ms or bound.unit is Unit.CONCURRENT
-    )
-    return AllowResult(grant, denial, view.id, now, edges, states, tuple(sorted(dropped)))
