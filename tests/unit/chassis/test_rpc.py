@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from penstock_chassis.rpc import RpcServer, channel

@@ -163,7 +163,7 @@ async def test_a_restart_of_auth_is_absorbed(tmp_path):
         await asyncio.sleep(0.5)
         async with serving(auth, tmp_path / "auth.sock"):
             assert isinstance(await asking, Admitted)
-            edge.channel  # noqa: B018
+            edge.channel  # noqa: B018 -- asking for it is the test
 
 
 @pytest.mark.parametrize("reason", ["REQUESTS", "TOKENS", "CREDIT", "CONCURRENCY", "TOO_LARGE"])
