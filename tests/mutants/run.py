@@ -87,8 +87,8 @@ def judge(tree: Path, mutant: Mutant) -> Verdict:
     finally:
         path.write_text(sound)
     failed = next((line for line in done.stdout.splitlines() if line.startswith("FAILED ")), "")
-    # Exit code 1 is "tests ran and some failed"; anything else says nothing about the test.
-    outcome = {0: "SURVIVED", 1: "killed"}.get(done.returncode, "BROKEN")
+    # Exit code 1 is "tests ran and some failed"; anything else, or a fixture's error, says nothing about the test.
+    outcome = {0: "SURVIVED", 1: "killed" if failed else "BROKEN"}.get(done.returncode, "BROKEN")
     if outcome == "BROKEN":
         failed = (done.stdout + done.stderr)[-2000:]
     return Verdict(mutant, outcome, time.monotonic() - began, failed)
@@ -119,7 +119,11 @@ def main() -> None:
         for mutant in mutants:
             verdict = judge(tree, mutant)
             verdicts.append(verdict)
-            print(f"{verdict.outcome:8}  {mutant.name:34}  {mutant.promise:44}  {verdict.failed[:160]}", flush=True)
+            print(
+                f"{verdict.outcome:8}  {verdict.seconds:4.1f} s  {mutant.name:36}  {mutant.promise:58}"
+                f"  {verdict.failed.removeprefix('FAILED ')[:2000]}",
+                flush=True,
+            )
     survived = [verdict.mutant.name for verdict in verdicts if verdict.outcome != "killed"]
     print(f"mutants: {len(verdicts)}")
     print(f"survived: {len(survived)}" + (f" ({', '.join(survived)})" if survived else ""))

@@ -273,7 +273,7 @@ def test_expiry_counts_from_sending():
 def test_a_lease_ends_although_what_was_lent_later_goes_on():
     allowance = new()
     grant(allowance, 0.0, units=5, life=2.0)
-    grant(allowance, 1.0, units=0, life=20.0)
+    grant(allowance, 1.0, need=Need(1, 1, 1), units=0, life=20.0)
     assert allowance.take(Need(), 1.99, LONG_AGO)
     assert not allowance.take(Need(), 2.0, LONG_AGO)
     counting = Need(kind="count_tokens")

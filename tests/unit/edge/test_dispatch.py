@@ -62,6 +62,17 @@ async def test_a_key_that_is_known_asks_nobody(gateway, books, play, monkeypatch
     assert asked == ["identify", "admit"]
 
 
+async def test_a_slot_is_kept_until_the_answer_has_ended(gateway, books, play):
+    edge = await gateway([play.stream([*play.whole_stream()[:3], 0.2, *play.whole_stream()[3:]])])
+    async with edge.http.stream("POST", "/v1/messages", json=edge.body(stream=True)) as answer:
+        async for chunk in answer.aiter_raw():
+            if b"content_block_delta" in chunk:
+                break
+        assert (books.holds, books.slots) == (1, 1)
+        await books.settled_count(1)
+    assert (books.holds, books.slots) == (0, 0)
+
+
 async def test_the_spool_is_written_before_the_upstream_hears_anything(gateway, books, play):
     answer = play.answer()
 
