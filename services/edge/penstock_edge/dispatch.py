@@ -16,6 +16,7 @@ from penstock_catalog.names import upstream_name
 from penstock_chassis import logs
 from penstock_edge import errors
 from penstock_edge.cost import cost_micro
+from penstock_edge.decoding import UndecodableError
 from penstock_edge.departure import Departure, Watcher
 from penstock_edge.dialects import anthropic as dialect
 from penstock_edge.exchange import Attempt
@@ -25,7 +26,7 @@ from penstock_edge.providers import anthropic as provider
 from penstock_edge.providers.failure import of_transport
 from penstock_edge.providers.splice import splice_model
 from penstock_edge.records import Opened
-from penstock_edge.relay import StreamRelay, passed_headers, receive_whole
+from penstock_edge.relay import BROKEN, StreamRelay, passed_headers, receive_whole
 from penstock_edge.spool import SpoolFull
 from penstock_edge.upstream import ConnectError, Deadlines, Target, UpstreamError, parse_target
 from penstock_edge.waiting import WaitingLine
@@ -261,6 +262,8 @@ class Dispatcher:
                 await self._relay_whole(exchange, attempt, call)
         except UpstreamError as error:
             attempt.failure = of_transport(error, streamed=exchange.streamed)
+        except UndecodableError:
+            attempt.failure = BROKEN
         except SpoolFull:
             attempt.unsent = True
             raise

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 MOST_ANSWER_BYTES = 64 * 1024 * 1024
 _MOST_HELD_BYTES = 1024 * 1024
-_BROKEN = Failure(outcomes.UNSTABLE)
+BROKEN = Failure(outcomes.UNSTABLE)
+"""An answer that came and cannot be used."""
 
 
 def passed_headers(headers: Headers) -> Headers:
@@ -40,11 +41,11 @@ async def receive_whole(attempt: Attempt, call: Call) -> bytes | None:
             body = decoder.feed(body)
             if not decoder.whole():
                 raise TruncatedBodyError("the compressed body broke off")
-    except (UndecodableError, BodyTooLargeError):
-        attempt.failure = _BROKEN
+    except BodyTooLargeError:
+        attempt.failure = BROKEN
         return None
     if not read_answer(body, attempt.meter):
-        attempt.failure = _BROKEN
+        attempt.failure = BROKEN
         return None
     return body
 
@@ -97,12 +98,12 @@ class StreamRelay:
                 try:
                     chunk = self._decoder.feed(chunk)
                 except UndecodableError:
-                    self._attempt.failure = _BROKEN
+                    self._attempt.failure = BROKEN
                     return
             try:
                 events = splitter.feed(chunk)
             except EventTooLargeError:
-                self._attempt.failure = _BROKEN
+                self._attempt.failure = BROKEN
                 return
             if not events:
                 continue
@@ -116,7 +117,7 @@ class StreamRelay:
                 await self._open_reply()
                 await reply.piece(out[0] if len(out) == 1 else b"".join(out))
             if last is not Signal.OUTPUT:
-                self._attempt.failure = self._reader.failure or _BROKEN
+                self._attempt.failure = self._reader.failure or BROKEN
                 return
 
     def salvage(self, chunks: list[bytes]) -> None:

@@ -248,7 +248,8 @@ class Upstream:
                 script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
                 if await script(request) is False:
                     break
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, ConnectionError, RuntimeError):
+            # uvloop raises RuntimeError for a transport that the other side has closed.
             self.gone += 1
         except asyncio.CancelledError:
             pass

@@ -18,7 +18,7 @@ class Auth:
         self.error = None
         self.asked = []
 
-    async def GetUsage(self, request, timeout):  # noqa: N802 -- gRPC's name
+    async def GetUsage(self, request, timeout):
         self.asked.append((request, timeout))
         if self.error is not None:
             raise grpc.aio.AioRpcError(self.error, grpc.aio.Metadata(), grpc.aio.Metadata(), "x")
