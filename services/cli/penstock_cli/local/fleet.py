@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 SIMULATOR_ACCOUNTS = {"sim-a": "sim-key-a", "sim-b": "sim-key-b", "sim-c": "sim-key-c"}
 """The accounts that the simulator plays, and their keys, which open nothing else."""
 
-FIRST, THEN, LAST = range(3)
-"""Stages of the end: edges give what they hold to auth, so auth goes last."""
+FIRST, LAST = range(2)
+"""Stages of the end: edges tell auth and router what they hold, so all others go after them, at once."""
 QUICK_DRAIN_SECONDS = 0.2
 """Drain of all but the edges: their callers are gone by then."""
 QUICK_END_SECONDS = 3.0
-TOTAL_MARGIN_SECONDS = 1.7
+TOTAL_MARGIN_SECONDS = 1.5
 """What the end of everything may take beyond the edges' drain; an edge settles in it, the rest ends."""
 
 
@@ -54,7 +54,7 @@ class Fleet:
             return
         accounts = [{"name": name, "key": key} for name, key in SIMULATOR_ACCOUNTS.items()]
         told = {"HOST": "127.0.0.1", "PORT": str(self._simulator_port), "ACCOUNTS": json.dumps(accounts)}
-        yield self._program("simulator", 0, THEN, told)
+        yield self._program("simulator", 0, LAST, told)
 
     def _auth_program(self) -> Program:
         options = self._options
@@ -71,7 +71,7 @@ class Fleet:
         told = {"ADDRESS": self._router, "CATALOG_PATH": str(self._folder.catalog / "router.json")}
         if self._options.redis_url:
             told["REDIS_URL"] = self._options.redis_url
-        return self._program("router", 0, THEN, told)
+        return self._program("router", 0, LAST, told)
 
     def _status(self) -> Program:
         told = {
@@ -81,7 +81,7 @@ class Fleet:
             "ROUTER_ADDRESS": self._router,
             "ADMIN_TOKEN_FILE": str(self._folder.admin_token),
         }
-        return self._program("status", 0, THEN, told)
+        return self._program("status", 0, LAST, told)
 
     def _edges(self) -> Iterator[Program]:
         drain = self._options.drain_seconds
