@@ -1,7 +1,5 @@
 """The whole edge process, wired as in life, before fake auth, router and upstream."""
 
-# ruff: noqa: N802 -- the names of gRPC methods
-
 from __future__ import annotations
 
 import asyncio
