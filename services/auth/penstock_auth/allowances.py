@@ -7,6 +7,7 @@ together. Amounts are vectors of five: requests, slots, input tokens, output tok
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from penstock_auth.counters import Reason, Scope, Unit
@@ -77,20 +78,7 @@ def owner_of(limit: Limit, key: str) -> str:
 
 def bounds(call: AllowCall) -> list[Bound]:
     """Return all that the call must fit under; the money bounds last, single meters before sums of several."""
-    found = [
-        Bound(
-            limit.name,
-            limit.unit,
-            limit.amount,
-            limit.window_ms,
-            limit.scope,
-            owner_of(limit, call.key),
-            call.kind.value if limit.unit is Unit.REQUESTS else limit.unit.value,
-            _MASKS[limit.unit],
-            _REASONS[limit.unit],
-        )
-        for limit in sorted(call.limits, key=lambda limit: limit.unit is Unit.TOTAL_TOKENS)
-    ]
+    found = list(_window_bounds(call.limits, call.key, call.kind.value))
     if call.max_slots is not None:
         found.append(_standing("concurrent-requests", Unit.CONCURRENT, call.max_slots, call.key, Reason.CONCURRENCY))
     if call.spend_limit is not None:
@@ -98,6 +86,24 @@ def bounds(call: AllowCall) -> list[Bound]:
     if call.credit is not None:
         found.append(_standing("credit", Unit.COST, call.credit.micro_usd, PROJECT, Reason.CREDIT))
     return found
+
+
+@lru_cache(maxsize=10_000)
+def _window_bounds(limits: tuple[Limit, ...], key: str, kind: str) -> tuple[Bound, ...]:
+    return tuple(
+        Bound(
+            limit.name,
+            limit.unit,
+            limit.amount,
+            limit.window_ms,
+            limit.scope,
+            owner_of(limit, key),
+            kind if limit.unit is Unit.REQUESTS else limit.unit.value,
+            _MASKS[limit.unit],
+            _REASONS[limit.unit],
+        )
+        for limit in sorted(limits, key=lambda limit: limit.unit is Unit.TOTAL_TOKENS)
+    )
 
 
 def _standing(name: str, unit: Unit, amount: int, owner: str, reason: Reason) -> Bound:
@@ -137,7 +143,8 @@ def vector(requests: int, amounts: Amounts) -> Vector:
 
 def weigh(mask: Vector, amounts: Vector) -> int:
     """Return what a vector costs under a mask."""
-    return sum(amount for bit, amount in zip(mask, amounts, strict=True) if bit)
+    (a, b, c, d, e), (v, w, x, y, z) = mask, amounts
+    return a * v + b * w + c * x + d * y + e * z
 
 
 @dataclass(slots=True)

@@ -114,7 +114,9 @@ class Books:
             decided = Decided(None, self._deny(call, fills, verdict, now), self._states(found, now), dropped)
         else:
             decided = Decided(self._grant(call, keeping, verdict, now), None, self._states(found, now), dropped)
-        self._answers[call.session, call.key] = Answer(call.seq, now, replace(decided, dropped=()))
+        self._answers[call.session, call.key] = Answer(
+            call.seq, now, replace(decided, dropped=()) if dropped else decided
+        )
         return decided
 
     def settle(self, effect: SettleEffect, now: int, *, absent: bool) -> None:

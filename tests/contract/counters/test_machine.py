@@ -252,7 +252,7 @@ class Machine(RuleBasedStateMachine):
         weights = [weight for weight, _, _ in ACTS]
         for _ in range(acts):
             _, function, options = random.choices(ACTS, weights)[0]
-            function(self, **{name: random.choice(values) for name, values in options.items()})
+            getattr(self, function.__name__)(**{name: random.choice(values) for name, values in options.items()})
 
     def lose(self, *, unnoticed: bool) -> None:
         """Make the store forget everything; of a flush that another process made, this auth may not know yet."""
