@@ -238,7 +238,8 @@ def _read_error(body: bytes) -> tuple[_Error, bytes | None]:
 
 def _classify(status: int, error: _Error, detail: bytes | None, hint: float | None) -> Failure:
     words = error.message.lower()
-    if status == 402 or error.type == errors.BILLING or "credit balance" in words:
+    # Only as it begins: further on a message may quote what a client wrote, which must not put the account out.
+    if status == 402 or error.type == errors.BILLING or words.startswith("your credit balance"):
         return Failure(outcomes.QUOTA_EXHAUSTED, status, hint)
     if status == 429:
         cls = outcomes.THROTTLED_NO_HINT if hint is None else outcomes.THROTTLED

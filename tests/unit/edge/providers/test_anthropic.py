@@ -160,6 +160,7 @@ def classify(status, kind="", message="", headers=()):
         (402, "", "", "QuotaExhausted"),
         (400, "billing_error", "", "QuotaExhausted"),
         (400, "invalid_request_error", "Your Credit Balance is too low", "QuotaExhausted"),
+        (400, "invalid_request_error", "tool_choice: Tool 'your credit balance' not found", "ClientFault"),
         (403, "permission_error", "", "Forbidden"),
         (404, "not_found_error", "model: claude-x", "ModelMissing"),
         (404, "not_found_error", "no such file", "ClientFault"),
