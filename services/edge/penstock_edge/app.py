@@ -9,7 +9,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 
-from penstock_edge import docs_page, errors, openapi, request_id
+from penstock_chassis import docs_page
+from penstock_edge import errors, openapi, request_id
 from penstock_edge.errors import Problem, ProblemError
 from penstock_edge.routes.plain import refusal
 
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
     Receive = Callable[[], Awaitable[dict[str, Any]]]
     Send = Callable[[dict[str, Any]], Awaitable[None]]
     Endpoint = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
+
+
+_CREDENTIAL = (
+    "Send your key as <code>x-api-key</code>, <code>Authorization: Bearer</code> or <code>x-goog-api-key</code>."
+)
 
 
 class EdgeApp(FastAPI):
@@ -62,7 +68,7 @@ class EdgeApp(FastAPI):
         await super().__call__(scope, receive, send)
 
     async def _docs(self) -> Response:
-        return HTMLResponse(docs_page.render(self.openapi()))
+        return HTMLResponse(docs_page.render(self.openapi(), _CREDENTIAL))
 
     def openapi(self) -> dict[str, Any]:
         """Return the description of all endpoints, the hot ones included."""

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
 
+from penstock_chassis import docs_page
 from penstock_status import bearer, problems
 from penstock_status.api import accounts, audit, credit, keys, plans, projects, usage
 from penstock_status.body_limit import BodyLimit
@@ -27,11 +28,13 @@ def create_app(peers: Peers, token: BearerToken) -> FastAPI:
         title="Penstock admin API",
         version="1",
         description="Projects, keys, credit, plans, usage and accounts of one gateway. Money is integer micro-USD.",
+        docs_url=None,
         redoc_url=None,
     )
     app.state.peers = peers
     app.state.bearer = token
     app.include_router(_admin())
+    app.add_api_route("/docs", _docs(app), methods=["GET"], include_in_schema=False)
     app.add_api_route("/healthz", healthz, methods=["GET"], tags=["probes"])
     app.add_api_route("/readyz", _readyz(peers), methods=["GET"], tags=["probes"])
     app.add_exception_handler(problems.Problem, problems.on_problem)
@@ -47,6 +50,16 @@ def _admin() -> APIRouter:
     for noun in (projects, keys, credit, plans, usage, accounts, audit):
         admin.include_router(noun.router)
     return admin
+
+
+def _docs(app: FastAPI) -> Callable[[], Awaitable[HTMLResponse]]:
+    async def docs() -> HTMLResponse:
+        """Describe the API without a script, so that it reads without the Internet too."""
+        return HTMLResponse(
+            docs_page.render(app.openapi(), "Send the admin token as <code>Authorization: Bearer</code>.")
+        )
+
+    return docs
 
 
 async def healthz() -> JSONResponse:

@@ -307,3 +307,11 @@ async def test_requests_are_counted_by_route(client):
     before = count()
     await client.get("/admin/v1/keys/nope")
     assert count() == before + 1
+
+
+async def test_the_api_describes_itself_without_anything_from_elsewhere(client):
+    page = await client.get("/docs")
+    assert page.status_code == 200
+    assert "/admin/v1/keys/{key_id}/rotate" in page.text
+    assert "://" not in page.text
+    assert "/docs" not in (await client.get("/openapi.json")).json()["paths"]

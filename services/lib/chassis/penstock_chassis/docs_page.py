@@ -1,4 +1,4 @@
-"""The OpenAPI document as one plain page: no script, nothing from elsewhere."""
+"""A process's OpenAPI document as one plain page: no script, nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _STYLE = (
 )
 
 
-def render(document: dict[str, Any]) -> str:
-    """Return the page of an OpenAPI document."""
+def render(document: dict[str, Any], credential: str) -> str:
+    """Return the page of an OpenAPI document; `credential` is HTML that says what to send as whom."""
     info = document["info"]
     operations = "".join(
         _operation(method, path, operation)
@@ -23,9 +23,8 @@ def render(document: dict[str, Any]) -> str:
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>{escape(info['title'])}</title><style>{_STYLE}</style><h1>{escape(info['title'])}</h1>"
-        f"<p>{escape(info.get('summary', ''))}</p>"
-        "<p>Send your key as <code>x-api-key</code>, <code>Authorization: Bearer</code> or <code>x-goog-api-key</code>."
-        " The machine-readable description is at <a href='/openapi.json'>/openapi.json</a>.</p>"
+        f"<p>{escape(info.get('summary') or info.get('description', ''))}</p>"
+        f"<p>{credential} The machine-readable description is at <a href='/openapi.json'>/openapi.json</a>.</p>"
         f"{operations}</html>"
     )
 

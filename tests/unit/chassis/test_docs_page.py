@@ -1,0 +1,24 @@
+"""The page of an OpenAPI document: complete, escaped, and from nowhere else."""
+
+from __future__ import annotations
+
+from penstock_chassis import docs_page
+
+DOCUMENT = {
+    "info": {"title": "A <b>", "version": "1", "description": "What it does."},
+    "paths": {
+        "/v1/things": {"get": {"summary": "List", "responses": {"200": {"description": "All & more"}}}},
+    },
+}
+
+
+def test_what_the_page_says():
+    page = docs_page.render(DOCUMENT, "Send <code>x</code>.")
+    for words in ("A &lt;b&gt;", "What it does.", "GET /v1/things", "List", "All &amp; more", "Send <code>x</code>."):
+        assert words in page
+
+
+def test_the_page_needs_nothing_from_elsewhere():
+    page = docs_page.render(DOCUMENT, "")
+    assert "http" not in page
+    assert "<script" not in page
