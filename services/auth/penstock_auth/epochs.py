@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from penstock_auth import metrics
-from penstock_auth.counters import StoreDown
+from penstock_auth.counters import StoreDown, StoreRefused
 from penstock_auth.errors import DatabaseDown
 from penstock_chassis import logs
 
@@ -59,7 +59,7 @@ class EpochWatch:
             async with asyncio.timeout(_STORE_SECONDS):
                 state = await self._counters.epoch()
             await self._take(state)
-        except (StoreDown, TimeoutError):
+        except (StoreDown, StoreRefused, TimeoutError):
             if self.answering:
                 log.warning("store_silent")
             self.answering = False

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import grpc
 
 from penstock_auth import metrics
-from penstock_auth.counters import StoreDown
+from penstock_auth.counters import StoreDown, StoreRefused
 from penstock_auth.errors import Conflict, DatabaseDown, Invalid, NotFound, Refused, TooMany
 from penstock_chassis import logs
 
@@ -49,7 +49,7 @@ def answers(
         except DatabaseDown as error:
             log.warning("database_down", call=method.__name__, reason=str(error))
             code, message = grpc.StatusCode.UNAVAILABLE, f"{_DATABASE_DOWN}: {error}; try again"
-        except StoreDown:
+        except (StoreDown, StoreRefused):
             log.warning("store_down", call=method.__name__)
             metrics.STORE_ERRORS.labels(method.__name__).inc()
             code, message = (

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from penstock.auth.v1 import auth_pb2
 from penstock_auth import metrics, translation
-from penstock_auth.counters import NOTHING, AllowCall, Reason, SpendLimit, StoreDown, Versioned
+from penstock_auth.counters import NOTHING, AllowCall, Reason, SpendLimit, StoreDown, StoreRefused, Versioned
 from penstock_auth.errors import Conflict
 from penstock_auth.keys import KeyState
 from penstock_auth.spend import read_spend
@@ -66,7 +66,7 @@ class Lender:
                     )
                     return _denied(key, plan, *refusal)
                 result = await self._counters.allow(await self._with_money(call, key, plan))
-        except (StoreDown, TimeoutError):
+        except (StoreDown, StoreRefused, TimeoutError):
             metrics.STORE_ERRORS.labels("Allow").inc()
             return _denied(key, plan, auth_pb2.DENIAL_REASON_STORE_DOWN, _STORE_DOWN_MS)
         return _answer(result, key, plan, request.kind)

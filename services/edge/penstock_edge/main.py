@@ -71,7 +71,9 @@ class Edge:
         auth: AuthServiceAsyncStub = AuthServiceStub(self._auth_channel)
         router: RouterServiceAsyncStub = RouterServiceStub(self._router_channel)
         policy = Policy(max_attempts=settings.max_attempts)
-        self.view = view = RouterView(router, Pool(policy), session_id=session_id, clock=clock, rng=rng)
+        self.view = view = RouterView(
+            router, Pool(policy), session_id=session_id, edge=settings.name, clock=clock, rng=rng
+        )
 
         def version() -> str:
             return view.catalog_version

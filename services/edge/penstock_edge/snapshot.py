@@ -82,6 +82,7 @@ class RouterView:
         pool: Pool,
         *,
         session_id: str,
+        edge: str = "",
         clock: Callable[[], float],
         rng: Callable[[], float],
         silence_seconds: float = _SILENCE_SECONDS,
@@ -93,6 +94,7 @@ class RouterView:
         """True from the first snapshot on, for ever."""
         self._stub = stub
         self._session_id = session_id
+        self._edge = edge
         self._clock = clock
         self._rng = rng
         self._silence = silence_seconds
@@ -180,7 +182,7 @@ class RouterView:
             router_pb2.ShareHeld(account=name, version=version, share=_share_message(share))
             for name, (version, share) in self.pool.shares().items()
         ]
-        return router_pb2.WatchRequest(edge_session=self._session_id, shares=held)
+        return router_pb2.WatchRequest(edge_session=self._session_id, edge=self._edge, shares=held)
 
     def apply(self, update: router_pb2.Update, now: float) -> None:
         """Take one message of the stream in; a snapshot becomes visible all at once."""

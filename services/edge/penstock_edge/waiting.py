@@ -1,4 +1,4 @@
-"""Requests for which no account has room right now wait here a moment: bounded, first come first served by model."""
+"""Requests for which no account has room wait here a moment: bounded, first come first served by what they may use."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from penstock_routing import NoneLeft
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
     from penstock_routing import Pick
 
@@ -22,21 +22,21 @@ class WaitingLine:
     def __init__(self, places: int, seconds: float) -> None:
         self._places = places
         self._seconds = seconds
-        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+        self._locks: dict[Hashable, tuple[asyncio.Lock, int]] = {}
         self.waiting = 0
 
-    def busy(self, model: str) -> bool:
-        """Whether somebody waits for that model already: a newcomer goes behind."""
-        return model in self._locks
+    def busy(self, place: Hashable) -> bool:
+        """Whether somebody waits in that line already: a newcomer goes behind."""
+        return place in self._locks
 
-    async def wait(self, model: str, first: NoneLeft, pick: Callable[[], Pick | NoneLeft]) -> Pick | NoneLeft:
+    async def wait(self, place: Hashable, first: NoneLeft, pick: Callable[[], Pick | NoneLeft]) -> Pick | NoneLeft:
         """Try `pick` again and again until it gives an account or hope is gone; returns what it gave last."""
         if first.soonest_seconds > self._seconds or self.waiting >= self._places:
             return first
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._seconds
-        lock, people = self._locks.get(model, (asyncio.Lock(), 0))
-        self._locks[model] = (lock, people + 1)
+        lock, people = self._locks.get(place, (asyncio.Lock(), 0))
+        self._locks[place] = (lock, people + 1)
         self.waiting += 1
         try:
             async with asyncio.timeout_at(deadline), lock:
@@ -45,9 +45,9 @@ class WaitingLine:
             return first
         finally:
             self.waiting -= 1
-            lock, people = self._locks.pop(model)
+            lock, people = self._locks.pop(place)
             if people > 1:
-                self._locks[model] = (lock, people - 1)
+                self._locks[place] = (lock, people - 1)
 
     @staticmethod
     async def _stand_first(pick: Callable[[], Pick | NoneLeft], deadline: float) -> Pick | NoneLeft:

@@ -97,7 +97,7 @@ def share(slots):
 async def viewing(tmp_path, **options):
     channel = rpc.channel(f"unix:{tmp_path}/router.sock")
     stub = router_pb2_grpc.RouterServiceStub(channel)
-    view = RouterView(stub, Pool(), session_id="s1", clock=time.monotonic, rng=random.random, **options)
+    view = RouterView(stub, Pool(), session_id="s1", edge="edge-0", clock=time.monotonic, rng=random.random, **options)
     view.stub = stub
     async with running(view.run()):
         yield view
@@ -112,6 +112,7 @@ async def test_a_snapshot_makes_ready_and_outlives_the_router(tmp_path):
         async with serving(router, tmp_path / "router.sock", add):
             await until(lambda: view.ready)
             assert view.connected
+            assert (router.watches[0].edge_session, router.watches[0].edge) == ("s1", "edge-0")
         await until(lambda: not view.connected)
         assert view.ready
         assert view.catalog_version == "v1"
