@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _BYTES_PER_TOKEN = 4.0
 _CHARACTERS_PER_OUTPUT_TOKEN = 4.0
+# Far above any model: what a client asks for beyond it must still fit where holds are written.
+_MOST_OUTPUT_TOKENS = 1_000_000_000
 _IMAGE_TOKENS = 1_600
 _DOCUMENT_TOKENS = 6_000
 _FIRST_OUTPUT_GUESS = 1_024
@@ -72,7 +74,7 @@ class Estimates:
         if kind == "count_tokens":
             return Need(kind=kind)
         tokens = self.input_tokens(body, model, context_tokens)
-        most = max(0, max_tokens)
+        most = min(max(0, max_tokens), _MOST_OUTPUT_TOKENS)
         output = most if strict else min(most, self._usual_output(digest, model))
         money = 0 if price is None else hold_micro(tokens, output, price, multiplier_ppm)
         return Need(input_tokens=tokens, output_tokens=output, micro_usd=money, kind=kind)

@@ -36,6 +36,13 @@ def test_strict_holds_all_that_may_come():
     assert need(Estimates(), max_tokens=-1, strict=True).output_tokens == 0
 
 
+@pytest.mark.parametrize("asked", [10**12, 2**63, 10**30])
+def test_what_no_model_can_write_still_fits_where_holds_are_written(play, asked):
+    got = need(Estimates(), max_tokens=asked, strict=True, price=play.price)
+    assert 10**6 < got.output_tokens < 2**31
+    assert got.micro_usd < 2**63
+
+
 def test_count_tokens_needs_nothing():
     got = need(Estimates(), kind="count_tokens")
     assert (got.kind, got.input_tokens, got.output_tokens, got.micro_usd) == ("count_tokens", 0, 0, 0)
