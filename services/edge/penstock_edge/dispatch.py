@@ -10,7 +10,7 @@ import asyncio
 import time
 import traceback
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from penstock_catalog.names import upstream_name
 from penstock_chassis import logs
@@ -52,6 +52,9 @@ if TYPE_CHECKING:
 log = logs.get(__name__)
 
 _MOST_ERROR_BYTES = 256 * 1024
+_BEHIND_OTHERS: Final = NoneLeft(throttled=True, soonest_seconds=0.001, reasons={})
+# Routing's word for a share without a free slot: a larger share would help.
+_SLOTS_FULL: Final = "SlotsFull"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,17 +212,24 @@ class Dispatcher:
         def pick() -> Pick | NoneLeft:
             return pool.pick(traits, tried, time.monotonic(), self._rng)
 
-        line = self._line
-        if not line.busy(traits.model):
-            choice = pick()
-            if not isinstance(choice, NoneLeft) or choice.reasons.keys() <= tried:
-                return choice
+        # Only requests that may go to the same accounts stand in one line.
+        line, place = self._line, (traits.model, traits.operation, tried)
+        if line.busy(place):
+            choice = _BEHIND_OTHERS
         else:
-            choice = NoneLeft(throttled=True, soonest_seconds=0.001, reasons={})
-        waited = await line.wait(traits.model, choice, pick)
-        if isinstance(waited, NoneLeft) and not waited.reasons:
-            return pick()
-        return waited
+            found = pick()
+            if not isinstance(found, NoneLeft) or found.reasons.keys() <= tried:
+                return found
+            choice = found
+        full = [name for name, reason in choice.reasons.items() if reason == _SLOTS_FULL]
+        for name in full:
+            self._reporter.waiting(name, 1)
+        try:
+            waited = await line.wait(place, choice, pick)
+        finally:
+            for name in full:
+                self._reporter.waiting(name, -1)
+        return pick() if waited is _BEHIND_OTHERS else waited
 
     def _no_account(self, exchange: Exchange, history: list[Attempted], none: NoneLeft) -> Problem:
         if history:

@@ -25,6 +25,7 @@ class Reply:
         "_pinging",
         "_request_id",
         "_send",
+        "_whole",
         "ended",
         "last_sent_at",
         "sending_since",
@@ -38,6 +39,7 @@ class Reply:
         self._send = send
         self._request_id = request_id.encode()
         self._pinging: asyncio.Future[None] | None = None
+        self._whole = False
         self.started = False
         """Status and headers have gone out (or are going)."""
         self.ended = False
@@ -52,6 +54,7 @@ class Reply:
 
     async def whole(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         """Send a complete answer."""
+        self._whole = True
         cork = self._cork
         headers = [*headers, (b"content-length", b"%d" % len(body))]
         if cork is None or len(body) > _LARGE_BYTES:
@@ -96,6 +99,9 @@ class Reply:
 
     async def _ping(self, data: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         try:
+            # Between being called and being run, a complete answer may have begun.
+            if self._whole or self.ended:
+                return
             if not self.started:
                 await self.begin(200, headers)
             self.sending_since = self._loop.time()

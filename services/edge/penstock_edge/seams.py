@@ -94,3 +94,7 @@ class Reports(Protocol):
     def outcome(self, outcome: Outcome, *, urgent: bool = False) -> None:
         """Queue one outcome."""
         ...
+
+    def waiting(self, account: str, change: int) -> None:
+        """Note that `change` more (or fewer) requests wait for a slot of `account`."""
+        ...

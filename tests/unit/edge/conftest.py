@@ -112,6 +112,8 @@ class Books:
         self.urgent = []
         self.needs = []
         self.order = []
+        self.wanted = {}
+        self.most_wanted = 0
 
     # Admission
     def known(self, digest):
@@ -172,7 +174,8 @@ class Books:
         self.urgent.append(urgent)
 
     def waiting(self, account, change):
-        pass
+        self.wanted[account] = self.wanted.get(account, 0) + change
+        self.most_wanted = max(self.most_wanted, self.wanted[account])
 
     async def settled_count(self, count, seconds=5.0):
         async with asyncio.timeout(seconds):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 
 import pytest
 
 from penstock_edge.dispatch import Pace
 from penstock_edge.records import Refused
-from penstock_routing import Policy, RetryBudget, Timeouts
+from penstock_routing import Cooldown, Policy, RetryBudget, Share, Timeouts
 
 
 async def test_a_unary_request_goes_through(gateway, books, play):
@@ -459,6 +460,33 @@ async def test_a_request_waits_for_an_account_that_is_about_to_return(gateway, p
     await edge.post()
     answers = await asyncio.gather(*[edge.post() for _ in range(3)])
     assert [a.status_code for a in answers] == [200, 200, 200]
+
+
+async def test_requests_wait_for_a_slot_and_say_so(gateway, books, play):
+    edge = await gateway([play.answer(delay=0.1)], pace=Pace(wait=3.0))
+    edge.pool.set_share("a", 1, Share(slots=1), time.monotonic())
+    answers = await asyncio.gather(*[edge.post() for _ in range(4)])
+    assert [a.status_code for a in answers] == [200] * 4
+    assert books.most_wanted >= 1
+    assert books.wanted == {"a": 0}
+
+
+async def test_a_failed_request_that_waits_holds_nobody_up(gateway, books, play):
+    # The first one has tried a, and waits for b, which is cooling; a serves everybody else meanwhile.
+    edge = await gateway(
+        [play.failure(500), play.answer()],
+        [play.failure(429, "rate_limit_error", retry_after="1"), play.answer()],
+        tiers=True,
+        pace=Pace(wait=3.0),
+    )
+    edge.pool.set_cooldown(Cooldown(account="b", cls="Throttled", remaining_seconds=1.0), time.monotonic())
+    loop = asyncio.get_running_loop()
+    first = asyncio.create_task(edge.post())
+    await asyncio.sleep(0.1)
+    began = loop.time()
+    assert (await edge.post()).status_code == 200
+    assert loop.time() - began < 0.5
+    assert (await first).status_code in {200, 429}
 
 
 # Refusals of the books
