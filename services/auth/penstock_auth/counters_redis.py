@@ -28,7 +28,7 @@ from penstock_auth.counters import (
 )
 from penstock_auth.recovery import Epoch, Presence, Status
 from penstock_auth.script_messages import Keys, adds_of, bound_of, result_of, row_adds, windows_of
-from penstock_auth.scripts import Runner, Script
+from penstock_auth.scripts import DEADLINE_SECONDS, Runner, Script
 from penstock_auth.windows import bucket_ms
 
 if TYPE_CHECKING:
@@ -59,8 +59,15 @@ IDS_MS: Final = 900_000
 class RedisCounters:
     """`Counters` in Redis at `url`. `clock` (unix ms) stands in for Redis's own in tests."""
 
-    def __init__(self, url: str, truth: Truth, *, clock: Callable[[], int] | None = None) -> None:
-        self._runner = Runner(url)
+    def __init__(
+        self,
+        url: str,
+        truth: Truth,
+        *,
+        clock: Callable[[], int] | None = None,
+        deadline_seconds: float = DEADLINE_SECONDS,
+    ) -> None:
+        self._runner = Runner(url, deadline_seconds)
         self._truth = truth
         self._clock = clock
         self._allow = Script("allow")

@@ -43,13 +43,14 @@ class Script:
 class Runner:
     """A pool of connections to one Redis, used for scripts only."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, deadline_seconds: float = DEADLINE_SECONDS) -> None:
+        self._deadline_seconds = deadline_seconds
         pool = BlockingConnectionPool.from_url(
             url,
             max_connections=MOST_CONNECTIONS,
-            timeout=DEADLINE_SECONDS,
-            socket_timeout=DEADLINE_SECONDS,
-            socket_connect_timeout=DEADLINE_SECONDS,
+            timeout=deadline_seconds,
+            socket_timeout=deadline_seconds,
+            socket_connect_timeout=deadline_seconds,
             # A pooled connection may have died with an earlier server; every script may be repeated.
             retry=Retry(NoBackoff(), 1, supported_errors=(errors.ConnectionError,)),
         )
@@ -60,7 +61,7 @@ class Runner:
     async def load(self, scripts: Sequence[Script]) -> None:
         """Load scripts, and see that they are taken. Raises StoreRefused, StoreDown."""
         try:
-            async with asyncio.timeout(DEADLINE_SECONDS * 4):
+            async with asyncio.timeout(self._deadline_seconds * 4):
                 for script in scripts:
                     digest = await self._redis.script_load(script.text)
                     if _text(digest) != script.digest:
@@ -78,7 +79,7 @@ class Runner:
         """Run a script and return its decoded answer. Raises StoreDown, StoreRefused."""
         argument = self._encoder.encode(call)
         try:
-            async with asyncio.timeout(DEADLINE_SECONDS):
+            async with asyncio.timeout(self._deadline_seconds):
                 try:
                     answer = await self._redis.evalsha(script.digest, len(keys), *keys, argument)
                 except errors.NoScriptError:

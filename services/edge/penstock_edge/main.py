@@ -7,6 +7,7 @@ import contextlib
 import functools
 import gc
 import random
+import signal
 import socket
 import sys
 import time
@@ -218,6 +219,8 @@ class Edge:
         if not task.cancelled() and not self._draining:
             self._broken = task.get_name()
             log.error("background_work_died", work=task.get_name(), exc_info=task.exception())
+            # Nothing here can mend it; what follows a drain is a fresh process.
+            signal.raise_signal(signal.SIGTERM)
 
     def ready(self) -> tuple[bool, str]:
         """Say whether requests can be served."""

@@ -67,7 +67,7 @@ class Desk:
     def _make(self) -> Counters:
         if self.kind == "memory":
             return MemoryCounters(self.truth, clock=self.clock)
-        return RedisCounters(self.url, self.truth, clock=self.clock)
+        return RedisCounters(self.url, self.truth, clock=self.clock, deadline_seconds=10.0)
 
     async def open(self) -> None:
         await self.store.open()

@@ -81,7 +81,7 @@ class Machine(RuleBasedStateMachine):
 
     def new_store(self) -> None:
         if self.url:
-            self.world.store = RedisCounters(self.url, self.world, clock=self.world.clock)
+            self.world.store = RedisCounters(self.url, self.world, clock=self.world.clock, deadline_seconds=10.0)
         else:
             self.world.store = MemoryCounters(self.world, clock=self.world.clock)
         self.run(self.world.store.open())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import socket
 
 import httpx
@@ -207,8 +208,10 @@ async def test_readiness_waits_for_everything(others, settings, tmp_path):
     assert edge.ready() == (False, "draining")
 
 
-async def test_work_that_dies_makes_the_edge_unready(others, settings, tmp_path):
+async def test_work_that_dies_ends_the_edge(others, settings, tmp_path, monkeypatch):
     (tmp_path / "admin-ready").touch()
+    signals = []
+    monkeypatch.setattr("penstock_edge.main.signal.raise_signal", signals.append)
     async with running(settings) as (edge, _):
 
         async def die():
@@ -217,6 +220,7 @@ async def test_work_that_dies_makes_the_edge_unready(others, settings, tmp_path)
         edge._begin("the test", die())
         await asyncio.sleep(0.01)
         assert edge.ready() == (False, "broken: the test")
+        assert signals == [signal.SIGTERM]
 
 
 async def test_without_the_others_it_listens_but_is_not_ready(settings, monkeypatch):
