@@ -9,7 +9,18 @@ import time
 
 import pytest
 
-from penstock_auth.counters import AllowCall, Amounts, Limit, StoreDown, StoreRefused, Unit
+from penstock_auth.counters import (
+    Admission,
+    AllowCall,
+    Amounts,
+    Declaration,
+    KeyDeclaration,
+    LeaseHeld,
+    Limit,
+    StoreDown,
+    StoreRefused,
+    Unit,
+)
 from penstock_auth.counters_redis import SESSIONS_KEY, RedisCounters
 from tests.contract.counters.conftest import Truth
 from tests.servers import free_port, redis_server
@@ -146,6 +157,29 @@ async def test_a_jump_of_redis_clock_is_not_believed(own):
     assert result.store_time_ms < time.time() * 1000 + 1000
     times = counters._times()
     assert times["ceiling"] < result.store_time_ms - 3_000_000
+
+
+async def test_a_declaration_that_was_half_taken_in_counts_once(own, monkeypatch):
+    """Auth went down after the counters had it, before the session was noted as declared: the edge says it again."""
+    _, counters = own
+    state = await counters.epoch()
+    told = KeyDeclaration(
+        "p1", "k1", RPM, leases=(LeaseHeld("edge-a/1", 20, 9_000),), admissions=(Admission(state.store_time_ms, 10),)
+    )
+    message = Declaration("edge-a", state.id, complete=True, keys=(told,))
+    honest = counters._session
+
+    async def goes_down(op, **fields):
+        if op == "declare":
+            raise StoreDown("gone")
+        return await honest(op, **fields)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(counters, "_session", goes_down)
+        with pytest.raises(StoreDown):
+            await counters.declare(message)
+    await counters.declare(message)
+    assert (await counters.allow(call(need_requests=0, epoch=state.id))).limits[0].remaining == 100 - 20 - 10
 
 
 async def test_two_auths_share_what_they_know(own):

@@ -379,12 +379,12 @@ async def test_a_stream_without_a_first_byte_is_taken_over(gateway, play):
     assert names[-1] == "message_stop"
 
 
-async def test_the_total_deadline_ends_failover(gateway, play):
-    edge = await gateway(
-        [play.hang], [play.answer()], tiers=True, pace=Pace(total=0.3, wait=0.1), timeouts=Timeouts(response=5)
-    )
-    answer = await edge.post()
+async def test_the_total_deadline_ends_failover(gateway, books, play):
+    edge = await gateway([play.hang], [play.stream()], tiers=True, pace=Pace(total=0.3, wait=0.1))
+    answer = await edge.post(stream=True)
     assert answer.status_code == 502
+    [closed] = await books.settled_count(1)
+    assert [a.account for a in closed.attempts] == ["a"]
 
 
 async def test_a_stale_connection_is_no_failure(gateway, books, play, monkeypatch):

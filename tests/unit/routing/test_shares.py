@@ -94,6 +94,16 @@ class TestBook:
         b.acknowledge("s1", offers["s1"].version)
         assert b.rebalance(0.0)["s2"].share.slots == 5
 
+    def test_what_is_free_is_given_once(self):
+        b = book()
+        b.join("s1", Offer(1, Share(slots=7)), 0.0)
+        for session in ("s2", "s3"):
+            b.join(session, None, 0.0)
+        offers = b.rebalance(0.0)
+        # s1 goes on with its seven until it has acknowledged less.
+        assert offers["s1"].share.slots == 4
+        assert offers["s2"].share.slots + offers["s3"].share.slots == 3
+
     def test_a_dead_session_frees_its_part(self):
         b = joined("s1")
         b.rebalance(0.0)
