@@ -53,7 +53,7 @@ class FakeAuth(auth_pb2_grpc.AuthServiceServicer):
         self.heartbeat = 0.05
         self.by_session = defaultdict(list)
 
-    async def Allow(self, request, context):  # noqa: N802 - the proto names it
+    async def Allow(self, request, context):
         self.allows.append(request)
         if self.allow_delay:
             await asyncio.sleep(self.allow_delay)
@@ -96,13 +96,13 @@ class FakeAuth(auth_pb2_grpc.AuthServiceServicer):
         grant.holding.micro_usd = keeping.micro_usd + request.want.micro_usd
         return answer
 
-    async def Declare(self, request, context):  # noqa: N802 - the proto names it
+    async def Declare(self, request, context):
         if self.declare_down:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "scripted")
         self.declares.append(request)
         return auth_pb2.DeclareResponse(epoch=self.epoch, store_time_ms=1_700_000_000_000)
 
-    async def Settle(self, request, context):  # noqa: N802 - the proto names it
+    async def Settle(self, request, context):
         self.settles.append(request)
         step = self.settle_script.pop(0) if self.settle_script else "ok"
         if isinstance(step, grpc.StatusCode):
@@ -123,7 +123,7 @@ class FakeAuth(auth_pb2_grpc.AuthServiceServicer):
             await context.abort(grpc.StatusCode.UNAVAILABLE, "lost")
         return answer
 
-    async def WatchChanges(self, request, context):  # noqa: N802 - the proto names it
+    async def WatchChanges(self, request, context):
         queue = asyncio.Queue()
         self.watchers.add(queue)
         try:

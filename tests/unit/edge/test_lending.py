@@ -54,7 +54,7 @@ class RealAuth(FakeAuth):
         if self.rng.random() < self.lossy:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "lost")
 
-    async def Allow(self, request, context):  # noqa: N802 - the proto names it
+    async def Allow(self, request, context):
         self.allows.append(request)
         call = AllowCall(
             project="acme",
@@ -88,7 +88,7 @@ class RealAuth(FakeAuth):
             answer.denial.CopyFrom(translation.denial(found.denial))
         return answer
 
-    async def Declare(self, request, context):  # noqa: N802 - the proto names it
+    async def Declare(self, request, context):
         self.truth.sessions.add(request.edge_session)
         self.declares.append(request)
         keys = tuple(

@@ -23,7 +23,7 @@ class FakeRouter(router_pb2_grpc.RouterServiceServicer):
         self.reports = []
         self.report_script = []
 
-    async def Watch(self, request, context):  # noqa: N802 - the proto names it
+    async def Watch(self, request, context):
         self.watches.append(request)
         queue = asyncio.Queue()
         self.streams.add(queue)
@@ -43,7 +43,7 @@ class FakeRouter(router_pb2_grpc.RouterServiceServicer):
         for queue in self.streams:
             queue.put_nowait(router_pb2.Update(**what))
 
-    async def Report(self, request, context):  # noqa: N802 - the proto names it
+    async def Report(self, request, context):
         self.reports.append(request)
         step = self.report_script.pop(0) if self.report_script else "ok"
         if step == "down":

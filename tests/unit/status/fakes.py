@@ -1,4 +1,4 @@
-# ruff: noqa: N802, RET503 -- the methods have the names of the protos, and an abort raises
+# ruff: noqa: RET503 -- the methods have the names of the protos, and an abort raises
 """Auth's administration and the router's observed state in memory, on real gRPC over unix sockets."""
 
 from __future__ import annotations
