@@ -29,7 +29,7 @@ LITELLM_VERSION = "1.106.2"
 PORTKEY_VERSION = "1.15.2"
 
 RESOURCES = """
-apiVersion: penstock.dev/v1alpha1
+apiVersion: v1
 kind: Secret
 metadata: {name: mock}
 stringData: {api-key: mock-key}

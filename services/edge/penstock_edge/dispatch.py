@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from penstock_catalog.names import upstream_name
+from penstock_catalog.prices import cost_micro
 from penstock_chassis import logs
 from penstock_edge import errors
-from penstock_edge.cost import cost_micro
 from penstock_edge.decoding import UndecodableError
 from penstock_edge.departure import Departure, Watcher
 from penstock_edge.dialects import anthropic as dialect

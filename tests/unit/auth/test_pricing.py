@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock_auth.pricing import PPM, Usage, charge, upstream_cost
-from penstock_catalog.prices import PriceRow
+from penstock_auth.pricing import Usage, charge, upstream_cost
+from penstock_catalog.prices import PPM, PriceRow
 
 SONNET = PriceRow(
     effective_at_ms=0,

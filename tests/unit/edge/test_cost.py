@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock_edge.cost import cost_micro, hold_micro
+from penstock_catalog.prices import cost_micro
+from penstock_edge.cost import hold_micro
 from penstock_edge.records import Usage
 from penstock_edge.snapshot import Price
 

@@ -8,8 +8,8 @@ import grpc
 from fastapi import APIRouter, Request, Response
 
 from penstock.auth.v1 import auth_pb2
+from penstock_catalog.prices import cost_micro
 from penstock_edge import errors, request_id
-from penstock_edge.cost import cost_micro
 from penstock_edge.errors import Problem, ProblemError
 from penstock_edge.records import Closed, Usage
 from penstock_edge.routes.plain import answer, caller
