@@ -17,6 +17,7 @@ from penstock_auth.counters import (
     KeyDeclaration,
     LeaseHeld,
     Limit,
+    SettleEffect,
     StoreDown,
     StoreRefused,
     Unit,
@@ -180,6 +181,22 @@ async def test_a_declaration_that_was_half_taken_in_counts_once(own, monkeypatch
             await counters.declare(message)
     await counters.declare(message)
     assert (await counters.allow(call(need_requests=0, epoch=state.id))).limits[0].remaining == 100 - 20 - 10
+
+
+async def test_a_settlement_right_after_a_flush_counts_in_the_new_epoch(own):
+    """Another auth has rebuilt the project already; the one that settles has not looked since the flush."""
+    server, first = own
+    second = RedisCounters(server.url, Truth())
+    await second.open()
+    tokens = (Limit("tokens", Unit.INPUT_TOKENS, 1000, 60_000),)
+    now = (await first.allow(call(limits=tokens))).store_time_ms
+    server.command("FLUSHALL")
+    await second.epoch()
+    assert (await second.allow(call(session="edge-b", limits=tokens))).limits[0].remaining == 1000
+    used = {"input_tokens": 300, "output_tokens": 0, "micro_usd": 0}
+    await first.settle([SettleEffect("p1", "k1", "edge-a", "req_1", now, limits=tokens, **used)])
+    assert (await second.allow(call(2, session="edge-b", limits=tokens))).limits[0].remaining == 700
+    await second.close()
 
 
 async def test_two_auths_share_what_they_know(own):
