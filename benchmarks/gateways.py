@@ -172,6 +172,8 @@ def litellm() -> Iterator[Running]:
         json.dumps({"model_list": models, "litellm_settings": {"set_verbose": False, "drop_params": True}})
     )
     env = os.environ | {"LITELLM_LOG": "ERROR", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_TELEMETRY": "False"}
+    # It will not start without a key of its own otherwise; nothing here leaves this machine.
+    env |= {"LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true"}
     command = [
         "taskset",
         "-c",

@@ -107,13 +107,20 @@ def table(rows: list[Row], names: list[str]) -> str:
             "|---|---|---|---|---|---|",
         ]
 
-        def cpu(name: str, case: str = case, streams: bool = streams) -> float:
-            mine = [row for row in rows if row["gateway"] == name and row["case"] == case]
-            return statistics.median(chunk_cpu(row) if streams else row["cpu_ms_per_req"] * 1000 for row in mine)
+        def served(name: str, case: str = case) -> list[Row]:
+            return [row for row in rows if row["gateway"] == name and row["case"] == case and row["n"] > row["errs"]]
 
-        floor = cpu("nginx") if "nginx" in names else 0.0
+        def cpu(name: str, served: Any = served, streams: bool = streams) -> float:
+            return statistics.median(
+                chunk_cpu(row) if streams else row["cpu_ms_per_req"] * 1000 for row in served(name)
+            )
+
+        floor = cpu("nginx") if served("nginx") else 0.0
         for name in names:
-            mine = [row for row in rows if row["gateway"] == name and row["case"] == case]
+            mine = served(name)
+            if not mine:
+                lines.append(f"| {name} | it answered none of these with success | | | | |")
+                continue
             added = statistics.median(row["p50_ms"] - row["direct_p50_ms"] for row in mine)
             rate = statistics.median(row["rps"] for row in mine)
             times = f"{cpu(name) / floor:.1f}" if floor else "–"
@@ -163,11 +170,15 @@ def main() -> None:
         wait_for(f"{PACED}/stats", slow)
         for name in names:
             print(f"{name}: starting", flush=True)
-            with GATEWAYS[name]() as gateway:
-                versions[name] = gateway.version
-                rows += measure(gateway, options.rounds, options.seconds)
-                if name == "penstock" and options.memory:
-                    memory = measure_memory(gateway)
+            try:
+                with GATEWAYS[name]() as gateway:
+                    versions[name] = gateway.version
+                    rows += measure(gateway, options.rounds, options.seconds)
+                    if name == "penstock" and options.memory:
+                        memory = measure_memory(gateway)
+            except (RuntimeError, subprocess.SubprocessError) as error:
+                versions[name] = "could not be run"
+                print(f"{name}: {error}; see results/{name}.log", file=sys.stderr, flush=True)
     (RESULTS / "rows.json").write_text(json.dumps(rows))
     text = (
         "# Results\n\nMade by `make bench`; figures compare within this page only.\n\n"
