@@ -30,6 +30,7 @@ step "ruff format" ruff format --check .
 step "mypy" mypy services
 step "import rules" lint-imports
 step "generated stubs" stubs_match
+step "mutants fit the code" python tests/mutants/run.py --fit
 step "exemptions say why" exemptions_say_why
 step "no registry hosts" locks_are_anonymous
 step "nothing outside the tree" no_outside_paths

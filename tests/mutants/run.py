@@ -98,8 +98,11 @@ def main() -> None:
     """Judge all mutants, or those whose names contain the argument."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("only", nargs="?", default="", help="judge the mutants whose names contain this")
+    arguments.add_argument("--fit", action="store_true", help="only see that every mutant still fits the code")
     options = arguments.parse_args()
     mutants = [mutant for mutant in read(Path(__file__).with_name("mutants.yaml")) if options.only in mutant.name]
+    if options.fit:
+        return
     with tempfile.TemporaryDirectory(prefix="penstock-mutants-") as folder:
         tree = Path(folder)
         for name in COPIED:
