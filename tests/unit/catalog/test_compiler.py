@@ -122,7 +122,7 @@ def test_each_document_holds_only_its_readers_secrets():
         (account() + secret(value=""), "SecretKeyMissing", "ResolvedRefs", "spec.auth.apiKey.secretRef: Secret s has nothing under api-key"),
         (account() + secret().replace("api-key", "other"), "SecretKeyMissing", "ResolvedRefs", "spec.auth.apiKey.secretRef: Secret s has nothing under api-key"),
         (account() + secret(value="sk-\\nx"), "SecretKeyInvalid", "ResolvedRefs", "spec.auth.apiKey.secretRef: Secret s holds under api-key what no header can carry"),
-        (account(provider="OpenAI") + secret(), "ProviderNotServed", "Ready", "spec.provider: provider OpenAI is not served yet"),
+        (account(provider="Vertex") + secret(), "ProviderNotServed", "Ready", "spec.provider: provider Vertex is not served yet"),
         (account(provider="Bedrock") + secret(), "ProviderNotServed", "Ready", "spec.provider: provider Bedrock is not served yet"),
         (account(more=", baseURL: 'http://localhost'") + secret(), "AddressNotAllowed", "Accepted", "spec.baseURL: http is for private addresses, and those are not allowed"),
         (account(more=", baseURL: 'https://10.0.0.1'") + secret(), "AddressNotAllowed", "Accepted", "spec.baseURL: private addresses are not allowed"),
@@ -153,12 +153,27 @@ def test_private_addresses(address, option, allowed):
 
 
 def test_a_provider_that_is_not_served_needs_no_secret_to_say_so():
-    assert compiled(account(provider="Gemini")).router.accounts[0].not_served == "ProviderNotServed"
+    assert compiled(account(provider="Bedrock")).router.accounts[0].not_served == "ProviderNotServed"
 
 
 def test_the_served_providers_are_an_option():
-    result = compiled(account(provider="OpenAI") + secret(), Options(served=frozenset({"OpenAI"})))
-    assert result.router.accounts[0].not_served == ""
+    result = compiled(account(provider="OpenAI") + secret(), Options(served=frozenset({"Anthropic"})))
+    assert result.router.accounts[0].not_served == "ProviderNotServed"
+
+
+@pytest.mark.parametrize(
+    ("provider", "more", "endpoint"),
+    [
+        ("Anthropic", "", "https://api.anthropic.com"),
+        ("OpenAI", "", "https://api.openai.com/v1"),
+        ("Gemini", "", "https://generativelanguage.googleapis.com"),
+        ("Gemini", ", baseURL: 'https://gemini.example/'", "https://gemini.example"),
+        ("OpenAICompatible", ", baseURL: 'https://llm.example/v1'", "https://llm.example/v1"),
+    ],
+)
+def test_each_dialects_provider_is_served(provider, more, endpoint):
+    (upstream,) = compiled(account(provider=provider, more=more) + secret()).router.accounts
+    assert (upstream.not_served, upstream.base_url) == ("", endpoint)
 
 
 def test_a_credential_loses_the_blanks_around_it_and_shows_as_a_hash():
@@ -258,7 +273,7 @@ def test_fallbacks_become_public_names():
 
 
 def test_a_model_that_no_account_serves_is_told():
-    result = compiled(account(provider="OpenAI", more=", models: ['*']") + secret() + model("m", FULL))
+    result = compiled(account(provider="Vertex", more=", models: ['*']") + secret() + model("m", FULL))
     assert statuses(result)["Model/m"] == ("Ready", "NoReadyAccount")
 
 

@@ -25,7 +25,7 @@ _OWNERS = {"Anthropic": "anthropic", "OpenAI": "openai", "Gemini": "google"}
 class Options:
     """What depends on the release and on where it runs. `private_addresses` holds where an account says nothing."""
 
-    served: frozenset[str] = frozenset({"Anthropic"})
+    served: frozenset[str] = frozenset({"Anthropic", "OpenAI", "Gemini", "OpenAICompatible"})
     private_addresses: Literal["Allow", "Deny"] = "Deny"
 
 
