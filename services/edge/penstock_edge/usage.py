@@ -10,14 +10,20 @@ from penstock_edge.records import Usage
 _MOST_TOKENS = 1_000_000_000
 
 
-class CacheCreation(msgspec.Struct):
+class CacheCreation(msgspec.Struct, omit_defaults=True):
     """Cache writes by their lifetime."""
 
     ephemeral_5m_input_tokens: int | None = None
     ephemeral_1h_input_tokens: int | None = None
 
 
-class UsageReport(msgspec.Struct):
+class OutputDetails(msgspec.Struct, omit_defaults=True):
+    """What the output figure includes."""
+
+    thinking_tokens: int | None = None
+
+
+class UsageReport(msgspec.Struct, omit_defaults=True):
     """`usage` as the Messages format writes it; a field that is absent or null says nothing."""
 
     input_tokens: int | None = None
@@ -25,6 +31,7 @@ class UsageReport(msgspec.Struct):
     cache_creation_input_tokens: int | None = None
     cache_read_input_tokens: int | None = None
     cache_creation: CacheCreation | None = None
+    output_tokens_details: OutputDetails | None = None
 
 
 class UsageMeter:

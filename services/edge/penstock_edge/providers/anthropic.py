@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +11,8 @@ import msgspec
 from penstock_edge import errors
 from penstock_edge.errors import Problem
 from penstock_edge.providers.failure import Failure
+from penstock_edge.providers.retry_after import number
+from penstock_edge.providers.retry_after import retry_after as asked_wait
 from penstock_edge.sse import data_of
 from penstock_edge.usage import UsageMeter, UsageReport
 from penstock_routing import outcomes
@@ -262,27 +263,16 @@ def _classify(status: int, error: _Error, detail: bytes | None, hint: float | No
 
 def retry_after(headers: Headers, now: datetime | None = None) -> float | None:
     """Return the seconds that an upstream asks to wait: Retry-After in any form, else the reset of a used-up limit."""
+    asked = asked_wait(headers, now)
+    if asked is not None or any(name in {b"retry-after", b"retry-after-ms"} for name, _ in headers):
+        return asked
     found: dict[bytes, bytes] = dict(reversed(headers))
-    milliseconds = found.get(b"retry-after-ms")
-    if milliseconds is not None and (value := _number(milliseconds)) is not None:
-        return value / 1000
-    text = found.get(b"retry-after")
-    if text is not None:
-        seconds = _number(text)
-        if seconds is not None:
-            return seconds
-        try:
-            moment = parsedate_to_datetime(text.decode("latin-1"))
-        except ValueError:
-            return None
-        moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-        return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
     resets = [
         reset
         for name, value in found.items()
         if name.startswith(b"anthropic-ratelimit-")
         and name.endswith(b"-remaining")
-        and _number(value) == 0
+        and number(value) == 0
         and (reset := _until(found.get(name[: -len(b"remaining")] + b"reset"), now)) is not None
     ]
     return max(resets) if resets else None
@@ -298,7 +288,7 @@ def hints(headers: Headers, now: datetime | None = None) -> Hints | None:
         return None
 
     def count(name: bytes) -> int:
-        value = _number(found.get(_LIMIT_PREFIX + name, b""))
+        value = number(found.get(_LIMIT_PREFIX + name, b""))
         return -1 if value is None else int(value)
 
     def reset_ms(name: bytes) -> int:
@@ -313,14 +303,6 @@ def hints(headers: Headers, now: datetime | None = None) -> Hints | None:
         tokens_remaining=count(b"tokens-remaining"),
         tokens_reset_ms=reset_ms(b"tokens-reset"),
     )
-
-
-def _number(text: bytes) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if 0 <= value < 1e12 else None
 
 
 def _until(text: bytes | None, now: datetime | None) -> float | None:

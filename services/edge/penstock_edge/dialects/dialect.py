@@ -1,0 +1,147 @@
+"""What the gateway asks of every dialect. Implementations are stateless singletons; one request is a Conversation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from penstock_edge import canonical
+    from penstock_edge.errors import Problem
+    from penstock_edge.records import LimitState
+
+Headers = list[tuple[bytes, bytes]]
+
+
+@dataclass(slots=True)
+class Head:
+    """What the gateway must know of any request, read without decoding the rest.
+
+    A dialect may subclass it for what it wants to remember itself.
+    """
+
+    model: str
+    """As the client wrote it."""
+    stream: bool
+    """The answer is to be streamed."""
+    max_tokens: int
+    """0 when the client did not say."""
+    session: str
+    """The client's own name of its conversation or user, "" without one."""
+    prefix: tuple[bytes, ...]
+    """The parts that stay the same from turn to turn (tools, system, first message), as raw JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """What an answer's ids and times are made of, so that translation needs neither clock nor chance."""
+
+    request_id: str
+    """`req_` and 32 hex digits."""
+    created: int
+    """Unix seconds."""
+
+
+class EventWriter(Protocol):
+    """Writes one translated stream, canonical events in, the dialect's bytes out."""
+
+    def write(self, event: canonical.Event) -> bytes:
+        """Return what goes out for an event, b"" for nothing. MessageStop gives the dialect's proper end.
+
+        Never called with Failed.
+        """
+        ...
+
+    def fail(self, problem: Problem) -> bytes:
+        """Return what ends the stream instead of its proper end, whatever has gone out so far."""
+        ...
+
+
+class Framing(Protocol):
+    """Puts one wire format's events into the form that the client asked for, where that is not SSE."""
+
+    def event(self, raw: bytes) -> bytes:
+        """Return what goes out for one whole SSE event."""
+        ...
+
+    def close(self) -> bytes:
+        """Return what goes out at the proper end."""
+        ...
+
+    def fail(self, problem: Problem, request_id: str) -> bytes:
+        """Return what goes out instead of the proper end."""
+        ...
+
+
+class Conversation(Protocol):
+    """One request, understood: what it says canonically, and how its answer is written."""
+
+    request: canonical.Request
+
+    def answer(self, message: canonical.Message) -> bytes:
+        """Return the body of a unary answer."""
+        ...
+
+    def writer(self) -> EventWriter:
+        """Return a writer for one attempt's stream."""
+        ...
+
+    def counted(self, tokens: int) -> bytes:
+        """Return the body of a token count (only called by dialects that count)."""
+        ...
+
+
+class Dialect(Protocol):
+    """One wire format as clients speak it."""
+
+    @property
+    def name(self) -> str:
+        """`anthropic`, `openai_chat`, `openai_responses`, `openai_embeddings` or `gemini`."""
+        ...
+
+    @property
+    def wire(self) -> str:
+        """The wire format (`penstock_edge.providers.wire`) that is the same, byte for byte."""
+        ...
+
+    def forwarded(self, head: Head, body: bytes, upstream_model: str) -> bytes:
+        """Return the body for an account of the same wire format: untouched but for what the gateway must change."""
+        ...
+
+    def read(self, head: Head, body: bytes, birth: Birth) -> Conversation:
+        """Understand a request whole. Raises ProblemError (400, naming the field) for what is wrong or uncarriable."""
+        ...
+
+    def ping(self, head: Head) -> bytes:
+        """Return a keep-alive that is legal anywhere between two events of a stream, and before the first."""
+        ...
+
+    def stream_headers(self, head: Head) -> Headers:
+        """Return the headers of a streamed answer; a new list."""
+        ...
+
+    def framing(self, head: Head) -> Framing | None:
+        """Return how a stream is framed that is not SSE; None for SSE."""
+        ...
+
+    def error_status(self, problem: Problem) -> int:
+        """Return the status that this dialect's clients understand."""
+        ...
+
+    def error_headers(self, problem: Problem) -> Headers:
+        """Return the headers of an error answer, but for request-id and limits; a new list."""
+        ...
+
+    def error_body(self, problem: Problem, request_id: str) -> bytes:
+        """Return the error envelope. `problem.detail`, if any, is an error object of this wire format."""
+        ...
+
+    def error_event(self, problem: Problem, request_id: str, head: Head) -> bytes:
+        """Return what ends a stream of which nothing but keep-alives went out."""
+        ...
+
+    def limit_headers(self, states: Iterable[LimitState], now: float) -> Headers:
+        """Return the remaining limits as this dialect's clients read them; `now` is unix seconds."""
+        ...

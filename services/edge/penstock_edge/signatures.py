@@ -1,0 +1,119 @@
+"""Whose thinking it is: a provider's signature, tagged with the provider's name on its way through another format.
+
+A provider honours only its own signatures and refuses a conversation that holds another's. Those that pass between
+one wire format's client and upstream are never touched, so a signature without a tag is that upstream's own, or of
+unknown origin, and passes as it is.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any, Final
+
+_TAG: Final = b"penstock-v1:"
+# Twelve bytes are sixteen characters of base64, so the tag shows at the beginning of the text.
+_SHOWN: Final = base64.b64encode(_TAG).decode()
+_SHOWN_BYTES: Final = _SHOWN.encode()
+
+_KEYS: Final = ("signature", "thoughtSignature", "thought_signature", "encrypted_content", "data")
+
+
+def tag(signature: str, provider: str) -> str:
+    """Return a signature that says who made it; base64, as every format that carries signatures demands."""
+    return base64.b64encode(_TAG + provider.encode() + b":" + signature.encode()).decode()
+
+
+def origin(tagged: str) -> str | None:
+    """Return the provider that made a tagged signature; None for one without a tag."""
+    parts = _parts(tagged)
+    return None if parts is None else parts[0]
+
+
+def own(tagged: str, provider: str) -> str | None:
+    """Return the signature that `provider` itself made; None when it made none of this."""
+    parts = _parts(tagged)
+    return parts[1] if parts is not None and parts[0] == provider else None
+
+
+def origins(body: bytes) -> frozenset[str]:
+    """Return the providers whose tagged signatures stand in a request body. Quick when there are none."""
+    found: set[str] = set()
+    start = body.find(_SHOWN_BYTES)
+    while start >= 0:
+        # Enough for every provider's name; what is cut off within a group of four is left out.
+        text = body[start : start + 64].split(b'"', 1)[0]
+        provider = origin_of_beginning(text)
+        if provider:
+            found.add(provider)
+        start = body.find(_SHOWN_BYTES, start + len(_SHOWN_BYTES))
+    return frozenset(found)
+
+
+def origin_of_beginning(text: bytes) -> str:
+    """Return the provider named at the beginning of a tagged signature, "" when it cannot be read."""
+    try:
+        plain = base64.b64decode(text[: len(text) // 4 * 4], validate=True)
+    except binascii.Error:
+        return ""
+    name, colon, _ = plain[len(_TAG) :].partition(b":")
+    return name.decode("ascii", "replace") if colon else ""
+
+
+def cleaned(document: Any, provider: str, path: str = "") -> tuple[Any, list[str]]:
+    """Return a request's JSON as `provider` may see it, and the paths of what was left out.
+
+    Its own signatures lose their tag; thinking that others signed is left out whole, and a foreign signature on
+    something else (a function call) is left out alone. What has no tag stays.
+    """
+    dropped: list[str] = []
+    return _clean(document, provider, path, dropped), dropped
+
+
+_DROP: Final = object()
+
+
+def _clean(value: Any, provider: str, path: str, dropped: list[str]) -> Any:
+    if isinstance(value, list):
+        kept = (
+            _clean(item, provider, f"{path}.{index}" if path else str(index), dropped)
+            for index, item in enumerate(value)
+        )
+        return [item for item in kept if item is not _DROP]
+    if not isinstance(value, dict):
+        return value
+    whole = _is_thinking(value)
+    result = {}
+    for key, item in value.items():
+        where = f"{path}.{key}" if path else key
+        if key in _KEYS and isinstance(item, str) and item.startswith(_SHOWN):
+            mine = own(item, provider)
+            if mine is not None:
+                result[key] = mine
+                continue
+            dropped.append(path if whole else where)
+            if whole:
+                return _DROP
+            continue
+        result[key] = _clean(item, provider, where, dropped)
+    return result
+
+
+def _is_thinking(block: dict[str, Any]) -> bool:
+    return block.get("type") in {"thinking", "redacted_thinking", "reasoning"} or block.get("thought") is True
+
+
+def _parts(tagged: str) -> tuple[str, str] | None:
+    if not tagged.startswith(_SHOWN):
+        return None
+    try:
+        plain = base64.b64decode(tagged, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    name, colon, signature = plain[len(_TAG) :].partition(b":")
+    if not colon:
+        return None
+    try:
+        return name.decode("ascii"), signature.decode()
+    except UnicodeDecodeError:
+        return None
