@@ -17,7 +17,7 @@ stubs_match() {
   rm -rf "$fresh"
 }
 locks_are_anonymous() {
-  ! grep -rnIE 'https?://[^ ]*(pypi|pythonhosted|npmjs|debian\.org)' requirements Makefile scripts services deploy tests/clients .ci 2>/dev/null | grep -v 'check.sh'
+  ! grep -rnIE --exclude-dir=node_modules --exclude-dir=.venv 'https?://[^ ]*(pypi|pythonhosted|npmjs|debian\.org)' requirements Makefile scripts services deploy tests/clients .ci 2>/dev/null | grep -v 'check.sh'
 }
 no_outside_paths() {
   ! git grep -nIE '\.\./shared|/work/' -- . ':!scripts/check.sh'

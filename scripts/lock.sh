@@ -13,3 +13,5 @@ lock() { # output, inputs...
 }
 for image in edge auth router status simulator cli; do lock "$image" "services/$image/pyproject.toml"; done
 lock dev requirements/dev.in gen/pyproject.toml services/*/pyproject.toml services/lib/*/pyproject.toml
+"$UV" pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate \
+  tests/clients/python-before/requirements.in -o tests/clients/python-before/requirements.txt
