@@ -97,6 +97,22 @@ class TestEligible:
         assert set(bench.spread(50)) == {"a"}
         assert bench.pool.explain(T, bench.now)[-1].rank == 0
 
+    @pytest.mark.parametrize("count", [3, 40])
+    @pytest.mark.parametrize("affinity", [None, b"conversation"])
+    def test_only_accounts_of_these_providers(self, count, affinity):
+        others = [facts(f"o{index}", provider="OpenAI") for index in range(count)]
+        bench = Bench(facts("a"), *others, facts("b", tier=1))
+        traits = Traits(model="m", session="me", affinity=affinity, providers=frozenset({"Anthropic"}))
+        assert set(bench.spread(60, traits)) == {"a"}
+        assert bench.pick(traits, tried="a").account == "b"
+        none = bench.pick(traits, tried="ab")
+        assert none.reasons == {"a": "Tried", "b": "Tried"}
+        dropped = {c.account: c.reason for c in bench.pool.explain(traits, bench.now) if not c.eligible}
+        assert dropped == {f"o{index}": "OtherProvider" for index in range(count)}
+        # A new catalog is obeyed at once.
+        bench.pool.load([facts("c"), *others], bench.now)
+        assert set(bench.spread(20, traits)) == {"c"}
+
     def test_model(self):
         bench = Bench(facts("a", models=("m", "n")), facts("b", models=("n",)))
         assert set(bench.spread(30)) == {"a"}

@@ -25,6 +25,8 @@ class Traits:
     """Input and output together; debited from the account's token share, corrected by the outcome."""
     session: str = ""
     """The *edge* session that asks (half-open trials belong to one of them)."""
+    providers: frozenset[str] | None = None
+    """Only accounts of these providers may take it; None: any."""
 
 
 class Pick:

@@ -161,6 +161,10 @@ class Lane:
         """Note whether the quick way through selection is open."""
         self.plain = self.gate is None and not self.fails and self.hint_until == -math.inf
 
+    def may_take(self, providers: frozenset[str] | None) -> bool:
+        """Tell whether its account is of one of these providers (None: of any)."""
+        return providers is None or self.account.facts.provider in providers
+
     def demoted(self, policy: Policy, now: float) -> bool:
         """Tell whether its last requests all failed, so that it is ordered last in its tier."""
         return self.fails >= policy.demote_failures and now - self.failed_at < policy.demote_seconds

@@ -47,8 +47,10 @@ class Pool:
         self._lanes: dict[tuple[str, str], Lane] = {}
         self._tiers: dict[str, tuple[Tier, ...]] = {}
         self._closed: dict[str, tuple[Lane, ...]] = {}
+        self._restricted: dict[tuple[str, frozenset[str]], tuple[Tier, ...]] = {}
+        """The same for requests that only some providers may take, made when first asked for."""
         self._gates = Gates(self.policy, self._accounts, self._lanes)
-        self._favourites: OrderedDict[tuple[str, int, int], tuple[Lane, ...]] = OrderedDict()
+        self._favourites: OrderedDict[tuple[str, frozenset[str] | None, int, int], tuple[Lane, ...]] = OrderedDict()
 
     # What the router says.
 
@@ -112,7 +114,7 @@ class Pool:
 
     def pick(self, traits: Traits, tried: frozenset[str], now: float, rng: Callable[[], float]) -> Pick | NoneLeft:
         """Choose an account and take a slot and bucket units of it. A few microseconds; never waits."""
-        for tier in self._tiers.get(traits.model, ()):
+        for tier in self._tiers_for(traits):
             if len(tier.lanes) <= _FEW:
                 lane = self._from_few(tier.lanes, traits, tried, now, rng)
             else:
@@ -186,6 +188,9 @@ class Pool:
         for tier in self._tiers.get(traits.model, ()):
             open_lanes: list[tuple[Lane, float, str]] = []
             for lane in tier.lanes:
+                if not lane.may_take(traits.providers):
+                    dropped.append(_candidate(lane, "OtherProvider", 0.0, 0))
+                    continue
                 obstacle = self._obstacle(lane, traits, now)
                 if obstacle is not None:
                     dropped.append(_candidate(lane, obstacle[0], 0.0, 0))
@@ -198,7 +203,7 @@ class Pool:
 
     def soonest(self, traits: Traits, now: float) -> float:
         """Return the seconds until the first candidate may be back; 0 when one is there now."""
-        waits = [self._obstacle(lane, traits, now) for lane in self._open(traits.model)]
+        waits = [self._obstacle(lane, traits, now) for lane in self._open(traits)]
         return min((0.0 if wait is None else wait[1] for wait in waits), default=self.policy.unknown_recovery_seconds)
 
     # How it decides.
@@ -246,9 +251,7 @@ class Pool:
         self, tier: Tier, traits: Traits, tried: frozenset[str], now: float, rng: Callable[[], float]
     ) -> Lane | None:
         """Look at a handful of a large tier; only when none of these will do, at all of it."""
-        draws = (
-            self._drawn(tier, rng) if traits.affinity is None else self._favoured(tier, traits.affinity, traits.model)
-        )
+        draws = self._drawn(tier, rng) if traits.affinity is None else self._favoured(tier, traits.affinity, traits)
         best: Lane | None = None
         for lane in draws:
             if lane.account.name in tried or self._obstacle(lane, traits, now) is not None:
@@ -272,9 +275,9 @@ class Pool:
             index = bisect_right(tier.cumulative, rng() * tier.weight)
             yield tier.lanes[min(index, len(tier.lanes) - 1)]
 
-    def _favoured(self, tier: Tier, affinity: bytes, model: str) -> tuple[Lane, ...]:
+    def _favoured(self, tier: Tier, affinity: bytes, traits: Traits) -> tuple[Lane, ...]:
         digest = rendezvous.digest(affinity)
-        key = (model, tier.number, digest)
+        key = (traits.model, traits.providers, tier.number, digest)
         found = self._favourites.get(key)
         if found is None:
             found = tuple(
@@ -364,7 +367,7 @@ class Pool:
             lane.account.name: lane.account.closed for lane in self._closed.get(traits.model, ())
         }
         soonest, throttled, candidates = math.inf, True, 0
-        for lane in self._open(traits.model):
+        for lane in self._open(traits):
             if lane.account.name in tried:
                 reasons[lane.account.name] = "Tried"
                 continue
@@ -377,8 +380,20 @@ class Pool:
             soonest = self.policy.unknown_recovery_seconds
         return NoneLeft(throttled=throttled and candidates > 0, soonest_seconds=max(soonest, 0.001), reasons=reasons)
 
-    def _open(self, model: str) -> Iterator[Lane]:
-        return (lane for tier in self._tiers.get(model, ()) for lane in tier.lanes)
+    def _open(self, traits: Traits) -> Iterator[Lane]:
+        return (lane for tier in self._tiers_for(traits) for lane in tier.lanes)
+
+    def _tiers_for(self, traits: Traits) -> tuple[Tier, ...]:
+        """Return the tiers that serve the model, without the accounts of providers that may not."""
+        if traits.providers is None:
+            return self._tiers.get(traits.model, ())
+        key = (traits.model, traits.providers)
+        found = self._restricted.get(key)
+        if found is None:
+            tiers = self._tiers.get(traits.model, ())
+            kept = ((t.number, [lane for lane in t.lanes if lane.may_take(traits.providers)]) for t in tiers)
+            found = self._restricted[key] = tuple(Tier(number, lanes) for number, lanes in kept if lanes)
+        return found
 
     def _index(self) -> None:
         """Build the index by model anew; lanes that stay keep their state."""
@@ -402,6 +417,7 @@ class Pool:
         self._closed = {model: tuple(lanes) for model, lanes in closed.items()}
         self._gates.lanes = self._lanes
         self._favourites.clear()
+        self._restricted.clear()
 
 
 def _candidate(lane: Lane, reason: str, score: float, rank: int) -> Candidate:
