@@ -5,17 +5,27 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from penstock_simulator import buckets
 from penstock_simulator.buckets import Bucket
 from penstock_simulator.cache import PromptCache
-from penstock_simulator.refusal import RefusalError
+from penstock_simulator.refusal import LimitError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from penstock_simulator.settings import AccountSettings
+
+
+class Standing(NamedTuple):
+    """How one limit of an account stands."""
+
+    amount: int
+    """Per minute."""
+    left: int
+    full_in: float
+    """Seconds."""
 
 
 class Account:
@@ -57,41 +67,45 @@ class Account:
         self.open -= 1
 
     def admit(self, input_tokens: int, now: float, wall: float) -> None:
-        """Take a request and its input from the buckets. Raises RefusalError(429) and then takes nothing."""
+        """Take a request and its input from the buckets. Raises LimitError and then takes nothing."""
         if self._concurrent is not None and self.open > self._concurrent:
-            raise RefusalError(
-                429,
-                "rate_limit_error",
+            raise LimitError(
                 "Number of concurrent connections has exceeded your rate limit. Please try again later or contact "
                 "sales to discuss your options for a rate limit increase.",
                 tuple(self.headers(now, wall)),
+                limit="concurrent",
+                amount=self._concurrent,
+                asked=1,
+                wait_seconds=0.0,
             )
         wanted = {"requests": 1, "input-tokens": input_tokens, "output-tokens": 1}
         waits = {name: self._buckets[name].wait(units, now) for name, units in wanted.items() if name in self._buckets}
-        self._refuse_if_late(waits, now, wall)
+        self._refuse_if_late(waits, wanted, now, wall)
         for name in ("requests", "input-tokens"):
             if name in self._buckets:
                 self._buckets[name].take(wanted[name], now)
 
     def admit_count(self, now: float, wall: float) -> None:
-        """Take one count_tokens request from its own bucket. Raises RefusalError(429)."""
+        """Take one count_tokens request from its own bucket. Raises LimitError."""
         bucket = self._buckets.get("count")
         if bucket is not None:
-            self._refuse_if_late({"count": bucket.wait(1, now)}, now, wall)
+            self._refuse_if_late({"count": bucket.wait(1, now)}, {"count": 1}, now, wall)
             bucket.take(1, now)
 
-    def _refuse_if_late(self, waits: dict[str, float], now: float, wall: float) -> None:
+    def _refuse_if_late(self, waits: dict[str, float], wanted: dict[str, int], now: float, wall: float) -> None:
         late = max(waits, key=waits.__getitem__, default="")
         if not late or waits[late] <= 0.0:
             return
         bucket = self._buckets[late]
         what = {"count": "requests"}.get(late, late).replace("-", " ")
         hint = ("retry-after", str(max(1, math.ceil(waits[late]))))
-        raise RefusalError(
-            429,
-            "rate_limit_error",
+        raise LimitError(
             f"This request would exceed your organization's rate limit of {bucket.amount:,} {what} per minute.",
             (hint, *self.headers(now, wall)),
+            limit=late,
+            amount=bucket.amount,
+            asked=wanted[late],
+            wait_seconds=waits[late],
         )
 
     def sent(self, output_tokens: int, now: float) -> None:
@@ -101,7 +115,7 @@ class Account:
             bucket.take(output_tokens, now)
 
     def headers(self, now: float, wall: float) -> list[tuple[str, str]]:
-        """Return the rate limit headers of the limits that the account has."""
+        """Return the limits that the account has as Anthropic's headers."""
         result: list[tuple[str, str]] = []
         for name in ("requests", "input-tokens", "output-tokens"):
             if name in self._buckets:
@@ -110,6 +124,13 @@ class Account:
         if both:
             result += buckets.headers("tokens", both, now, wall)
         return result
+
+    def standings(self, now: float) -> dict[str, Standing]:
+        """Return the limits that the account has, by name: requests, input-tokens, output-tokens, count."""
+        return {
+            name: Standing(bucket.amount, max(0, math.floor(bucket.left(now) + 1e-9)), bucket.full_in(now))
+            for name, bucket in self._buckets.items()
+        }
 
     def shown(self, now: float) -> dict[str, Any]:
         """Return the state as JSON shows it; no credential."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from penstock_simulator.records import Usage
 
@@ -41,5 +41,5 @@ class Answer:
     input_tokens: int = 0
     """Whole input in truth."""
     stop_reason: str = ""
-    error_event: bytes = field(default=b"")
-    """Of a stream: the event for a fault within it."""
+    error_event: bytes | Callable[[], bytes] = b""
+    """Of a stream: the event (or events) for a fault within it; asked for when the fault strikes."""

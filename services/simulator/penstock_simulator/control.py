@@ -82,6 +82,7 @@ class Control:
             account=request.argument("account"),
             request_id=request.argument("request_id"),
             operation=request.argument("operation"),
+            format=request.argument("format"),
             after=int(after) if after.isdigit() else 0,
         )
 

@@ -249,7 +249,8 @@ class Delivery:
             # A fault strikes before the delta after `after` ones (0: before any content), at the latest before the end.
             if breaks and (event.phase == 2 or (event.phase == 1 and deltas >= after and (event.chars or not after))):
                 await self._flush(batch)
-                await self._break(event, answer.error_event)
+                error_event = answer.error_event
+                await self._break(event, error_event if isinstance(error_event, bytes) else error_event())
                 return
             if event.phase and not begun:
                 begun = True

@@ -13,13 +13,14 @@ from penstock_simulator.behaviour import DirectiveError, read_fields
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Scope = Literal["inference", "messages", "count_tokens", "models", "any"]
+Scope = Literal["inference", "messages", "embeddings", "count_tokens", "models", "any"]
 _SCOPES: dict[str, frozenset[str]] = {
-    "inference": frozenset({"messages", "count_tokens"}),
+    "inference": frozenset({"messages", "embeddings", "count_tokens"}),
     "messages": frozenset({"messages"}),
+    "embeddings": frozenset({"embeddings"}),
     "count_tokens": frozenset({"count_tokens"}),
     "models": frozenset({"models"}),
-    "any": frozenset({"messages", "count_tokens", "models"}),
+    "any": frozenset({"messages", "embeddings", "count_tokens", "models"}),
 }
 
 

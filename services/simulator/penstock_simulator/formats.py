@@ -1,9 +1,12 @@
-"""The seam between serving and the wire formats: each format is one package behind this Protocol."""
+"""The seam between serving and the wire formats: each format is one package behind this Protocol.
+
+`registry.py` lists them.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from penstock_simulator.accounts import Account
@@ -18,7 +21,9 @@ class Draft:
     """A request as far as it can be told before it is checked."""
 
     operation: str
-    """messages, count_tokens or models."""
+    """messages (every billed answer of a chat), embeddings, count_tokens or models."""
+    format: str
+    """What the record calls it: anthropic, openai_chat, openai_responses, openai_embeddings, openai_models, gemini."""
     document: Any = None
     """The decoded body, if it could be decoded."""
     model: str = ""
@@ -45,11 +50,30 @@ class Call:
     """Unix seconds."""
 
 
+def models_form(request: Request) -> Literal["anthropic", "gemini", "openai"]:
+    """Return whose form `GET /v1/models` takes, a path that three APIs share: the credential's header tells."""
+    if "x-api-key" in request.headers or "anthropic-version" in request.headers:
+        return "anthropic"
+    if "x-goog-api-key" in request.headers or request.argument("key") is not None:
+        return "gemini"
+    return "openai" if "authorization" in request.headers else "anthropic"
+
+
+def bearer(request: Request) -> str | None:
+    """Return the token of `Authorization: Bearer`."""
+    kind, _, token = request.header("authorization").partition(" ")
+    return token.strip() if kind.lower() == "bearer" else None
+
+
 class WireFormat(Protocol):
     """One provider's API."""
 
     def draft(self, request: Request) -> Draft | None:
-        """Return what the request is, or None when it is not of this format; never raises for a bad body."""
+        """Return what the request is, or None when it is not of this format; never raises for a bad body.
+
+        No two formats may claim the same request. Of `GET /v1/models` and what is below it only those are a format's
+        own for which `models_form` names it.
+        """
 
     def credential(self, request: Request) -> str | None:
         """Return the credential that counts."""

@@ -12,10 +12,12 @@ if TYPE_CHECKING:
 
 
 class Usage(msgspec.Struct, gc=False):
-    """Token counts. The whole input is the four input counts added."""
+    """Token counts, the same for every wire format. The whole input is the four input counts added."""
 
     input_tokens: int = 0
+    """Neither read from the cache nor written to it."""
     output_tokens: int = 0
+    """All of it, thinking (reasoning) included."""
     cache_read_input_tokens: int = 0
     cache_write_5m_input_tokens: int = 0
     cache_write_1h_input_tokens: int = 0
@@ -28,7 +30,10 @@ class Record(msgspec.Struct):
     account: str
     """Empty: the credential was missing or unknown."""
     operation: str
+    """messages, embeddings, count_tokens or models."""
     upstream_request_id: str
+    format: str = ""
+    """anthropic, openai_chat, openai_responses, openai_embeddings, openai_models or gemini."""
     request_id: str = ""
     """The `x-request-id` header as received: a gateway's own id."""
     target: str = ""
@@ -68,7 +73,7 @@ class Record(msgspec.Struct):
     client_left: float | None = None
     """Monotonic time at which the client was seen to be gone before the end."""
     concurrent: int = 0
-    """Open messages of the account on arrival, this one included; 0 for count_tokens and models."""
+    """Open messages and embeddings of the account on arrival, this one included; 0 for count_tokens and models."""
     body_bytes: int = 0
     body_sha256: str = ""
     header_names: tuple[str, ...] = ()
@@ -112,7 +117,13 @@ class Records:
         self.dropped = 0
 
     def select(
-        self, *, account: str | None = None, request_id: str | None = None, operation: str | None = None, after: int = 0
+        self,
+        *,
+        account: str | None = None,
+        request_id: str | None = None,
+        operation: str | None = None,
+        format: str | None = None,  # noqa: A002 -- the field's name, in Python as in a query
+        after: int = 0,
     ) -> list[Record]:
         """Return the records with a number above `after` that match."""
         return [
@@ -122,4 +133,5 @@ class Records:
             and (account is None or record.account == account)
             and (request_id is None or record.request_id == request_id)
             and (operation is None or record.operation == operation)
+            and (format is None or record.format == format)
         ]

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Self
 from penstock_chassis import logs
 from penstock_chassis.http import listen
 from penstock_simulator.accounts import Accounts
-from penstock_simulator.anthropic.format import AnthropicFormat
 from penstock_simulator.connection import Connection, GoneError
 from penstock_simulator.control import PREFIX, Control
 from penstock_simulator.delivery import head
 from penstock_simulator.faults import FaultBook
 from penstock_simulator.records import Records
+from penstock_simulator.registry import FORMATS
 from penstock_simulator.serving import Serving
 from penstock_simulator.settings import SimulatorSettings
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from penstock_simulator.connection import Exchange
-    from penstock_simulator.formats import WireFormat
 
 log = logs.get(__name__)
 
@@ -42,7 +41,7 @@ class Simulator:
         self.records = Records(self.settings.max_records)
         self.faults = FaultBook(self.settings.faults)
         self.accounts = Accounts(self.settings.accounts, time.monotonic())
-        formats: list[WireFormat] = [AnthropicFormat(self.settings)]
+        formats = [make(self.settings) for make in FORMATS]
         self._serving = Serving(self.settings, formats, self.accounts, self.faults, self.records)
         self._control = Control(self.accounts, self.faults, self.records)
         self._connections: set[Connection] = set()

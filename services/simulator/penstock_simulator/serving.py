@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 import time
 from collections import OrderedDict
@@ -37,8 +38,10 @@ if TYPE_CHECKING:
 log = logs.get(__name__)
 
 _SECRET_HEADERS = frozenset({"x-api-key", "authorization", "x-goog-api-key"})
+_KEY_ARGUMENT = re.compile(r"([?&]key=)[^&]*")
 _DIRECTIVE_HEADER = "x-simulator"
 _REMEMBERED_TRIES = 50_000
+_BILLED = frozenset({"messages", "embeddings"})
 
 
 class Tries:
@@ -64,7 +67,7 @@ class Visit:
         self.account = account
         self._ended = False
         # Probes and counts take no slot, neither here nor in a gateway.
-        self._slot = account is not None and record.operation == "messages"
+        self._slot = account is not None and record.operation in _BILLED
         if account is not None:
             account.served += 1
             if self._slot:
@@ -163,9 +166,10 @@ class Serving:
             seq=seq,
             account=account.name if account else "",
             operation=draft.operation,
+            format=draft.format,
             upstream_request_id=f"req_sim_{self._life}{seq:010x}",
             request_id=request.header("x-request-id"),
-            target=request.target,
+            target=_KEY_ARGUMENT.sub(r"\1(blotted out)", request.target),
             model=draft.model,
             streamed=draft.streamed,
             arrived_at=request.arrived_at,
@@ -195,7 +199,7 @@ class Serving:
         try:
             answer = self._decide(wire, Unread(request, draft, account, how, mistake), record)
         except RefusalError as refusal:
-            record.error_type = refusal.kind
+            record.error_type = refusal.code or refusal.kind
             body = wire.error_body(refusal, record.upstream_request_id)
             await delivery.plain(refusal.status, "application/json", body, [*common, *refusal.headers])
             return
@@ -227,7 +231,7 @@ class Serving:
             usual = wire.refusal(500 if how.error == "api_error" else 529, call)
         else:
             return
-        raise RefusalError(usual.status, how.error or usual.kind, how.message or usual.message, usual.headers + hint)
+        raise usual.altered(how.error, how.message, hint)
 
     def _behaviour(
         self, request: Request, draft: Draft, account: Account | None, record: Record

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 CHARS_PER_TOKEN = 4
 
 _ASCII = (
@@ -17,6 +19,9 @@ _UNICODE = (
     "\u0085done: ½ ∑ √ ≤ 🧭🏞️ … "
 )
 _LENGTH = 8192
+_PIECE_CHARS = 24
+# Texts longer than this times a piece get longer pieces.
+_MOST_PIECES = 2_000
 
 
 def _endless(text: str) -> str:
@@ -45,3 +50,14 @@ def pieces(text: str, count: int) -> list[str]:
     """Cut a text into at most `count` parts of nearly equal size; an empty text has none."""
     size = max(1, -(-len(text) // max(1, count)))
     return [text[start : start + size] for start in range(0, len(text), size)]
+
+
+def piece_count(chars: int) -> int:
+    """Return how many deltas a text of so many characters takes unless told otherwise."""
+    return min(_MOST_PIECES, -(-chars // _PIECE_CHARS)) if chars else 0
+
+
+def seed_of(body: bytes, *seeds: int) -> int:
+    """Return the seed of a request's text."""
+    digest = hashlib.blake2b(body, digest_size=8, person=b":".join(b"%d" % seed for seed in seeds)[:16])
+    return int.from_bytes(digest.digest(), "big")

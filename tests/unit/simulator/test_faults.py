@@ -18,6 +18,8 @@ def book(*rules):
         ({"operation": "models"}, ("a", "", "models"), ("a", "m", "messages")),
         ({"operation": "count_tokens"}, ("a", "m", "count_tokens"), ("a", "m", "messages")),
         ({"operation": "messages"}, ("a", "m", "messages"), ("a", "m", "count_tokens")),
+        ({}, ("a", "m", "embeddings"), ("a", "", "models")),
+        ({"operation": "embeddings"}, ("a", "m", "embeddings"), ("a", "m", "messages")),
     ],
 )
 def test_what_a_rule_meets(rule, hit, missed):
@@ -28,7 +30,8 @@ def test_what_a_rule_meets(rule, hit, missed):
 
 def test_any_meets_everything():
     faults = book({"operation": "any", "set": {"fault": "401"}})
-    assert all(faults.strike("a", "m", operation) for operation in ("messages", "count_tokens", "models"))
+    operations = ("messages", "embeddings", "count_tokens", "models")
+    assert all(faults.strike("a", "m", operation) for operation in operations)
 
 
 def test_count_and_skip():

@@ -21,10 +21,11 @@ def test_select():
     records = Records(10)
     add(records, account="a", request_id="r1")
     add(records, account="b", request_id="r1")
-    add(records, account="b", operation="models")
+    add(records, account="b", operation="models", format="openai_models")
     assert [r.seq for r in records.select(account="b")] == [2, 3]
     assert [r.seq for r in records.select(request_id="r1")] == [1, 2]
     assert [r.seq for r in records.select(operation="models")] == [3]
+    assert [r.seq for r in records.select(format="openai_models")] == [3]
     assert [r.seq for r in records.select(after=2)] == [3]
 
 

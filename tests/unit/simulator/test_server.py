@@ -316,3 +316,10 @@ async def test_stop_waits_for_open_answers_and_cuts_the_rest(settings):
 def test_urls():
     sim = Simulator(SimulatorSettings(host="::1"))
     assert sim.url == "http://[::1]:0"
+
+
+async def test_a_key_in_the_query_is_not_kept(sim, http):
+    await http.post("/v1/messages?beta=true&key=key-a&x=1", json=message())
+    (record,) = sim.records
+    assert record.target == "/v1/messages?beta=true&key=(blotted out)&x=1"
+    assert record.format == "anthropic"

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock_simulator.text import passage, pieces, tokens
+from penstock_simulator.text import passage, piece_count, pieces, seed_of, tokens
 
 
 @pytest.mark.parametrize(("chars", "expected"), [(0, 0), (1, 1), (4, 1), (5, 2), (400, 100)])
@@ -28,3 +28,13 @@ def test_pieces_are_the_text(text, count):
     assert "".join(parts) == text
     assert len(parts) <= count
     assert all(parts)
+
+
+@pytest.mark.parametrize(("chars", "count"), [(0, 0), (1, 1), (24, 1), (25, 2), (1_000_000, 2_000)])
+def test_a_long_text_has_no_more_pieces_than_a_reader_can_bear(chars, count):
+    assert piece_count(chars) == count
+
+
+def test_seeds_depend_on_the_body_and_on_each_number():
+    assert seed_of(b"body", 0, 0) == seed_of(b"body", 0, 0)
+    assert len({seed_of(b"body", 0, 0), seed_of(b"body", 1, 0), seed_of(b"body", 0, 1), seed_of(b"x", 0, 0)}) == 4

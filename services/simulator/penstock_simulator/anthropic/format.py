@@ -9,10 +9,11 @@ import msgspec
 from penstock_simulator.answer import Answer
 from penstock_simulator.anthropic import errors, events, prompt
 from penstock_simulator.anthropic.check import Checked, check, check_version
-from penstock_simulator.anthropic.message import compose, seed_of
+from penstock_simulator.anthropic.message import compose
 from penstock_simulator.anthropic.models import Models
 from penstock_simulator.behaviour import directives
-from penstock_simulator.formats import Draft
+from penstock_simulator.formats import Draft, bearer, models_form
+from penstock_simulator.text import seed_of
 
 if TYPE_CHECKING:
     from penstock_simulator.accounts import Account
@@ -42,11 +43,12 @@ class AnthropicFormat:
         if operation is not None and request.method == "POST":
             return self._posted(request, operation)
         if request.method == "GET" and (path == _LIST or path.startswith(_LIST + "/")):
-            return Draft("models", item=path[len(_LIST) + 1 :])
+            mine = models_form(request) == "anthropic"
+            return Draft("models", "anthropic", item=path[len(_LIST) + 1 :]) if mine else None
         return None
 
     def _posted(self, request: Request, operation: str) -> Draft:
-        draft = Draft(operation)
+        draft = Draft(operation, "anthropic")
         try:
             draft.document = self._decoder.decode(request.body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -63,11 +65,7 @@ class AnthropicFormat:
 
     def credential(self, request: Request) -> str | None:
         """x-api-key goes before Authorization, as with the real one."""
-        key = request.header("x-api-key")
-        if key:
-            return key
-        kind, _, token = request.header("authorization").partition(" ")
-        return token.strip() if kind.lower() == "bearer" else None
+        return request.header("x-api-key") or bearer(request)
 
     def headers(self, upstream_request_id: str, account: Account | None) -> list[tuple[str, str]]:
         """Return what every answer carries; also what a gateway must not pass on."""

@@ -9,16 +9,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from penstock_simulator import text
-from penstock_simulator.anthropic.sample import sample
+from penstock_simulator.sample import sample
 
 if TYPE_CHECKING:
     from penstock_simulator.anthropic.check import Checked
     from penstock_simulator.behaviour import Behaviour
 
 _THINKING_TOKENS = 32
-_PIECE_CHARS = 24
-# Texts longer than this times a piece get longer pieces.
-_MOST_PIECES = 2_000
 
 
 @dataclass(slots=True)
@@ -63,12 +60,6 @@ class Message:
         return text.tokens(self.chars)
 
 
-def seed_of(body: bytes, *seeds: int) -> int:
-    """Return the seed of a request's text."""
-    digest = hashlib.blake2b(body, digest_size=8, person=b":".join(b"%d" % seed for seed in seeds)[:16])
-    return int.from_bytes(digest.digest(), "big")
-
-
 def signature(thinking: str) -> str:
     """Return the signature of a thinking text."""
     return "Sim" + hashlib.sha256(b"thinking:" + thinking.encode()).hexdigest() + "=="
@@ -104,7 +95,7 @@ def _think(message: Message, checked: Checked, how: Behaviour, seed: int, room: 
         return 0
     thought = text.passage(how.text, wanted, seed + 1)
     shown = thought if checked.thinking_shown else ""
-    pieces = _pieces(len(shown))
+    pieces = text.piece_count(len(shown))
     message.blocks.append(Block("thinking", shown, signature=signature(thought), chars=len(thought), chunks=pieces))
     message.thinking_tokens = text.tokens(wanted)
     return wanted
@@ -134,7 +125,7 @@ def _call(message: Message, calls: list[dict[str, Any]], how: Behaviour, seed: i
         if len(source) > room:
             return
         room -= len(source)
-        chunks = how.chunks or _pieces(len(source))
+        chunks = how.chunks or text.piece_count(len(source))
         block = Block(
             "tool_use", source, f"toolu_sim_{seed:016x}{index}", tool["name"], chars=len(source), chunks=chunks
         )
@@ -160,8 +151,4 @@ def _speak(message: Message, checked: Checked, how: Behaviour, seed: int, room: 
         said = said[:room]
         message.stop_reason, message.stop_sequence = "max_tokens", None
     if said:
-        message.blocks.append(Block("text", said, chars=len(said), chunks=how.chunks or _pieces(len(said))))
-
-
-def _pieces(chars: int) -> int:
-    return min(_MOST_PIECES, -(-chars // _PIECE_CHARS)) if chars else 0
+        message.blocks.append(Block("text", said, chars=len(said), chunks=how.chunks or text.piece_count(len(said))))

@@ -1,6 +1,6 @@
 import pytest
 
-from penstock_simulator.anthropic.sample import sample
+from penstock_simulator.sample import sample
 
 
 @pytest.mark.parametrize(
