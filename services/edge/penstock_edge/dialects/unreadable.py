@@ -1,0 +1,44 @@
+"""What is wrong with a request body, said without quoting any of it."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import msgspec
+
+from penstock_edge.errors import ProblemError, invalid
+
+UNREADABLE: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+"""All that a msgspec decoder may raise."""
+
+_MISSING = re.compile(r"Object missing required field `([^`]+)`(?: - at `\$\.?([^`]*)`)?")
+_EXPECTED = re.compile(r"Expected `([^`]+)`, got `([^`]+)`(?: - at `\$\.?([^`]*)`)?")
+_TYPES: Final = {
+    "str": "a valid string",
+    "int": "a valid integer",
+    "float": "a valid number",
+    "bool": "a valid boolean",
+    "array": "a valid list",
+    "object": "a valid dictionary",
+}
+
+
+def unreadable(error: Exception) -> ProblemError:
+    """Return the refusal (400) of a body that a decoder could not read."""
+    return ProblemError(invalid(_explain(error)))
+
+
+def _explain(error: Exception) -> str:
+    text = str(error)
+    if isinstance(error, msgspec.ValidationError):
+        if match := _MISSING.match(text):
+            where = ".".join(part for part in (match[2], match[1]) if part)
+            return f"{where}: field required"
+        if match := _EXPECTED.match(text):
+            wanted = match[1].split(" | ")[0]
+            return f"{match[3] or 'body'}: Input should be {_TYPES.get(wanted, wanted)}"
+        return "the request body has a field of a wrong type"
+    if isinstance(error, RecursionError):
+        return "the request body is nested too deeply"
+    return "the request body is not valid JSON"
