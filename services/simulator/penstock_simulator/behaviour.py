@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from enum import StrEnum
@@ -91,6 +92,8 @@ class Behaviour(msgspec.Struct, frozen=True):
     """Call this tool (`*`: the first one) though tool_choice is auto."""
     tools: int = 1
     """How many calls."""
+    tool_input: str = ""
+    """Exactly this input for the tool: a JSON object."""
     tool_bytes: int = 0
     """Size of the tool's input; bounded by max_tokens."""
     stop: str = ""
@@ -142,10 +145,18 @@ def _one_of(*allowed: str) -> Callable[[object], str]:
     return read
 
 
+def _json_object(value: object) -> str:
+    document = value if isinstance(value, dict) else json.loads(str(value))
+    if not isinstance(document, dict):
+        raise TypeError(f"not a JSON object: {value!r}")
+    return json.dumps(document, ensure_ascii=False)
+
+
 _PLAIN_READERS: dict[type, Callable[[Any], Any]] = {int: int, str: str, bool: _flag, float: duration}
 _READ: dict[str, Callable[[Any], Any]] = {
     **{field.name: _PLAIN_READERS[type(field.default)] for field in msgspec.structs.fields(Behaviour)},
     "fault": _fault,
+    "tool_input": _json_object,
     "text": _one_of("ascii", "unicode"),
     "usage": _one_of("full", "output"),
 }

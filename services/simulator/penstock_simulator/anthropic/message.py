@@ -115,10 +115,7 @@ def _calls(checked: Checked, how: Behaviour) -> list[dict[str, Any]]:
 def _call(message: Message, calls: list[dict[str, Any]], how: Behaviour, seed: int, room: int) -> None:
     message.stop_reason = "tool_use"
     for index, tool in enumerate(calls):
-        value = sample(tool["input_schema"], seed % 1000 + index)
-        if how.tool_bytes:
-            _enlarge(value, how, seed)
-        source = msgspec.json.encode(value).decode()
+        source = how.tool_input or _input(tool, how, seed, index)
         if len(source) > room:
             # The real one would stop in the middle of the input; an input that is whole is easier to compare.
             source = "{}"
@@ -130,6 +127,13 @@ def _call(message: Message, calls: list[dict[str, Any]], how: Behaviour, seed: i
             "tool_use", source, f"toolu_sim_{seed:016x}{index}", tool["name"], chars=len(source), chunks=chunks
         )
         message.blocks.append(block)
+
+
+def _input(tool: dict[str, Any], how: Behaviour, seed: int, index: int) -> str:
+    value = sample(tool["input_schema"], seed % 1000 + index)
+    if how.tool_bytes:
+        _enlarge(value, how, seed)
+    return msgspec.json.encode(value).decode()
 
 
 def _enlarge(value: dict[str, Any], how: Behaviour, seed: int) -> None:

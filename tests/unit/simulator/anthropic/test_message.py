@@ -8,7 +8,7 @@ from penstock_simulator.anthropic import events
 from penstock_simulator.anthropic.check import Checked
 from penstock_simulator.anthropic.message import compose
 from penstock_simulator.anthropic.models import Models
-from penstock_simulator.behaviour import Behaviour
+from penstock_simulator.behaviour import Behaviour, DirectiveError, behaviour, parse, read_fields
 from penstock_simulator.cache import Split
 from penstock_simulator.text import tokens
 
