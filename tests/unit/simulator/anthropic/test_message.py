@@ -113,6 +113,19 @@ HOWS = st.builds(
 )
 
 
+def test_a_tool_can_be_given_its_exact_input():
+    how = behaviour([read_fields(parse("""tool=second tool_input='{"command": "echo hi"}'"""))])
+    (block,) = make(how, tools=TOOLS).blocks
+    assert (block.name, json.loads(block.text)) == ("second", {"command": "echo hi"})
+    assert read_fields({"tool_input": {"a": 1}}) == {"tool_input": '{"a": 1}'}
+
+
+@pytest.mark.parametrize("text", ["[1]", "{", "text"])
+def test_a_tools_input_is_an_object(text):
+    with pytest.raises(DirectiveError, match="tool_input"):
+        read_fields({"tool_input": text})
+
+
 @given(HOWS, st.integers(0, 400), st.sampled_from(["disabled", "adaptive"]), st.booleans())
 def test_stream_and_unary_tell_the_same(how, max_tokens, thinking, shown):
     message = make(how, max_tokens=max_tokens, thinking=thinking, thinking_shown=shown, tools=TOOLS)
