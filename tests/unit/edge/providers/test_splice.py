@@ -1,4 +1,4 @@
-"""Only the model's name changes, wherever it stands."""
+"""Only what is to change changes, wherever it stands."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock_edge.providers.splice import splice_model
+from penstock_edge.providers import splice as splicing
+from penstock_edge.providers.splice import splice, splice_model
 
 
 @pytest.mark.parametrize(
@@ -54,3 +55,41 @@ def test_any_body(fields, name, ascii_only, indent):
     spliced = splice_model(body, name)
     assert json.loads(spliced.decode("utf-8", "surrogatepass")) == {**fields, "model": name}
     assert splice_model(spliced, "old") == body
+
+
+@pytest.mark.parametrize(
+    ("body", "values", "spliced"),
+    [
+        (b"{}", {"a": b"1"}, b'{"a":1}'),
+        (b" { } ", {"a": b"1"}, b' {"a":1 } '),
+        (b'{"b":2}', {"a": b"1"}, b'{"a":1,"b":2}'),
+        (b'{ "b":2}', {"a": b"1", "b": b"{}"}, b'{"a":1, "b":{}}'),
+        (b'{"a": [1, {"a": 2}] , "b": {"a": 3}}', {"a": b"null"}, b'{"a": null , "b": {"a": 3}}'),
+        (b'{"b": {"a": 3}, "a" : true}', {"a": b"false"}, b'{"b": {"a": 3}, "a" : false}'),
+        (b'{"a": 1, "a": 1.5e3 }', {"a": b"2"}, b'{"a": 1, "a": 2 }'),
+        (b'{"b": ["a", 1], "a": "x"}', {"a": b"2"}, b'{"b": ["a", 1], "a": 2}'),
+        (b'{"b": "\\"a\\": 1", "\\u0061": 1}', {"a": b"2"}, b'{"b": "\\"a\\": 1", "\\u0061": 2}'),
+        (b'{"b": {"a": 1}, "a": 1}', {"a": b"2"}, b'{"b": {"a": 1}, "a": 2}'),
+        (b'{"a": 1, "b": {"a": 1}, "a": 1}', {"a": b"2"}, b'{"a": 1, "b": {"a": 1}, "a": 2}'),
+    ],
+)
+def test_members_are_replaced_or_put_first(body, values, spliced):
+    assert splice(body, values) == spliced
+
+
+def test_no_object():
+    with pytest.raises(ValueError, match="no object"):
+        splice(b"[]", {"a": b"1"})
+
+
+@given(st.dictionaries(st.sampled_from("abc") | st.text(), values, max_size=4), values, st.sampled_from([None, 2]))
+def test_any_member(fields, value, indent):
+    body = json.dumps(fields, indent=indent).encode()
+    assert json.loads(splice(body, {"a": json.dumps(value).encode()})) == {**fields, "a": value}
+
+
+@given(st.dictionaries(st.sampled_from("abc") | st.text(), values, max_size=4), st.sampled_from([None, 2]))
+def test_the_guess_and_the_careful_look_agree(fields, indent):
+    body = json.dumps({**fields, "a": [1, {"a": "{"}]}, indent=indent).encode()
+    begin, end = splicing._span(body, "a")
+    assert body[:begin] + b"2" + body[end:] == splice(body, {"a": b"2"})
