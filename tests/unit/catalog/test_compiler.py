@@ -183,7 +183,11 @@ def test_a_credential_loses_the_blanks_around_it_and_shows_as_a_hash():
     assert compiled(account() + secret(value="sk-2")).router.accounts[0].credential_hash != first.credential_hash
 
 
-CLAUDE = {entry.name for entry in compiler.built_in_models()}
+BUILT_IN = {entry.name for entry in compiler.built_in_models()}
+CLAUDE, GPT, GEMINI = (
+    {entry.name for entry in compiler.built_in_models() if entry.owned_by == owner}
+    for owner in ("anthropic", "openai", "google")
+)
 
 
 @pytest.mark.parametrize(
@@ -194,11 +198,16 @@ CLAUDE = {entry.name for entry in compiler.built_in_models()}
         ("Anthropic", "['claude-sonnet-4-20250514']", {"claude-sonnet-4-0"}),
         ("Anthropic", "['anthropic/*']", CLAUDE),
         ("Anthropic", "[ours, none]", {"ours"}),
-        ("Anthropic", "['*']", CLAUDE | {"ours", "named", "theirs"}),
+        ("Anthropic", "['*']", BUILT_IN | {"ours", "named", "theirs", "here"}),
         ("Anthropic", "[]", set()),
-        ("OpenAI", None, {"theirs"}),
-        ("OpenAICompatible", None, {"ours", "named"}),
+        ("OpenAI", None, GPT | {"theirs", "here"}),
+        ("OpenAI", "['gpt-4o*']", {name for name in GPT if name.startswith("gpt-4o")}),
+        ("OpenAI", "['openai/*']", GPT),
+        ("Gemini", None, GEMINI),
+        ("Gemini", "['gcp/gemini-2.5-*-eu']", {"gemini-2.5-pro", "gemini-2.5-flash", "gemini-2.5-flash-lite"}),
+        ("OpenAICompatible", None, {"ours", "named", "here"}),
         ("OpenAICompatible", "['claude-*']", CLAUDE),
+        ("OpenAICompatible", "['openai/gpt-4o-mini', ours]", {"gpt-4o-mini", "ours"}),
         ("Bedrock", None, set()),
     ],
 )
@@ -210,6 +219,7 @@ def test_which_models_an_account_serves(provider, patterns, expected):
         + model("ours", FULL)
         + model("theirs", FULL + ", ownedBy: openai")
         + model("named", FULL + ", ownedBy: acme, upstreamNames: [{provider: Anthropic, name: x}]")
+        + model("here", FULL + ", ownedBy: openai, upstreamNames: [{provider: OpenAICompatible, name: 'gpt-oss:20b'}]")
     )
     assert set(result.router.accounts[0].models) == expected
 
@@ -241,7 +251,7 @@ def test_how_models_fare(models, expected):
     assert found == expected
     there = {entry.name for entry in result.router.models}
     assert {name for name, reason in expected.items() if reason in {"Ready", "ModelNotFound"}} <= there
-    assert there >= CLAUDE
+    assert there >= BUILT_IN
     words = [word for entry in result.router.models for word in (entry.name, *entry.aliases)]
     assert len(words) == len(set(words))
 

@@ -7,6 +7,9 @@ from typing import Protocol
 
 from penstock_catalog.documents import Model
 
+# What gateways write before the slash instead of the owner.
+_CLOUDS: Mapping[str, tuple[str, ...]] = {"google": ("gcp",)}
+
 
 class Named(Protocol):
     """What must be known of a model to name it upstream: the catalog's own model will do, and the edge's view of it."""
@@ -42,15 +45,21 @@ def upstream_name(model: Named, provider: str, asked: str) -> str:
     """Say what an account of this provider is asked for when a client asked for `asked`.
 
     That is what the model's `upstreamNames` say for the provider, else the client's own word: `claude-sonnet-4-5` and
-    its dated form both reach Anthropic as they came. One spelling is a gateway's own: `anthropic/claude-sonnet-4.5`,
-    the owner before a slash. The owner's API does not know it (and its 404 would take the account out of use for that
-    model), so the public name goes instead, save to OpenAI-compatible upstreams, many of which name models so.
+    its dated form both reach Anthropic as they came. Some spellings are gateways' own: `anthropic/claude-sonnet-4.5`,
+    `gcp/gemini-2.5-flash-eu`, the owner or its cloud before a slash. The owner's API does not know them (and its 404
+    would take the account out of use for that model), so the public name goes instead, save to OpenAI-compatible
+    upstreams: many of those name models so, and what they have is theirs to say.
     """
     if renamed := model.upstream_names.get(provider):
         return renamed
-    if provider != "OpenAICompatible" and model.owned_by and asked.startswith(f"{model.owned_by}/"):
+    before, slash, _ = asked.partition("/")
+    if provider != "OpenAICompatible" and before and slash and before in _spellings(model.owned_by):
         return model.name
     return asked
+
+
+def _spellings(owner: str) -> tuple[str, ...]:
+    return (owner, *_CLOUDS.get(owner, ()))
 
 
 @lru_cache(maxsize=4096)
