@@ -12,7 +12,6 @@ import pytest
 from penstock_catalog import api_key, documents
 from penstock_catalog.documents import AuthCatalog, RouterCatalog
 from penstock_catalog.local import LocalCatalog
-from penstock_catalog.local_resources import DEMO_SECRET_NAME, environment_account, simulator_resources
 from penstock_catalog.sources import DocumentSource, ResourceFiles
 
 EXAMPLE = Path(__file__).parent / "data" / "resources.yaml"
@@ -113,40 +112,3 @@ async def test_a_change_reaches_the_readers_within_two_seconds(local, file):
         assert [state.refused for state in states] == [True, False]
     following.cancel()
     await asyncio.gather(following, return_exceptions=True)
-
-
-async def test_the_simulator_is_an_account_for_each_of_its_keys(tmp_path):
-    local = LocalCatalog(simulator_resources("http://127.0.0.1:9000", ["sk-1", "sk-2"]), tmp_path)
-    state = local.publish()
-    assert (state.problems, state.refused) == ((), False)
-    assert [(account.name, account.api_key, account.base_url) for account in state.compiled.router.accounts] == [
-        ("simulator-a", "sk-1", "http://127.0.0.1:9000"),
-        ("simulator-b", "sk-2", "http://127.0.0.1:9000"),
-    ]
-    assert "claude-opus-4-8" in state.compiled.router.accounts[0].models
-    assert [plan.name for plan in state.compiled.auth.plans] == ["default"]
-    assert [(key.name, key.project, key.plan) for key in state.compiled.auth.api_keys] == [("demo", "demo", "default")]
-    assert api_key.well_formed(local.key_path(DEMO_SECRET_NAME).read_text())
-    assert [state async for state in local.changes()] == []
-
-
-@pytest.mark.parametrize("count", [0, 27])
-def test_the_simulator_has_a_sensible_number_of_keys(count):
-    with pytest.raises(ValueError, match="1 to 26"):
-        simulator_resources("http://127.0.0.1:9000", ["sk"] * count)
-
-
-def test_an_account_from_the_environment(tmp_path):
-    resources = environment_account({"ANTHROPIC_API_KEY": " sk-ant-x\n", "ANTHROPIC_BASE_URL": "http://127.0.0.1:8080"})
-    state = LocalCatalog(resources, tmp_path).publish()
-    assert state.problems == ()
-    (account,) = state.compiled.router.accounts
-    assert (account.name, account.api_key, account.base_url) == ("anthropic", "sk-ant-x", "https://api.anthropic.com")
-    assert len(state.compiled.auth.api_keys) == len(state.compiled.auth.plans) == 1
-
-
-@pytest.mark.parametrize(
-    "environment", [{}, {"ANTHROPIC_API_KEY": ""}, {"ANTHROPIC_API_KEY": " "}, {"OPENAI_API_KEY": "x"}]
-)
-def test_no_account_from_the_environment(environment):
-    assert environment_account(environment) == []

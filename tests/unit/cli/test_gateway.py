@@ -173,31 +173,55 @@ async def test_from_start_to_end(up, banner, resources):
 async def test_the_simulator_plays_where_nothing_is_given(up, banner):
     one = up()
     await one.until(banner.printed)
-    assert "simulator: no account or ANTHROPIC_API_KEY given" in banner.text
+    assert "simulator: no account and no provider's API key given" in banner.text
     assert banner.last().startswith("curl ")
     assert "simulator-0" in one.pids()
     told = await one.told("simulator-0")
     accounts = json.loads((one.folder / "catalog" / "router.json").read_text())["accounts"]
-    assert {account["base_url"] for account in accounts} == {f"http://127.0.0.1:{told['PENSTOCK_SIMULATOR_PORT']}"}
+    url = f"http://127.0.0.1:{told['PENSTOCK_SIMULATOR_PORT']}"
+    assert {account["provider"]: account["base_url"] for account in accounts} == {
+        "Anthropic": url, "OpenAI": f"{url}/v1", "Gemini": url
+    }  # fmt: skip
+    base = shlex.split(banner.last())[2].removesuffix("/v1/messages")
+    ways = {f"ANTHROPIC_BASE_URL={base}", f"OPENAI_BASE_URL={base}/v1", f"GOOGLE_GEMINI_BASE_URL={base}"}
+    assert ways <= {line.strip() for line in banner.text.splitlines()}
     assert {a["api_key"] for a in accounts} == {a["key"] for a in json.loads(told["PENSTOCK_SIMULATOR_ACCOUNTS"])}
 
 
 async def test_a_key_in_the_environment_is_an_account_and_goes_no_further(up, banner):
+    secrets = {"ANTHROPIC_API_KEY": "sk-ant-secret", "OPENAI_API_KEY": "sk-oai-secret", "GOOGLE_API_KEY": "g-secret"}
     variables = {
-        "ANTHROPIC_API_KEY": "sk-ant-secret",
+        **secrets,
         "PENSTOCK_ADMIN_TOKEN": "mine",
         "PENSTOCK_EDGE_MAX_ATTEMPTS": "2",
     }
     one = up(variables=variables)
     await one.until(banner.printed)
-    assert "ANTHROPIC_API_KEY in the environment" in banner.text
+    assert "ANTHROPIC_API_KEY, OPENAI_API_KEY, GOOGLE_API_KEY in the environment" in banner.text
     assert "simulator-0" not in one.pids()
     for name in one.pids():
         text = json.dumps(await one.told(name))
-        assert "sk-ant-secret" not in text
+        assert not [secret for secret in secrets.values() if secret in text]
         assert '"mine"' not in text
         assert "PENSTOCK_EDGE_MAX_ATTEMPTS" in text
-    assert "sk-ant-secret" not in banner.text + one.said()
+    assert not [secret for secret in secrets.values() if secret in banner.text + one.said()]
+
+
+async def test_a_shell_set_up_for_this_gateway_makes_no_loop(up, banner):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    one = up(port=port, variables={"OPENAI_API_KEY": "x", "OPENAI_BASE_URL": f"http://localhost:{port}/v1"})
+    await one.until(banner.printed)
+    assert "OPENAI_API_KEY is not used: OPENAI_BASE_URL is this gateway" in one.said()
+    assert "simulator-0" in one.pids()
+
+
+async def test_a_base_url_in_the_environment_that_is_none_is_an_error(up):
+    with pytest.raises(
+        CommandError, match=r"the environment: UpstreamAccount/openai-compatible spec\.baseURL: must be"
+    ):
+        await up(variables={"OPENAI_API_KEY": "x", "OPENAI_BASE_URL": "localhost:11434"}).task
 
 
 async def test_each_process_is_told_its_part(up, banner, resources):

@@ -44,7 +44,13 @@ def up(
         typer.Option("--log-level", help="debug, info, warning or error. [default: warning on a terminal, else info]"),
     ] = None,
 ) -> None:
-    """Run a gateway on this machine, with a simulator where no account is given."""
+    """Run a gateway on this machine, with a simulator where no account is given.
+
+    Without --resources, each provider's key in the environment is an account: ANTHROPIC_API_KEY, OPENAI_API_KEY (at
+    OPENAI_BASE_URL) and GOOGLE_API_KEY or GEMINI_API_KEY (at GOOGLE_GEMINI_BASE_URL). An OPENAI_BASE_URL of another
+    host than OpenAI's is an OpenAI-compatible server, asked for every built-in model whose owner has no key here; for
+    models of its own, write resources.
+    """
     if log_level not in {None, "debug", "info", "warning", "error"}:
         raise typer.BadParameter("is debug, info, warning or error", param_hint="--log-level")
     terminal = sys.stderr.isatty()

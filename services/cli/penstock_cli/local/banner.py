@@ -40,7 +40,8 @@ def text(facts: Facts, command: str | None) -> str:
         ("processes", ", ".join(facts.processes)),
         ("metrics", ", ".join(f"{name} http://127.0.0.1:{port}/metrics" for name, port in facts.metrics.items())),
     ]
-    lines = ["", "Penstock is up.", *(f"  {title:<11}{words}" for title, words in rows), "", "Next:"]
+    lines = ["", "Penstock is up.", *(f"  {title:<11}{words}" for title, words in rows)]
+    lines += ["", "Ways in, all with the same keys:", *(f"  {way}" for way in _ways_in(facts.gateway)), "", "Next:"]
     lines += [
         f"  penstock keys create --project my-team --plan {plan}{option}",
         f"  penstock accounts list{option}",
@@ -52,6 +53,11 @@ def text(facts: Facts, command: str | None) -> str:
     else:
         lines += ["Send a request:", command]
     return "\n".join(lines) + "\n"
+
+
+def _ways_in(gateway: str) -> tuple[str, ...]:
+    """Name what each provider's SDK reads, in the form in which it takes a base URL."""
+    return (f"ANTHROPIC_BASE_URL={gateway}", f"OPENAI_BASE_URL={gateway}/v1", f"GOOGLE_GEMINI_BASE_URL={gateway}")
 
 
 def metrics_ports(run_dir: Path, names: Sequence[str]) -> dict[str, int]:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from penstock_catalog.local import LocalCatalog, LocalState
-from penstock_catalog.local_resources import environment_account, simulator_resources
+from penstock_catalog.local_resources import from_environment, simulator_resources
+from penstock_catalog.problems import InvalidResources
 from penstock_catalog.sources import ResourceFiles
 from penstock_cli.errors import CommandError
 
@@ -20,30 +21,36 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where accounts come from. `simulated`: nobody gave any."""
+    """Where accounts come from. `simulated`: nobody gave any; `remarks`: what was left out, and why."""
 
     words: str
     catalog: LocalCatalog
     simulated: bool = False
+    remarks: tuple[str, ...] = ()
 
 
 def origin(
     resources: Sequence[Path],
     environment: Mapping[str, str],
     data_dir: Path,
+    gateway_url: str,
     simulator_url: str,
-    simulator_keys: Sequence[str],
+    simulator_keys: Mapping[str, str],
 ) -> Origin:
-    """Choose: resource files, else a provider's key in the environment, else the simulator."""
+    """Choose: resource files, else providers' keys in the environment, else the simulator. Raises CommandError."""
     if resources:
         names = ", ".join(str(path) for path in resources)
         return Origin(f"resources: {names}", LocalCatalog(ResourceFiles(resources), data_dir))
-    given = environment_account(environment)
-    if given:
-        return Origin("ANTHROPIC_API_KEY in the environment", LocalCatalog(given, data_dir))
+    try:
+        given = from_environment(environment, gateway_url)
+    except InvalidResources as error:
+        raise CommandError("the environment cannot be used:\n" + "\n".join(map(said, error.problems))) from error
+    if given.resources:
+        words = f"{', '.join(given.variables)} in the environment"
+        return Origin(words, LocalCatalog(given.resources, data_dir), remarks=given.remarks)
     made = simulator_resources(simulator_url, simulator_keys)
-    words = "simulator: no account or ANTHROPIC_API_KEY given, so answers are made up"
-    return Origin(words, LocalCatalog(made, data_dir), simulated=True)
+    words = "simulator: no account and no provider's API key given, so answers are made up"
+    return Origin(words, LocalCatalog(made, data_dir), simulated=True, remarks=given.remarks)
 
 
 def publish_first(catalog: LocalCatalog, voice: Voice) -> LocalState:

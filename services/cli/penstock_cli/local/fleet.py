@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from penstock_cli.data_dir import DataDir
     from penstock_cli.local.options import UpOptions
 
-SIMULATOR_ACCOUNTS = {"sim-a": "sim-key-a", "sim-b": "sim-key-b", "sim-c": "sim-key-c"}
-"""The accounts that the simulator plays, and their keys, which open nothing else."""
+SIMULATOR_KEYS = {"Anthropic": "sim-key-anthropic", "OpenAI": "sim-key-openai", "Gemini": "sim-key-gemini"}
+"""The providers that the simulator plays, an account each, and their keys, which open nothing else."""
 
 FIRST, LAST = range(2)
 """Stages of the end: edges tell auth and router what they hold, so all others go after them, at once."""
@@ -52,7 +52,7 @@ class Fleet:
     def _simulators(self) -> Iterator[Program]:
         if self._simulator_port is None:
             return
-        accounts = [{"name": name, "key": key} for name, key in SIMULATOR_ACCOUNTS.items()]
+        accounts = [{"name": f"sim-{provider.lower()}", "key": key} for provider, key in SIMULATOR_KEYS.items()]
         told = {"HOST": "127.0.0.1", "PORT": str(self._simulator_port), "ACCOUNTS": json.dumps(accounts)}
         yield self._program("simulator", 0, LAST, told)
 

@@ -20,7 +20,7 @@ from penstock_cli.local import banner, desired, ports, probe, sample
 from penstock_cli.local.admin_ready import AdminReady
 from penstock_cli.local.banner_key import banner_key
 from penstock_cli.local.ending import Ending
-from penstock_cli.local.fleet import SIMULATOR_ACCOUNTS, TOTAL_MARGIN_SECONDS, Fleet
+from penstock_cli.local.fleet import SIMULATOR_KEYS, TOTAL_MARGIN_SECONDS, Fleet
 from penstock_cli.local.processes import Child, exit_words
 from penstock_cli.local.supervisor import Supervisor
 from penstock_cli.settings import DEFAULT_DATA_DIR, inheritable
@@ -86,19 +86,23 @@ class Gateway:
 
     async def _run(self, options: UpOptions) -> int:
         host = ports.reachable(options.host)
+        gateway = f"http://{host}:{options.port}"
         simulator_port = ports.free("127.0.0.1")
         simulator = f"http://127.0.0.1:{simulator_port}"
         origin = desired.origin(
             options.resources,
             self._environment,
             self._folder.root,
+            gateway,
             simulator,
-            list(SIMULATOR_ACCOUNTS.values()),
+            SIMULATOR_KEYS,
         )
+        for remark in origin.remarks:
+            self._voice.say(remark)
         state = desired.publish_first(origin.catalog, self._voice)
         places = Places(
             self._folder,
-            f"http://{host}:{options.port}",
+            gateway,
             f"http://{host}:{options.admin_port}",
             simulator if origin.simulated else None,
         )
@@ -233,7 +237,7 @@ class Greeting:
         """Return the curl command with a key that works; None when there is no way to one."""
         if chosen.secret_name is not None:
             path = self._origin.catalog.key_path(chosen.secret_name)
-            return sample.curl(self._places.gateway, chosen.model, path.read_text(encoding="utf-8").strip())
+            return sample.curl(self._places.gateway, chosen, path.read_text(encoding="utf-8").strip())
         for _ in range(KEY_TRIES):
             try:
                 key = await asyncio.to_thread(self._own_key, chosen)
@@ -243,7 +247,7 @@ class Greeting:
                 self._voice.say(f"no key could be made for the example: {error}")
                 return None
             else:
-                return sample.curl(self._places.gateway, chosen.model, key)
+                return sample.curl(self._places.gateway, chosen, key)
         return None
 
     def _own_key(self, chosen: sample.Sample) -> str:
