@@ -13,9 +13,13 @@ import httpx
 if TYPE_CHECKING:
     from penstock_routing import AccountFacts
 
+NOTHING_LEARNED: Final = 204
+"""What is reported where a probe can tell nothing: time alone decides then."""
+
 _AT_ONCE: Final = 8
-_NOT_PROBED: Final = 204
-"""What is reported for a provider that has nothing unbilled to ask: time alone decides then."""
+_MOST_BYTES: Final = 16_384
+_REFUSED: Final = 401
+_LIST_MISSING: Final = frozenset({404, 405, 501})
 
 
 class Prober:
@@ -27,26 +31,60 @@ class Prober:
         self._gate = asyncio.Semaphore(_AT_ONCE)
 
     async def status(self, account: AccountFacts) -> int:
-        """Return the status of the answer; 0 when none came in time, or its address is not allowed."""
+        """Return the status of the answer, as `verdict` reads it; 0 when none came in time, or its address may not be.
+
+        A provider with nothing unbilled to ask teaches nothing.
+        """
         request = _request(account)
         if request is None:
-            return _NOT_PROBED
+            return NOTHING_LEARNED
         url, headers = request
         async with self._gate:
             try:
                 async with asyncio.timeout(self._deadline):
                     if not account.allow_private_address and await _private(url):
                         return 0
-                    return await self._ask(url, headers)
+                    return verdict(account.provider, *await self._ask(url, headers))
             except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError, ValueError):
                 return 0
 
-    async def _ask(self, url: str, headers: dict[str, str]) -> int:
+    async def _ask(self, url: str, headers: dict[str, str]) -> tuple[int, bytes]:
+        """Return the answer's status and, when it is a refusal, the beginning of its words."""
         async with (
             httpx.AsyncClient(transport=self._transport, timeout=self._deadline, trust_env=False) as client,
             client.stream("GET", url, headers=headers) as answer,
         ):
-            return answer.status_code
+            words = b""
+            if 400 <= answer.status_code < 500:
+                async for chunk in answer.aiter_bytes():
+                    words += chunk
+                    if len(words) >= _MOST_BYTES:
+                        break
+            return answer.status_code, words[:_MOST_BYTES]
+
+
+def verdict(provider: str, status: int, words: bytes) -> int:
+    """Return what an answer means for the credential: 2xx it is good, 401 and 403 it is dead, else the status as it is.
+
+    Gemini says with 400 or 403 what others say with 401. A restricted key of OpenAI may lack the right to list models
+    and still do everything else. Servers that only speak as OpenAI does may have no list.
+    """
+    if provider == "Gemini" and (status == 403 or (status == 400 and b"API_KEY_INVALID" in words)):
+        return _REFUSED
+    if provider == "OpenAI" and status in {401, 403} and b"Missing scopes" in words:
+        return NOTHING_LEARNED
+    if provider == "OpenAICompatible" and status in _LIST_MISSING:
+        return NOTHING_LEARNED
+    return status
+
+
+def result(status: int) -> str:
+    """Name what a probe came to, for the metric."""
+    if status == NOTHING_LEARNED:
+        return "unknown"
+    if 200 <= status < 300:
+        return "ok"
+    return "refused" if status in {401, 403} else "failed"
 
 
 def _request(account: AccountFacts) -> tuple[str, dict[str, str]] | None:
@@ -57,7 +95,7 @@ def _request(account: AccountFacts) -> tuple[str, dict[str, str]] | None:
         case "OpenAI" | "OpenAICompatible":
             return f"{base}/models", {"authorization": f"Bearer {account.api_key}"}
         case "Gemini":
-            return f"{base}/v1beta/models", {"x-goog-api-key": account.api_key}
+            return f"{base}/v1beta/models?pageSize=1", {"x-goog-api-key": account.api_key}
         case _:
             return None
 

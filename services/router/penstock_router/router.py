@@ -11,6 +11,7 @@ from penstock_router import messages
 from penstock_router.conditions import Conditions
 from penstock_router.desired import Desired
 from penstock_router.lending import Lending
+from penstock_router.probing import result
 from penstock_router.sessions import Sessions
 from penstock_router.stores import StoreDown
 from penstock_router.watching import Watchers
@@ -369,8 +370,7 @@ class Router:
         now = self.desired.accounts.get(account)
         if now is None or now.credential_hash != facts.credential_hash:
             return  # What it says is of a credential that is no longer used.
-        result = "ok" if 200 <= status < 300 else "refused" if status in {401, 403} else "failed"
-        self._metrics.probes.labels(account, result).inc()
+        self._metrics.probes.labels(account, result(status)).inc()
         _log.info("probed", account=account, status=status)
         self.conditions.changed(self.conditions.health.probed(account, status=status, now=self.clock.now()))
         self.publish()

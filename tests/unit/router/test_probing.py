@@ -7,7 +7,7 @@ import asyncio
 import httpx
 import pytest
 
-from penstock_router.probing import Prober
+from penstock_router.probing import NOTHING_LEARNED, Prober, result
 from penstock_routing import AccountFacts
 
 
@@ -20,15 +20,16 @@ def account(provider="Anthropic", base_url="https://api.example.com/", **more):
 class Upstream:
     """Answers with a status, and keeps what it was asked."""
 
-    def __init__(self, status=200):
+    def __init__(self, status=200, words=b"{}"):
         self.answer = status
+        self.words = words
         self.requests = []
 
     def __call__(self, request):
         self.requests.append(request)
         if isinstance(self.answer, Exception):
             raise self.answer
-        return httpx.Response(self.answer, headers={"location": "http://elsewhere/"}, json={"data": []})
+        return httpx.Response(self.answer, headers={"location": "http://elsewhere/"}, content=self.words)
 
 
 ASKED = [
@@ -50,7 +51,12 @@ ASKED = [
         "http://127.0.0.1:9/v1/models",
         {"authorization": "Bearer sk-secret"},
     ),
-    ("Gemini", "https://g.example.com", "https://g.example.com/v1beta/models", {"x-goog-api-key": "sk-secret"}),
+    (
+        "Gemini",
+        "https://g.example.com",
+        "https://g.example.com/v1beta/models?pageSize=1",
+        {"x-goog-api-key": "sk-secret"},
+    ),
 ]
 
 
@@ -68,6 +74,47 @@ async def test_the_status_as_it_is_and_no_redirect(status):
     upstream = Upstream(status)
     assert await Prober(transport=httpx.MockTransport(upstream)).status(account()) == status
     assert len(upstream.requests) == 1
+
+
+INVALID = b"""{"error": {"code": 400, "message": "API key not valid. Please pass a valid API key.",
+"status": "INVALID_ARGUMENT", "details": [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"}]}}"""
+SCOPES = b"""{"error": {"message": "You have insufficient permissions for this operation. Missing scopes: api.model.read."}}"""
+EVERYBODY = ("Anthropic", "OpenAI", "OpenAICompatible", "Gemini")
+READ = [
+    *[(provider, status, b"", status) for provider in EVERYBODY for status in (200, 302, 429, 500, 503)],
+    *[(provider, 401, b"", 401) for provider in EVERYBODY],
+    *[(provider, 403, b"", 403) for provider in EVERYBODY if provider != "Gemini"],
+    *[(provider, 400, INVALID, 400) for provider in EVERYBODY if provider != "Gemini"],
+    *[(provider, 404, b"", 404) for provider in EVERYBODY if provider != "OpenAICompatible"],
+    # Google says so of keys that are not, no longer or nowhere valid.
+    ("Gemini", 400, INVALID, 401),
+    ("Gemini", 400, b"", 400),
+    ("Gemini", 403, b"", 401),
+    # A server without the list, and a key that may not read it.
+    *[("OpenAICompatible", status, b"", NOTHING_LEARNED) for status in (404, 405, 501)],
+    *[("OpenAI", status, SCOPES, NOTHING_LEARNED) for status in (401, 403)],
+    ("OpenAICompatible", 401, SCOPES, 401),
+    ("OpenAI", 500, SCOPES, 500),
+]
+
+
+@pytest.mark.parametrize(("provider", "status", "words", "read"), READ)
+async def test_what_an_answer_means(provider, status, words, read):
+    upstream = Upstream(status, words)
+    assert await Prober(transport=httpx.MockTransport(upstream)).status(account(provider)) == read
+
+
+async def test_long_words_are_read_as_far_as_need_be():
+    read = []
+
+    async def endless():
+        while True:
+            read.append(1)
+            yield b"x" * 1024
+
+    transport = httpx.MockTransport(lambda _: httpx.Response(400, content=endless()))
+    assert await Prober(transport=transport).status(account("Gemini")) == 400
+    assert len(read) < 64
 
 
 @pytest.mark.parametrize("error", [httpx.ConnectError("no"), httpx.ReadTimeout("slow"), OSError("no")])
@@ -100,7 +147,7 @@ async def test_silence_ends_at_the_deadline():
 
 
 async def test_a_provider_with_nothing_unbilled_to_ask_is_left_to_time():
-    assert await Prober().status(account("Bedrock")) == 204
+    assert await Prober().status(account("Bedrock")) == NOTHING_LEARNED
 
 
 @pytest.mark.parametrize("base", ["http://8.8.8.8", "https://127.0.0.1", "https://localhost", "https://10.0.0.1:8443"])
@@ -115,3 +162,11 @@ async def test_public_addresses_are_asked():
     upstream = Upstream()
     prober = Prober(transport=httpx.MockTransport(upstream))
     assert await prober.status(account(base_url="https://8.8.8.8", allow_private_address=False)) == 200
+
+
+@pytest.mark.parametrize(
+    ("status", "name"),
+    [(200, "ok"), (NOTHING_LEARNED, "unknown"), (401, "refused"), (403, "refused"), (0, "failed"), (500, "failed")],
+)
+def test_the_name_of_what_a_probe_came_to(status, name):
+    assert result(status) == name

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from penstock.router.v1 import router_pb2
 from penstock_catalog.documents import Capacity
+from penstock_router.probing import NOTHING_LEARNED
 from penstock_routing import outcomes as o
 
 
@@ -346,6 +347,16 @@ class TestProbes:
         harness.write(tools.catalog(tools.account("a", credential_hash="new"), tools.account("b"), tools.account("c")))
         await tools.until(lambda: edge.cooldown(model=""))
         assert getattr(edge.cooldown(model=""), "class") == o.CREDENTIAL_INVALID
+
+    async def test_where_a_probe_teaches_nothing_time_alone_decides(self, harness, tools):
+        service = await harness.router(prober=FakeProber(NOTHING_LEARNED))
+        edge = await harness.edge(service, "s1")
+        long_ago = {"sent_ago_ms": 20_000, "ended_ago_ms": 20_000}  # The first probe is due at once.
+        await edge.report(tools.outcome(o.CREDENTIAL_INVALID, **long_ago))
+        await tools.until(lambda: edge.cooldown(model="") and edge.cooldown(model="").trial_session == "s1")
+        assert service.metrics.probes.labels("a", "unknown")._value.get() == 1
+        await edge.report(tools.outcome(o.CREDENTIAL_INVALID, request_id="trial", trial=True))
+        await tools.until(lambda: not edge.cooldown(model="").half_open)
 
     async def test_two_failures_of_one_project_and_a_failed_probe(self, harness, tools):
         prober = FakeProber(0)
