@@ -172,7 +172,8 @@ def test_the_served_providers_are_an_option():
     ],
 )
 def test_each_dialects_provider_is_served(provider, more, endpoint):
-    (upstream,) = compiled(account(provider=provider, more=more) + secret()).router.accounts
+    text = account(provider=provider, more=more) + secret() + model("m", FULL)
+    (upstream,) = compiled(text).router.accounts
     assert (upstream.not_served, upstream.base_url) == ("", endpoint)
 
 
@@ -222,6 +223,25 @@ def test_which_models_an_account_serves(provider, patterns, expected):
         + model("here", FULL + ", ownedBy: openai, upstreamNames: [{provider: OpenAICompatible, name: 'gpt-oss:20b'}]")
     )
     assert set(result.router.accounts[0].models) == expected
+
+
+@pytest.mark.parametrize(
+    ("provider", "models", "message"),
+    [
+        ("OpenAICompatible", "", "it serves no model: write Model resources for what it has"),
+        ("OpenAICompatible", ", models: [llama3]", "it serves no model: no model has such a name"),
+        ("Anthropic", ", models: []", "it serves no model: no model has such a name"),
+    ],
+)
+def test_an_account_without_models_is_told_and_takes_nothing(provider, models, message):
+    text = account(provider=provider, more=", baseURL: 'https://x.example/v1'" + models) + secret()
+    result = compiled(text)
+    assert statuses(result)["UpstreamAccount/a"] == ("Ready", "NoModels")
+    assert [str(problem) for problem in result.problems] == [f"f.yaml:3: UpstreamAccount/a spec.models: {message}"]
+    assert (result.router.accounts[0].not_served, result.router.accounts[0].not_served_message) == ("NoModels", message)
+    served = compiled(text.replace("[llama3]", "['llama*']").replace("[]", "[llama3]") + model("llama3", FULL))
+    assert served.problems == ()
+    assert served.router.accounts[0].models == ("llama3",)
 
 
 @pytest.mark.parametrize(

@@ -171,10 +171,18 @@ def test_windows_in_words(seconds, words):
 
 def test_accounts(ask, run):
     listed = ask("accounts", "list")
-    assert [account["name"] for account in listed] == ["a", "b"]
+    assert {account["name"]: account["provider"] for account in listed} == {
+        "a": "Anthropic", "b": "Anthropic", "c": "Gemini", "d": "OpenAICompatible", "e": "OpenAI"
+    }  # fmt: skip
     assert {"name", "provider", "mode", "ready", "reason", "cooldowns", "in_flight"} <= listed[0].keys()
     assert ask("accounts", "show", "b")["cooldowns"][0]["class"] == "Overloaded"
-    assert "claude-haiku-4-5: Overloaded for 9 s" in run("accounts", "list").stdout
+    table = run("accounts", "list").stdout
+    assert "claude-haiku-4-5: Overloaded for 9 s" in table
+    rows = {line.split()[0]: line for line in table.splitlines()[1:]}
+    assert rows["c"].split()[1:5] == ["Gemini", "Active", "False", "CredentialInvalid"]
+    assert "all models: CredentialInvalid for 15 s" in rows["c"]
+    assert rows["d"].split()[1:5] == ["OpenAICompatible", "Active", "False", "NoModels"]
+    assert "write Model resources for what it has" in run("accounts", "show", "d").stdout
     assert "no account 'zzz'" in run("accounts", "show", "zzz", code=3).stderr
 
 

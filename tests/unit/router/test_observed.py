@@ -26,6 +26,7 @@ WHOLE, M, N, COUNT = Key("a"), Key("a", "m"), Key("a", "n"), Key("a", "", "count
 ROWS = [
     ("nothing wrong", facts(), {}, "Ready"),
     ("not served", facts(not_served="ProviderNotServed"), {WHOLE: cooling(o.FORBIDDEN)}, "ProviderNotServed"),
+    ("no model to serve", facts(models=(), not_served="NoModels"), {}, "NoModels"),
     ("draining", facts(mode="Draining"), {}, "Draining"),
     ("disabled", facts(mode="Disabled"), {}, "Disabled"),
     ("no weight", facts(weight=0), {}, "NoWeight"),
@@ -39,7 +40,6 @@ ROWS = [
     ("one of them on the ramp", facts(), {M: cooling(o.THROTTLED), N: cooling(o.THROTTLED, Phase.RETURNING)}, "Ready"),
     ("count_tokens only", facts(), {COUNT: cooling(o.THROTTLED)}, "Ready"),
     ("a model that it no longer serves", facts(models=("n",)), {M: cooling(o.THROTTLED)}, "Ready"),
-    ("no models at all", facts(models=()), {}, "Ready"),
 ]
 
 

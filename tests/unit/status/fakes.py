@@ -225,7 +225,7 @@ class FakeAdmin(admin_pb2_grpc.AdminServiceServicer):
 
 
 class FakeRouter(router_pb2_grpc.RouterServiceServicer):
-    """Two accounts, one of them cooling."""
+    """An account of each provider: one cooling, one refused, one that serves nothing."""
 
     def __init__(self) -> None:
         self.silent = False
@@ -241,6 +241,9 @@ class FakeRouter(router_pb2_grpc.RouterServiceServicer):
             reason="529",
             **{"class": "Overloaded"},
         )
+        refused = router_pb2.Cooldown(
+            account="c", remaining_ms=15_000, reason="CredentialInvalid", **{"class": "CredentialInvalid"}
+        )
         yield router_pb2.Observed(
             catalog_version="v1",
             accounts=[
@@ -249,6 +252,26 @@ class FakeRouter(router_pb2_grpc.RouterServiceServicer):
                 ),
                 router_pb2.AccountObserved(
                     name="a", provider="Anthropic", mode="Active", ready=True, reason="Ready", in_flight=2, weight=100
+                ),
+                router_pb2.AccountObserved(
+                    name="c",
+                    provider="Gemini",
+                    mode="Active",
+                    reason="CredentialInvalid",
+                    message="CredentialInvalid: takes no new requests",
+                    cooldowns=[refused],
+                    weight=100,
+                ),
+                router_pb2.AccountObserved(
+                    name="d",
+                    provider="OpenAICompatible",
+                    mode="Active",
+                    reason="NoModels",
+                    message="it serves no model: write Model resources for what it has",
+                    weight=100,
+                ),
+                router_pb2.AccountObserved(
+                    name="e", provider="OpenAI", mode="Active", ready=True, reason="Ready", weight=100
                 ),
             ],
         )

@@ -184,13 +184,28 @@ async def test_usage_is_summed(client, admin):
 
 async def test_accounts_tell_their_cooldowns(client):
     accounts = (await client.get("/admin/v1/accounts")).json()
-    assert [account["name"] for account in accounts] == ["a", "b"]
+    assert [account["name"] for account in accounts] == ["a", "b", "c", "d", "e"]
     assert accounts[0]["ready"] is True
     assert accounts[0]["in_flight"] == 2
     (cooldown,) = accounts[1]["cooldowns"]
     assert (cooldown["class"], cooldown["model"], cooldown["operation"]) == ("Overloaded", "claude-haiku-4-5", None)
     assert cooldown["until"].endswith("Z")
     assert (await client.get("/admin/v1/accounts/b")).json()["reason"] == "Cooling"
+
+
+async def test_accounts_of_every_provider(client):
+    accounts = {account["name"]: account for account in (await client.get("/admin/v1/accounts")).json()}
+    told = {name: (one["provider"], one["ready"], one["reason"]) for name, one in accounts.items()}
+    assert told == {
+        "a": ("Anthropic", True, "Ready"),
+        "b": ("Anthropic", False, "Cooling"),
+        "c": ("Gemini", False, "CredentialInvalid"),
+        "d": ("OpenAICompatible", False, "NoModels"),
+        "e": ("OpenAI", True, "Ready"),
+    }
+    assert accounts["c"]["cooldowns"][0]["model"] is None
+    shown = (await client.get("/admin/v1/accounts/d")).json()
+    assert shown["message"] == "it serves no model: write Model resources for what it has"
 
 
 async def test_audit(client):

@@ -190,10 +190,16 @@ class _Build:
                 message = f"provider {spec.provider} is not served yet"
                 self._fail(account, "Ready", "ProviderNotServed", message, "spec.provider")
             credential = self._credential(account)
-            self.account_entries.append(self._account(account, credential, allowed=allowed))
+            served = tuple(sorted(model.name for model in self.model_entries.values() if serves(spec, model)))
+            if not served:
+                none = "write Model resources for what it has" if spec.models is None else "no model has such a name"
+                self._fail(account, "Ready", "NoModels", f"it serves no model: {none}", "spec.models")
+            self.account_entries.append(self._account(account, credential, served, allowed=allowed))
         self._look_for_servers()
 
-    def _account(self, account: res.UpstreamAccount, credential: str, *, allowed: bool) -> doc.Account:
+    def _account(
+        self, account: res.UpstreamAccount, credential: str, served: tuple[str, ...], *, allowed: bool
+    ) -> doc.Account:
         spec, failure = account.spec, self.failed.get(account.id)
         return doc.Account(
             name=account.name,
@@ -201,7 +207,7 @@ class _Build:
             base_url=spec.endpoint,
             api_key=credential,
             credential_hash=hashlib.sha256(credential.encode()).hexdigest()[:12] if credential else "",
-            models=tuple(sorted(model.name for model in self.model_entries.values() if serves(spec, model))),
+            models=served,
             tier=spec.tier,
             weight=spec.weight,
             mode=spec.mode,
