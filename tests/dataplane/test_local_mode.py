@@ -103,7 +103,7 @@ def test_resources_make_the_gateway_and_changes_are_taken_up(tmp_path: Path) -> 
     simulator = Simulator(tmp_path, ("a", "b"))
     one = account("a", simulator.url, "sim-key-a")
     two = account("b", simulator.url, "sim-key-b")
-    other = account("g", simulator.url, "sim-key-g", provider="Gemini")
+    other = account("g", simulator.url, "sim-key-g", provider="Bedrock")
     gateway = Gateway(tmp_path, [plan("team"), *one, *other])
     try:
         assert paste(last_line(gateway))["type"] == "message", "a key of its own is made where none is declared"

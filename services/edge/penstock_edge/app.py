@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from penstock_chassis import docs_page
 from penstock_edge import errors, openapi, request_id
 from penstock_edge.errors import Problem, ProblemError
-from penstock_edge.routes.plain import refusal
+from penstock_edge.routes.plain import nothing_at, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Receive = Callable[[], Awaitable[dict[str, Any]]]
     Send = Callable[[dict[str, Any]], Awaitable[None]]
     Endpoint = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
+    Finder = Callable[[dict[str, Any]], Endpoint | None]
 
 
 _CREDENTIAL = (
@@ -30,9 +31,12 @@ _CREDENTIAL = (
 
 
 class EdgeApp(FastAPI):
-    """Serves `hot` ((method, path) → endpoint) directly; FastAPI's own layers would cost more than all of our work."""
+    """Serves `hot` ((method, path) → endpoint) directly; FastAPI's own layers would cost more than all of our work.
 
-    def __init__(self, hot: Mapping[tuple[str, str], Endpoint], routers: list[APIRouter]) -> None:
+    `by_pattern` finds the endpoint of a POST whose path names more than a place, or None.
+    """
+
+    def __init__(self, hot: Mapping[tuple[str, str], Endpoint], by_pattern: Finder, routers: list[APIRouter]) -> None:
         super().__init__(
             title="Penstock",
             summary="One door to many model accounts: keys, limits, failover and books.",
@@ -43,6 +47,7 @@ class EdgeApp(FastAPI):
             swagger_ui_oauth2_redirect_url=None,
         )
         self._hot = dict(hot)
+        self._by_pattern = by_pattern
         for part in routers:
             self.include_router(part)
         for method, path in hot:
@@ -58,6 +63,8 @@ class EdgeApp(FastAPI):
         """Serve one connection event."""
         if scope["type"] == "http":
             endpoint = self._hot.get((scope["method"], scope["path"]))
+            if endpoint is None and scope["method"] == "POST":
+                endpoint = self._by_pattern(scope)
             if endpoint is not None:
                 await endpoint(scope, receive, send)
                 return
@@ -95,25 +102,25 @@ async def _unreachable() -> Response:
 
 
 async def _on_problem(request: Request, error: Exception) -> Response:
-    del request
-    return refusal(error.problem if isinstance(error, ProblemError) else errors.INTERNAL)
+    return refusal(error.problem if isinstance(error, ProblemError) else errors.INTERNAL, request.url.path)
 
 
 async def _on_http(request: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
+    status, path = error.status_code if isinstance(error, HTTPException) else 500, request.url.path
+    problem = Problem(status, errors.INVALID_REQUEST if status < 500 else errors.API, "the request failed")
     if status == 405:
         allowed = ((error.headers or {}) if isinstance(error, HTTPException) else {}).get("Allow", "")
-        return refusal(Problem(405, errors.INVALID_REQUEST, f"{request.method} is not supported here", allow=allowed))
-    if status == 404:
-        return refusal(Problem(404, errors.NOT_FOUND, f"there is nothing at {request.url.path[:200]}"))
-    return refusal(Problem(status, errors.INVALID_REQUEST if status < 500 else errors.API, "the request failed"))
+        problem = Problem(405, errors.INVALID_REQUEST, f"{request.method} is not supported here", allow=allowed)
+    elif status == 404:
+        problem = Problem(404, errors.NOT_FOUND, nothing_at(path))
+    return refusal(problem, path)
 
 
 async def _on_invalid(request: Request, error: Exception) -> Response:
-    del request, error
-    return refusal(errors.invalid("the request's parameters are not valid"))
+    del error
+    return refusal(errors.invalid("the request's parameters are not valid"), request.url.path)
 
 
 async def _on_crash(request: Request, error: Exception) -> Response:
-    del request, error
-    return refusal(errors.INTERNAL)
+    del error
+    return refusal(errors.INTERNAL, request.url.path)

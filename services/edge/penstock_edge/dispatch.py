@@ -8,23 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from penstock_catalog.names import upstream_name
-from penstock_catalog.prices import cost_micro
 from penstock_chassis import logs
 from penstock_edge import errors
+from penstock_edge.answering import Answering
+from penstock_edge.closing import Closing
+from penstock_edge.crossing import cross
 from penstock_edge.decoding import UndecodableError
 from penstock_edge.departure import Departure, Watcher
-from penstock_edge.dialects import anthropic as dialect
+from penstock_edge.errors import Problem, ProblemError
 from penstock_edge.exchange import Attempt
 from penstock_edge.keepalive import KeepAlive
-from penstock_edge.limit_headers import LimitHeaders
-from penstock_edge.providers import anthropic as provider
 from penstock_edge.providers.failure import of_transport
-from penstock_edge.providers.splice import splice_model
 from penstock_edge.records import Opened
 from penstock_edge.relay import BROKEN, StreamRelay, passed_headers, receive_whole
 from penstock_edge.spool import SpoolFull
@@ -37,14 +34,12 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Any
 
-    from penstock_edge.errors import Problem
     from penstock_edge.estimates import Estimates
     from penstock_edge.exchange import Exchange
     from penstock_edge.metrics import EdgeMetrics
-    from penstock_edge.records import DeliveryState
     from penstock_edge.seams import Admission, Reports, Settlement, Spool, View
     from penstock_edge.upstream import Call, UpstreamClient
-    from penstock_routing import AccountFacts
+    from penstock_routing import Traits
     from penstock_routing.policy import Policy
 
     Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -91,18 +86,16 @@ class Dispatcher:
     ) -> None:
         self._view = view
         self._client = client
-        self._admission = admission
         self._spool = spool
-        self._settlement = settlement
         self._reporter = reporter
-        self._estimates = estimates
         self._metrics = metrics
         self._policy = policy
         self._pace = pace
         self._rng = rng
         self._budget = RetryBudget()
         self._line = WaitingLine(pace.wait_places, pace.wait)
-        self._limits = LimitHeaders()
+        self._answering = Answering()
+        self._closing = Closing(admission=admission, settlement=settlement, estimates=estimates, metrics=metrics)
         self.active: set[Exchange] = set()
         """Every exchange between admission and settlement."""
 
@@ -128,23 +121,21 @@ class Dispatcher:
                 raise
             task.uncancel()
             if exchange.interrupted == "draining":
-                await self._answer(exchange, errors.DRAINING)
+                await self._answering.problem(exchange, errors.DRAINING)
         except SpoolFull:
-            await self._answer(exchange, errors.SPOOL_FULL)
+            await self._answering.problem(exchange, errors.SPOOL_FULL)
         except Exception as error:  # noqa: BLE001 -- whatever it is, the client gets an answer and the books a row
-            # No message and no locals: they might quote a prompt or a key.
-            where = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)[-3:]]
-            log.error(  # noqa: TRY400 -- see above
-                "exchange_crashed", request_id=exchange.request_id, error=type(error).__name__, where=where
+            log.error(  # noqa: TRY400 -- no message and no locals: they might quote a prompt or a key
+                "exchange_crashed", request_id=exchange.request_id, error=type(error).__name__, where=logs.where(error)
             )
-            await self._answer(exchange, errors.INTERNAL)
+            await self._answering.problem(exchange, errors.INTERNAL)
         finally:
             exchange.over = True
             departure.forget()
             if keepalive is not None:
                 keepalive.stop()
             self.active.discard(exchange)
-            self._settle(exchange)
+            self._closing.settle(exchange)
             # The task, its frames and the exchange name each other.
             exchange.task = None
 
@@ -152,8 +143,8 @@ class Dispatcher:
         return KeepAlive(
             loop,
             exchange.reply,
-            dialect.PING,
-            lambda: self._stream_headers(exchange),
+            exchange.dialect.ping(exchange.asked),
+            lambda: self._answering.stream_headers(exchange),
             exchange.client_left,
             seconds=self._pace.keepalive,
             stall_seconds=self._pace.stall,
@@ -169,24 +160,35 @@ class Dispatcher:
         while True:
             choice = await self._pick(exchange, tried)
             if isinstance(choice, NoneLeft):
-                await self._answer(exchange, self._no_account(exchange, history, choice))
+                await self._answering.problem(exchange, self._no_account(exchange, history, choice))
                 return
             if history and not self._budget.try_retry(time.monotonic()):
                 self._view.pool.unused(choice, time.monotonic())
                 self._metrics.retry_budget_empty()
-                await self._answer(exchange, self._given_up(exchange, history[-1].cls))
+                await self._answering.problem(exchange, self._given_up(exchange, history[-1].cls))
                 return
             account = self._view.account(choice.account)
             if account is None:
                 self._view.pool.unused(choice, time.monotonic())
                 tried |= {choice.account}
                 continue
-            attempt = await self._attempt(exchange, account, choice)
+            try:
+                name, passage = cross(exchange, account)
+            except ProblemError as refusal:
+                # An account of another provider may be able to carry what this one cannot.
+                self._view.pool.unused(choice, time.monotonic())
+                exchange.uncarriable = refusal.problem
+                tried |= {account.name}
+                continue
+            exchange.ignored = tuple(passage.ignored)
+            attempt = await self._attempt(exchange, Attempt(len(exchange.attempts), account, choice, name, passage))
             failure = attempt.failure
             if failure is None:
                 return
             if failure.fault is not None and not exchange.output_committed:
-                await self._answer(exchange, failure.fault)
+                await self._answering.problem(
+                    exchange, failure.fault if passage.native else replace(failure.fault, detail=None)
+                )
                 return
             if exchange.output_committed:
                 await self._break_off(exchange, failure.cls)
@@ -198,7 +200,7 @@ class Dispatcher:
             tried |= {account.name}
             history.append(Attempted(account.name, failure.cls, failure.status, repeatable=failure.repeatable))
             if not may_retry(history, self._policy) or self._left(exchange) <= 0:
-                await self._answer(exchange, self._given_up(exchange, failure.cls))
+                await self._answering.problem(exchange, self._given_up(exchange, failure.cls))
                 return
 
     def _left(self, exchange: Exchange) -> float:
@@ -209,11 +211,18 @@ class Dispatcher:
         assert traits is not None  # noqa: S101 -- set before serve
         pool = self._view.pool
 
+        # Thinking goes back to who signed it, if any of them has room.
+        signers = _of(traits, exchange.origins)
+
         def pick() -> Pick | NoneLeft:
+            if signers is not None:
+                choice = pool.pick(signers, tried, time.monotonic(), self._rng)
+                if not isinstance(choice, NoneLeft):
+                    return choice
             return pool.pick(traits, tried, time.monotonic(), self._rng)
 
         # Only requests that may go to the same accounts stand in one line.
-        line, place = self._line, (traits.model, traits.operation, tried)
+        line, place = self._line, (traits.model, traits.operation, traits.providers, tried)
         if line.busy(place):
             choice = _BEHIND_OTHERS
         else:
@@ -234,6 +243,8 @@ class Dispatcher:
     def _no_account(self, exchange: Exchange, history: list[Attempted], none: NoneLeft) -> Problem:
         if history:
             return self._given_up(exchange, history[-1].cls)
+        if exchange.uncarriable is not None:
+            return exchange.uncarriable
         return errors.none_left(throttled=none.throttled, soonest_seconds=none.soonest_seconds)
 
     def _given_up(self, exchange: Exchange, cls: str) -> Problem:
@@ -244,11 +255,9 @@ class Dispatcher:
 
     # One attempt
 
-    async def _attempt(self, exchange: Exchange, account: AccountFacts, pick: Pick) -> Attempt:
+    async def _attempt(self, exchange: Exchange, attempt: Attempt) -> Attempt:
         """Try one account; `failure` of the returned attempt is None when the client has its answer."""
-        asked, model = exchange.asked_model, exchange.model
-        name = asked if model is None else upstream_name(model, account.provider, asked)
-        attempt = Attempt(len(exchange.attempts), account, pick, name)
+        wire = attempt.passage.wire
         relay: StreamRelay | None = None
         try:
             exchange.current = attempt
@@ -257,13 +266,13 @@ class Dispatcher:
             attempt.status = call.status
             if not 200 <= call.status < 300:
                 body = await call.read_all(_MOST_ERROR_BYTES)
-                attempt.failure = provider.of_status(call.status, call.headers, body)
+                attempt.failure = wire.of_status(call.status, call.headers, body)
             elif exchange.streamed and (call.header(b"content-type") or b"").startswith(b"text/event-stream"):
                 relay = StreamRelay(
                     exchange,
                     attempt,
                     call,
-                    lambda: self._stream_headers(exchange),
+                    lambda: self._answering.stream_headers(exchange),
                     lambda: self._output_begins(exchange, attempt),
                 )
                 await relay.run()
@@ -296,7 +305,7 @@ class Dispatcher:
             key_sha256=exchange.digest,
             project=admitted.key.project,
             model=model.name,
-            dialect=dialect.NAME,
+            dialect=exchange.dialect.name,
             price_digest="" if exchange.price is None else exchange.price.digest,
             price_multiplier_ppm=admitted.key.price_multiplier_ppm,
             admitted_at_ms=admitted.admitted_at_ms,
@@ -315,15 +324,15 @@ class Dispatcher:
             target: Target = parse_target(account.base_url, account.allow_private_address)
         except ValueError:
             raise ConnectError("the account's base URL cannot be used") from None
-        body = exchange.body
-        if attempt.upstream_model != exchange.asked_model:
-            body = splice_model(body, attempt.upstream_model)
-        head = provider.request_head(
+        passage = attempt.passage
+        wire, body = passage.wire, passage.body
+        counting = exchange.operation == outcomes.COUNT_TOKENS
+        head = wire.head(
             target,
-            exchange.path,
-            exchange.query,
+            wire.path(attempt.upstream_model, streamed=exchange.streamed, counting=counting),
+            wire.query(exchange.query if passage.native else b"", streamed=exchange.streamed),
             account.api_key.encode(),
-            exchange.client_headers,
+            exchange.client_headers if passage.native else [],
             exchange.request_id,
             len(body),
         )
@@ -343,46 +352,16 @@ class Dispatcher:
         if body is None:
             return
         reply = exchange.reply
-        if reply.started:
+        if reply.started or (exchange.streamed and not attempt.passage.native):
             # Pings went out, so the client reads a stream: this answer is none.
-            attempt.failure = provider.of_status(502, [], b"")
+            attempt.failure = BROKEN
             return
         attempt.cls = outcomes.OK
         exchange.output_committed = True
         exchange.delivered = attempt.index
-        headers = passed_headers(call.headers)
-        headers += self._figures(exchange, attempt)
-        headers += self._limit_headers(exchange)
+        headers = passed_headers(call.headers, native=attempt.passage.native)
+        headers += self._answering.unary_headers(exchange, attempt)
         await reply.whole(call.status, headers, body)
-
-    def _figures(self, exchange: Exchange, attempt: Attempt) -> list[tuple[bytes, bytes]]:
-        if exchange.operation != outcomes.MESSAGES or exchange.model is None or not attempt.meter.reported:
-            return []
-        usage = attempt.meter.usage()
-        figures = [
-            (b"penstock-model", exchange.model.name.encode()),
-            (b"penstock-input-tokens", b"%d" % usage.whole_input),
-            (b"penstock-output-tokens", b"%d" % usage.output_tokens),
-        ]
-        if exchange.price is not None and exchange.admitted is not None:
-            cost = cost_micro(usage, exchange.price, exchange.admitted.key.price_multiplier_ppm)
-            figures.append((b"penstock-cost-micro", b"%d" % cost))
-        return figures
-
-    def _limit_headers(self, exchange: Exchange) -> list[tuple[bytes, bytes]]:
-        admitted = exchange.admitted
-        if admitted is None:
-            return []
-        headers = self._limits.get(exchange.digest, admitted)
-        if admitted.degraded:
-            headers = [*headers, (b"penstock-degraded", b"store-outage")]
-        return headers
-
-    def _stream_headers(self, exchange: Exchange) -> list[tuple[bytes, bytes]]:
-        headers = list(dialect.STREAM_HEADERS)
-        if exchange.model is not None:
-            headers.append((b"penstock-model", exchange.model.name.encode()))
-        return headers + self._limit_headers(exchange)
 
     def _output_begins(self, exchange: Exchange, attempt: Attempt) -> None:
         now = time.monotonic()
@@ -400,7 +379,7 @@ class Dispatcher:
         if relay is not None:
             relay.salvage(left)
         elif call.complete and not exchange.streamed and 200 <= call.status < 300:
-            provider.read_answer(b"".join(left), attempt.meter)
+            attempt.passage.whole(b"".join(left), attempt.meter)
         call.abort()
 
     def _end_attempt(self, exchange: Exchange, attempt: Attempt) -> None:
@@ -449,79 +428,18 @@ class Dispatcher:
             first_byte=call is not None and call.answered,
             tokens=tokens,
             trial=attempt.pick.trial,
-            hints=provider.hints(call.headers) if call is not None else None,
+            hints=attempt.passage.wire.hints(call.headers) if call is not None else None,
         )
 
     # Ends
 
-    async def _answer(self, exchange: Exchange, problem: Problem) -> None:
-        """Tell the client what went wrong, in the form that is still possible."""
-        reply = exchange.reply
-        if reply.ended:
-            return
-        if reply.started:
-            if not exchange.error_forwarded:
-                await reply.end(dialect.error_event(problem, exchange.request_id))
-            else:
-                await reply.end()
-            return
-        headers = dialect.error_headers(problem) + self._limit_headers(exchange)
-        await reply.whole(problem.status, headers, dialect.error_body(problem, exchange.request_id))
-
     async def _break_off(self, exchange: Exchange, cls: str) -> None:
         """End a stream whose output had begun: with an error event, never with its proper end."""
-        await self._answer(exchange, errors.last_failure(cls, None))
+        await self._answering.problem(exchange, errors.last_failure(cls, None))
 
-    def _settle(self, exchange: Exchange) -> None:
-        admitted, opened = exchange.admitted, exchange.opened
-        if admitted is None:
-            return
-        exchange.admitted = None
-        self._admission.ended(admitted)
-        if opened is None:
-            self._admission.settled(admitted)
-            return
-        state = self._state(exchange)
-        estimated = False
-        if state in {"client_left", "error_after_output"}:
-            estimated = self._estimate(exchange)
-        elif state == "complete":
-            self._learn(exchange)
-        self._settlement.finish(opened, exchange.closed(state, estimated=estimated), admitted)
-        self._metrics.delivered(state)
-        if exchange.delivered >= 0:
-            self._metrics.used(opened.model, exchange.attempts[exchange.delivered].usage)
 
-    @staticmethod
-    def _state(exchange: Exchange) -> DeliveryState:
-        last = exchange.attempts[-1] if exchange.attempts else None
-        if last is not None and last.cls == outcomes.OK:
-            return "complete"
-        if exchange.interrupted == "client_left":
-            return "client_left"
-        return "error_after_output" if exchange.output_committed else "error_before_output"
-
-    def _estimate(self, exchange: Exchange) -> bool:
-        """Fill in what an upstream could no longer say; returns whether the figures hold an estimate."""
-        record = exchange.attempts[-1] if exchange.attempts else None
-        if record is None or (not exchange.output_committed and record.cls != outcomes.CLIENT_LEFT):
-            return False
-        exchange.delivered = record.index
-        if exchange.final_usage:
-            return False
-        said = self._estimates.relayed_tokens(exchange.characters, record.upstream_model)
-        record.usage.output_tokens = max(record.usage.output_tokens, said)
-        record.estimated = True
-        return True
-
-    def _learn(self, exchange: Exchange) -> None:
-        record = exchange.attempts[-1]
-        if record.reported:
-            self._estimates.learn(
-                digest=exchange.digest,
-                model=record.upstream_model,
-                body_bytes=len(exchange.body),
-                has_blobs=b'"base64"' in exchange.body,
-                characters=exchange.characters,
-                usage=record.usage,
-            )
+def _of(traits: Traits, origins: frozenset[str]) -> Traits | None:
+    """Return the traits of a request that only these providers, as far as they may, are to take; None for nobody."""
+    if traits.providers is not None:
+        origins &= traits.providers
+    return replace(traits, providers=origins) if origins else None

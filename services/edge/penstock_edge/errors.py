@@ -85,7 +85,31 @@ BAD_KEY: Final = Problem(401, AUTHENTICATION, "invalid API key", needs_person=Tr
 BODY_TOO_LARGE: Final = Problem(413, TOO_LARGE, "the request body is larger than 32 MB")
 DRAINING: Final = Problem(503, API, "this server is shutting down; please retry", retry_after=1)
 SPOOL_FULL: Final = Problem(503, API, "this server cannot record requests at the moment; please retry", retry_after=2)
+UNCARRIABLE: Final = invalid("the request is not shaped as its format demands, so it cannot be carried to this model")
 INTERNAL: Final = Problem(500, API, "an internal error occurred")
+
+
+def not_claude(model: str) -> Problem:
+    """Return the answer to a Messages request for another maker's model, where the plan has no such thing."""
+    return invalid(
+        f"model: {model} is not a Claude model; /v1/messages serves Claude models only under this API key's plan. "
+        "Use /v1/chat/completions, /v1/responses or the Gemini paths for it"
+    )
+
+
+def not_carried(model: str, what: str) -> Problem:
+    """Return the answer when no account of this model can take such a request."""
+    return invalid(f"model: {what} not available for {model}")
+
+
+def no_translation(model: str) -> Problem:
+    """Return the answer when only accounts of another wire format serve the model, and the plan forbids those."""
+    return Problem(
+        403,
+        PERMISSION,
+        f"the plan of this API key does not include translation, and {model} is not served in this wire format",
+        needs_person=True,
+    )
 
 
 @dataclass(frozen=True, slots=True)

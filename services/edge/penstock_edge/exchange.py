@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     import asyncio
 
     from penstock_edge.departure import Departure
-    from penstock_edge.dialects.anthropic import Head
-    from penstock_edge.providers.anthropic import Headers
+    from penstock_edge.dialects.dialect import Conversation, Dialect, Head, Headers
+    from penstock_edge.errors import Problem
+    from penstock_edge.passage import Follower, Passage
     from penstock_edge.providers.failure import Failure
     from penstock_edge.records import Admitted, DeliveryState
     from penstock_edge.reply import Reply
@@ -36,6 +37,7 @@ class Attempt:
         "failure",
         "index",
         "meter",
+        "passage",
         "pick",
         "sent_at",
         "started_ms",
@@ -44,7 +46,8 @@ class Attempt:
         "upstream_model",
     )
 
-    def __init__(self, index: int, account: AccountFacts, pick: Pick, upstream_model: str) -> None:
+    def __init__(self, index: int, account: AccountFacts, pick: Pick, upstream_model: str, passage: Passage) -> None:
+        self.passage = passage
         self.index = index
         self.account = account
         self.pick = pick
@@ -68,7 +71,7 @@ class Attempt:
         upstream_id = ""
         if call is not None and call.first_byte_at:
             first_byte_ms = max(0, int((call.first_byte_at + loop_offset - self.sent_at) * 1000))
-            upstream_id = (call.header(b"request-id") or b"")[:128].decode("latin-1")
+            upstream_id = (call.header(self.passage.wire.request_id_header) or b"")[:128].decode("latin-1")
         return AttemptRecord(
             index=self.index,
             account=self.account.name,
@@ -95,20 +98,24 @@ class Exchange:
         "body_read",
         "characters",
         "client_headers",
+        "conversation",
         "current",
         "delivered",
         "departure",
+        "dialect",
         "digest",
         "error_forwarded",
         "final_usage",
+        "follower",
         "head",
+        "ignored",
         "interrupted",
         "model",
         "opened",
         "operation",
+        "origins",
         "output_committed",
         "over",
-        "path",
         "price",
         "query",
         "reply",
@@ -117,14 +124,15 @@ class Exchange:
         "streamed",
         "task",
         "traits",
+        "uncarriable",
         "waited",
     )
 
-    def __init__(self, request_id: str, reply: Reply, *, operation: str, path: bytes) -> None:
+    def __init__(self, request_id: str, reply: Reply, dialect: Dialect, operation: str) -> None:
         self.request_id = request_id
         self.reply = reply
+        self.dialect = dialect
         self.operation = operation
-        self.path = path
         self.started_at = time.monotonic()
         self.client_headers: Headers = []
         self.query = b""
@@ -133,6 +141,16 @@ class Exchange:
         """Nothing of it is still on its way."""
         self.digest = b""
         self.head: Head | None = None
+        self.conversation: Conversation | None = None
+        """The request understood whole, once an account of another wire format has made that necessary."""
+        self.origins: frozenset[str] = frozenset()
+        """The providers that signed thinking in it, as far as our tags tell."""
+        self.ignored: tuple[str, ...] = ()
+        """What of the request the last attempt could not carry."""
+        self.uncarriable: Problem | None = None
+        """Why an account of another wire format could not even be tried."""
+        self.follower: Follower | None = None
+        """Of the attempt whose stream reaches, or last reached, the client."""
         self.asked_model = ""
         self.streamed = False
         self.model: Model | None = None
@@ -158,6 +176,13 @@ class Exchange:
         self.interrupted: Interruption = ""
         self.over = False
         self.task: asyncio.Task[Any] | None = None
+
+    @property
+    def asked(self) -> Head:
+        """What was read of the request: there from before it is admitted."""
+        head = self.head
+        assert head is not None  # noqa: S101 -- set before serve
+        return head
 
     def interrupt(self, why: Interruption) -> None:
         """End the exchange from outside: its task wakes at once, wherever it waits."""

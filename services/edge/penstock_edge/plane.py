@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from penstock_edge.app import EdgeApp
 from penstock_edge.routes import health, models, usage
-from penstock_edge.routes.messages import MessagesEndpoint
-from penstock_routing import outcomes
+from penstock_edge.routes.doors import fixed, gemini_door
+from penstock_edge.routes.inference import Inference
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from penstock.auth.v1.auth_pb2_grpc import AuthServiceAsyncStub
+    from penstock_edge.app import Endpoint
     from penstock_edge.dispatch import Dispatcher
     from penstock_edge.estimates import Estimates
     from penstock_edge.metrics import EdgeMetrics
@@ -43,22 +44,7 @@ class Plane:
 
     def app(self) -> EdgeApp:
         """Return the ASGI app."""
-        return EdgeApp(
-            {
-                ("POST", "/v1/messages"): self._hot(outcomes.MESSAGES, b"/v1/messages"),
-                ("POST", "/v1/messages/count_tokens"): self._hot(outcomes.COUNT_TOKENS, b"/v1/messages/count_tokens"),
-            },
-            [
-                models.router(self.view, self.admission, self.admit_seconds),
-                usage.router(self.view, self.admission, self.settlement, self.auth, self.admit_seconds, _now_ms),
-                health.router(self.ready),
-            ],
-        )
-
-    def _hot(self, operation: str, path: bytes) -> MessagesEndpoint:
-        return MessagesEndpoint(
-            operation=operation,
-            path=path,
+        inference = Inference(
             view=self.view,
             admission=self.admission,
             dispatcher=self.dispatcher,
@@ -67,4 +53,18 @@ class Plane:
             session=self.session,
             max_body_bytes=self.max_body_bytes,
             admit_seconds=self.admit_seconds,
+        )
+
+        def by_pattern(scope: dict[str, Any]) -> Endpoint | None:
+            door = gemini_door(scope)
+            return None if door is None else inference.at(door)
+
+        return EdgeApp(
+            {("POST", path): inference.at(door) for path, door in fixed()},
+            by_pattern,
+            [
+                models.router(self.view, self.admission, self.admit_seconds),
+                usage.router(self.view, self.admission, self.settlement, self.auth, self.admit_seconds, _now_ms),
+                health.router(self.ready),
+            ],
         )

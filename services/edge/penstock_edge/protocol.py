@@ -9,7 +9,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from penstock_edge import cork, departure, request_id
 from penstock_edge.cork import Cork
 from penstock_edge.departure import Departure
-from penstock_edge.dialects import anthropic as dialect
+from penstock_edge.dialects.anthropic import DIALECT
 from penstock_edge.errors import invalid
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _MALFORMED = ("400 Bad Request", "this is not a valid HTTP request")
 def _refusal(status: str, message: str) -> bytes:
     """Return a whole answer to a request that never became one."""
     name = request_id.new()
-    body = dialect.error_body(invalid(message), name)
+    body = DIALECT.error_body(invalid(message), name)
     head = (
         f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\nx-should-retry: false\r\nconnection: close\r\n"
         f"content-length: {len(body)}\r\nrequest-id: {name}\r\n\r\n"

@@ -5,11 +5,11 @@ Nothing of a stream goes out before its output begins, so that until then anothe
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from penstock_edge.decoding import UndecodableError, decoder_for
-from penstock_edge.providers.anthropic import PASSED_HEADERS, Signal, StreamReader, read_answer
 from penstock_edge.providers.failure import Failure
+from penstock_edge.providers.wire import Signal
 from penstock_edge.sse import EventSplitter, EventTooLargeError
 from penstock_edge.upstream import BodyTooLargeError, TruncatedBodyError
 from penstock_routing import outcomes
@@ -17,9 +17,14 @@ from penstock_routing import outcomes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from penstock_edge.dialects.dialect import Headers
     from penstock_edge.exchange import Attempt, Exchange
-    from penstock_edge.providers.anthropic import Headers
+    from penstock_edge.passage import Follower
     from penstock_edge.upstream import Call
+
+# What of an upstream's answer a client may see. Everything else is about our account or our connection.
+_PASSED: Final = frozenset({b"content-type", b"content-language", b"deprecation", b"sunset", b"warning"})
+_TRANSLATED: Final = [(b"content-type", b"application/json")]
 
 MOST_ANSWER_BYTES = 64 * 1024 * 1024
 _MOST_HELD_BYTES = 1024 * 1024
@@ -27,13 +32,16 @@ BROKEN = Failure(outcomes.UNSTABLE)
 """An answer that came and cannot be used."""
 
 
-def passed_headers(headers: Headers) -> Headers:
-    """Return those of an upstream's headers that a client may see."""
-    return [pair for pair in headers if pair[0] in PASSED_HEADERS]
+def passed_headers(headers: Headers, *, native: bool) -> Headers:
+    """Return those of an upstream's headers that a client may see; a translated answer has its own."""
+    return [pair for pair in headers if pair[0] in _PASSED] if native else list(_TRANSLATED)
 
 
 async def receive_whole(attempt: Attempt, call: Call) -> bytes | None:
-    """Return a unary answer's body if it is sound; else None, with `attempt.failure` set. Raises UpstreamError."""
+    """Return a unary answer for the client if it is sound; else None, with `attempt.failure` set.
+
+    Raises UpstreamError.
+    """
     try:
         decoder = decoder_for(call.header(b"content-encoding"))
         body = await call.read_all(MOST_ANSWER_BYTES)
@@ -44,10 +52,13 @@ async def receive_whole(attempt: Attempt, call: Call) -> bytes | None:
     except BodyTooLargeError:
         attempt.failure = BROKEN
         return None
-    if not read_answer(body, attempt.meter):
+    answer = attempt.passage.whole(body, attempt.meter)
+    if answer is None:
         attempt.failure = BROKEN
-        return None
-    return body
+    elif not attempt.meter.reported:
+        # An upstream that counts nothing: an estimate is made of what it said.
+        attempt.characters = len(body)
+    return answer
 
 
 class StreamRelay:
@@ -58,11 +69,11 @@ class StreamRelay:
         "_call",
         "_decoder",
         "_exchange",
+        "_follower",
         "_headers",
         "_held",
         "_held_bytes",
         "_on_output",
-        "_reader",
         "_splitter",
     )
 
@@ -79,7 +90,7 @@ class StreamRelay:
         self._call = call
         self._headers = headers
         self._on_output = on_output
-        self._reader = StreamReader(attempt.meter)
+        self._follower: Follower = attempt.passage.follower(attempt.meter)
         self._splitter = EventSplitter()
         self._decoder = decoder_for(call.header(b"content-encoding"))
         self._held: list[bytes] = []
@@ -93,7 +104,8 @@ class StreamRelay:
         while True:
             chunk = await call.read()
             if not chunk:
-                raise TruncatedBodyError("the stream ended before its last event")
+                await self._end()
+                return
             if self._decoder is not None:
                 try:
                     chunk = self._decoder.feed(chunk)
@@ -109,16 +121,34 @@ class StreamRelay:
                 continue
             out, last = self._sort(events)
             if last is Signal.STOP:
-                self._attempt.cls = outcomes.OK
-                await self._open_reply()
-                await reply.end(b"".join(out))
+                await self._stop(out)
                 return
             if out:
                 await self._open_reply()
                 await reply.piece(out[0] if len(out) == 1 else b"".join(out))
             if last is not Signal.OUTPUT:
-                self._attempt.failure = self._reader.failure or BROKEN
+                self._attempt.failure = self._follower.failure or BROKEN
                 return
+
+    async def _end(self) -> None:
+        """Judge a body that ended in due form. Raises TruncatedBodyError when the stream had more to say."""
+        signal, last = self._follower.end(self._splitter.rest())
+        self._attempt.characters = self._follower.characters
+        if signal is Signal.ERROR:
+            self._attempt.failure = self._follower.failure or BROKEN
+            return
+        if signal is not Signal.STOP:
+            raise TruncatedBodyError("the stream ended before its last event")
+        out: list[bytes] = []
+        if not self._exchange.output_committed:
+            self._commit(out)
+        out.append(last)
+        await self._stop(out)
+
+    async def _stop(self, out: list[bytes]) -> None:
+        self._attempt.cls = outcomes.OK
+        await self._open_reply()
+        await self._exchange.reply.end(b"".join(out))
 
     def salvage(self, chunks: list[bytes]) -> None:
         """Read, for the books only, what had come when the exchange was interrupted."""
@@ -126,45 +156,47 @@ class StreamRelay:
             for chunk in chunks:
                 data = chunk if self._decoder is None else self._decoder.feed(chunk)
                 for event in self._splitter.feed(data):
-                    characters = self._reader.characters
-                    self._reader.observe(event)
                     # Not relayed: it counts for usage, not for what the client got.
-                    self._reader.characters = characters
+                    self._follower.take(event)
         except (UndecodableError, EventTooLargeError):
             return
 
     def _sort(self, events: list[bytes]) -> tuple[list[bytes], Signal]:
         """Return what may go out now, and how the stream stands: OUTPUT (goes on), STOP, ERROR or BROKEN."""
-        observe = self._reader.observe
+        take = self._follower.take
         exchange = self._exchange
         out: list[bytes] = []
         for event in events:
-            signal = observe(event)
+            signal, said = take(event)
             if signal is Signal.OUTPUT or signal is Signal.STOP:
                 if not exchange.output_committed:
                     self._commit(out)
-                out.append(event)
+                if said:
+                    out.append(said)
                 if signal is Signal.STOP:
-                    self._attempt.characters = self._reader.characters
+                    self._attempt.characters = self._follower.characters
                     return out, signal
             elif signal is Signal.PRELUDE:
+                if not said:
+                    continue
                 if exchange.output_committed:
-                    out.append(event)
+                    out.append(said)
                 else:
-                    self._hold(event)
+                    self._hold(said)
             else:
-                if signal is Signal.ERROR and exchange.output_committed:
-                    out.append(event)
+                if said and signal is Signal.ERROR and exchange.output_committed:
+                    out.append(said)
                     exchange.error_forwarded = True
-                self._attempt.characters = self._reader.characters
+                self._attempt.characters = self._follower.characters
                 return out, signal
-        self._attempt.characters = self._reader.characters
+        self._attempt.characters = self._follower.characters
         return out, Signal.OUTPUT
 
     def _commit(self, out: list[bytes]) -> None:
         exchange = self._exchange
         exchange.output_committed = True
         exchange.delivered = self._attempt.index
+        exchange.follower = self._follower
         out.extend(self._held)
         self._held = []
         self._on_output()

@@ -32,6 +32,10 @@ class EventSplitter:
         """Bytes of an event that is not whole yet."""
         return len(self._tail)
 
+    def rest(self) -> bytes:
+        """Return what came of an event that is not whole."""
+        return bytes(self._tail)
+
     def feed(self, chunk: bytes) -> list[bytes]:
         """Return the events that `chunk` completes, each with its blank line. Raises EventTooLargeError."""
         tail = self._tail

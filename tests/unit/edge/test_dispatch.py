@@ -674,8 +674,8 @@ async def test_a_crash_is_logged_without_what_it_was_about(gateway, play, monkey
         def error(self, event, **fields):
             lines.append((event, fields))
 
-    async def crash(exchange, account, pick):
-        raise RuntimeError(f"{exchange.body} {exchange.client_headers} {account.api_key}")
+    async def crash(exchange, attempt):
+        raise RuntimeError(f"{exchange.body} {exchange.client_headers} {attempt.account.api_key}")
 
     monkeypatch.setattr(edge.dispatcher, "_attempt", crash)
     monkeypatch.setattr("penstock_edge.dispatch.log", Log())

@@ -5,21 +5,24 @@ from __future__ import annotations
 import re
 import time
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from penstock_edge.dialects.anthropic_conversation import MessagesConversation
+from penstock_edge.dialects.dialect import Head
 from penstock_edge.errors import ProblemError, invalid
+from penstock_edge.providers.splice import splice_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from penstock_edge.dialects.dialect import Birth, Conversation, Framing, Headers
     from penstock_edge.errors import Problem
     from penstock_edge.records import LimitState
 
-NAME = "anthropic"
-PING = b'event: ping\ndata: {"type": "ping"}\n\n'
-STREAM_HEADERS = [
+_PING = b'event: ping\ndata: {"type": "ping"}\n\n'
+_STREAM_HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
@@ -28,13 +31,13 @@ STREAM_HEADERS = [
 _EMPTY = msgspec.Raw(b"")
 
 
-class Metadata(msgspec.Struct):
+class _Metadata(msgspec.Struct):
     """`metadata` of a request."""
 
     user_id: str | None = None
 
 
-class CountHead(msgspec.Struct):
+class _CountBody(msgspec.Struct):
     """What the gateway reads of a count_tokens request; everything else passes unread."""
 
     model: str
@@ -43,10 +46,10 @@ class CountHead(msgspec.Struct):
     tools: msgspec.Raw = _EMPTY
     stream: bool | None = None
     max_tokens: int = 0
-    metadata: Metadata | None = None
+    metadata: _Metadata | None = None
 
 
-class MessagesHead(msgspec.Struct):
+class _MessagesBody(msgspec.Struct):
     """What the gateway reads of a Messages request; everything else passes unread."""
 
     model: str
@@ -55,13 +58,11 @@ class MessagesHead(msgspec.Struct):
     system: msgspec.Raw = _EMPTY
     tools: msgspec.Raw = _EMPTY
     stream: bool | None = None
-    metadata: Metadata | None = None
+    metadata: _Metadata | None = None
 
 
-Head = MessagesHead | CountHead
-
-_messages = msgspec.json.Decoder(MessagesHead)
-_count = msgspec.json.Decoder(CountHead)
+_messages = msgspec.json.Decoder(_MessagesBody)
+_count = msgspec.json.Decoder(_CountBody)
 
 _MISSING = re.compile(r"Object missing required field `([^`]+)`(?: - at `\$\.?([^`]*)`)?")
 _EXPECTED = re.compile(r"Expected `([^`]+)`, got `([^`]+)`(?: - at `\$\.?([^`]*)`)?")
@@ -74,37 +75,17 @@ _TYPES = {
 }
 
 
-def read_messages(body: bytes) -> MessagesHead:
-    """Read the head of a Messages request. Raises ProblemError (400)."""
+def _read(decoder: msgspec.json.Decoder[_MessagesBody] | msgspec.json.Decoder[_CountBody], body: bytes) -> Head:
     try:
-        head = _messages.decode(body)
+        asked = decoder.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise ProblemError(invalid(_explain(error))) from None
-    if not head.model:
+    if not asked.model:
         raise ProblemError(invalid("model: String should have at least 1 character"))
-    return head
-
-
-def read_count(body: bytes) -> CountHead:
-    """Read the head of a count_tokens request. Raises ProblemError (400)."""
-    try:
-        head = _count.decode(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise ProblemError(invalid(_explain(error))) from None
-    if not head.model:
-        raise ProblemError(invalid("model: String should have at least 1 character"))
-    return head
-
-
-def session_of(head: Head) -> str:
-    """Return the client's own name of its user or conversation, "" without one."""
-    return (head.metadata.user_id or "") if head.metadata is not None else ""
-
-
-def prefix_of(head: Head) -> tuple[bytes, ...]:
-    """Return the parts of a request that stay the same from turn to turn, as raw JSON."""
-    first = bytes(head.messages[0]) if head.messages else b""
-    return bytes(head.tools), bytes(head.system), first
+    session = (asked.metadata.user_id or "") if asked.metadata is not None else ""
+    first = bytes(asked.messages[0]) if asked.messages else b""
+    prefix = (bytes(asked.tools), bytes(asked.system), first)
+    return Head(asked.model, bool(asked.stream), asked.max_tokens, session, prefix)
 
 
 def _explain(error: Exception) -> str:
@@ -124,33 +105,6 @@ def _explain(error: Exception) -> str:
     return "the request body is not valid JSON"
 
 
-def error_body(problem: Problem, request_id: str) -> bytes:
-    """Return the error envelope."""
-    if problem.detail is not None:
-        error: object = msgspec.Raw(problem.detail)
-    else:
-        error = {"type": problem.kind, "message": problem.message}
-    return msgspec.json.encode({"type": "error", "error": error, "request_id": request_id})
-
-
-def error_event(problem: Problem, request_id: str) -> bytes:
-    """Return the event that ends a stream which cannot be finished."""
-    return b"event: error\ndata: " + error_body(problem, request_id) + b"\n\n"
-
-
-def error_headers(problem: Problem) -> list[tuple[bytes, bytes]]:
-    """Return the headers of an error answer, but for request-id and limits."""
-    headers = [(b"content-type", b"application/json")]
-    seconds = problem.retry_after_seconds
-    if seconds is not None:
-        headers.append((b"retry-after", b"%d" % seconds))
-    if not problem.should_retry:
-        headers.append((b"x-should-retry", b"false"))
-    if problem.allow:
-        headers.append((b"allow", problem.allow.encode()))
-    return headers
-
-
 _LIMIT_NAMES = {
     "Requests": b"requests",
     "TotalTokens": b"tokens",
@@ -159,25 +113,101 @@ _LIMIT_NAMES = {
 }
 
 
-def limit_headers(states: Iterable[LimitState], now: float) -> list[tuple[bytes, bytes]]:
-    """Return the remaining limits as `anthropic-ratelimit-*`; of several windows of a unit, the one with least room."""
-    tightest: dict[bytes, LimitState] = {}
-    for state in states:
-        name = _LIMIT_NAMES.get(state.unit)
-        if name is None or state.amount <= 0:
-            continue
-        known = tightest.get(name)
-        if known is None or state.remaining * known.amount < known.remaining * state.amount:
-            tightest[name] = state
-    headers: list[tuple[bytes, bytes]] = []
-    for name, state in tightest.items():
-        prefix = b"anthropic-ratelimit-" + name
-        headers.append((prefix + b"-limit", b"%d" % state.amount))
-        headers.append((prefix + b"-remaining", b"%d" % max(0, state.remaining)))
-        headers.append((prefix + b"-reset", _instant(int(now + (state.reset_ms + 999) / 1000))))
-    return headers
-
-
 @lru_cache(maxsize=1024)
 def _instant(unix_seconds: int) -> bytes:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(unix_seconds)).encode()
+
+
+class AnthropicDialect:
+    """The Messages format. Stateless."""
+
+    name = "anthropic"
+    wire = "messages"
+
+    def head(self, body: bytes) -> Head:
+        """Read the head of a Messages request. Raises ProblemError (400)."""
+        return _read(_messages, body)
+
+    def count_head(self, body: bytes) -> Head:
+        """Read the head of a count_tokens request. Raises ProblemError (400)."""
+        head = _read(_count, body)
+        head.stream = False
+        return head
+
+    def forwarded(self, head: Head, body: bytes, upstream_model: str) -> bytes:
+        """Return the body with another model's name where the upstream has one."""
+        return body if upstream_model == head.model else splice_model(body, upstream_model)
+
+    def read(self, head: Head, body: bytes, birth: Birth) -> Conversation:
+        """Understand a request whole. Raises ProblemError (400)."""
+        return MessagesConversation(head, body, birth)
+
+    def ping(self, head: Head) -> bytes:
+        """Return a keep-alive."""
+        del head
+        return _PING
+
+    def stream_headers(self, head: Head) -> Headers:
+        """Return the headers of a streamed answer."""
+        del head
+        return list(_STREAM_HEADERS)
+
+    def framing(self, head: Head) -> Framing | None:
+        """Return None: streams are SSE."""
+        del head
+        return None
+
+    def hides_usage(self, head: Head) -> bool:
+        """Return False: every stream of this format tells its usage."""
+        del head
+        return False
+
+    def error_status(self, problem: Problem) -> int:
+        """Return the problem's own status."""
+        return problem.status
+
+    def error_body(self, problem: Problem, request_id: str) -> bytes:
+        """Return the error envelope."""
+        if problem.detail is not None:
+            error: object = msgspec.Raw(problem.detail)
+        else:
+            error = {"type": problem.kind, "message": problem.message}
+        return msgspec.json.encode({"type": "error", "error": error, "request_id": request_id})
+
+    def error_event(self, problem: Problem, request_id: str, head: Head) -> bytes:
+        """Return the event that ends a stream which cannot be finished."""
+        del head
+        return b"event: error\ndata: " + self.error_body(problem, request_id) + b"\n\n"
+
+    def error_headers(self, problem: Problem) -> list[tuple[bytes, bytes]]:
+        """Return the headers of an error answer, but for request-id and limits."""
+        headers = [(b"content-type", b"application/json")]
+        seconds = problem.retry_after_seconds
+        if seconds is not None:
+            headers.append((b"retry-after", b"%d" % seconds))
+        if not problem.should_retry:
+            headers.append((b"x-should-retry", b"false"))
+        if problem.allow:
+            headers.append((b"allow", problem.allow.encode()))
+        return headers
+
+    def limit_headers(self, states: Iterable[LimitState], now: float) -> list[tuple[bytes, bytes]]:
+        """Return the remaining limits as `anthropic-ratelimit-*`, of each unit its tightest window."""
+        tightest: dict[bytes, LimitState] = {}
+        for state in states:
+            name = _LIMIT_NAMES.get(state.unit)
+            if name is None or state.amount <= 0:
+                continue
+            known = tightest.get(name)
+            if known is None or state.remaining * known.amount < known.remaining * state.amount:
+                tightest[name] = state
+        headers: list[tuple[bytes, bytes]] = []
+        for name, state in tightest.items():
+            prefix = b"anthropic-ratelimit-" + name
+            headers.append((prefix + b"-limit", b"%d" % state.amount))
+            headers.append((prefix + b"-remaining", b"%d" % max(0, state.remaining)))
+            headers.append((prefix + b"-reset", _instant(int(now + (state.reset_ms + 999) / 1000))))
+        return headers
+
+
+DIALECT: Final = AnthropicDialect()

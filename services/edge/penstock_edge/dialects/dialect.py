@@ -126,6 +126,10 @@ class Dialect(Protocol):
         """Return how a stream is framed that is not SSE; None for SSE."""
         ...
 
+    def hides_usage(self, head: Head) -> bool:
+        """Whether events that only tell usage (Signal.USAGE) are for the books alone: the client did not ask."""
+        ...
+
     def error_status(self, problem: Problem) -> int:
         """Return the status that this dialect's clients understand."""
         ...

@@ -1,32 +1,25 @@
-"""The Messages format as accounts speak it: requests written, answers, streams and errors read. Pure."""
+"""The Messages format as accounts speak it: requests sent, answers and streams followed. Pure."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from penstock_edge import errors
-from penstock_edge.errors import Problem
-from penstock_edge.providers.failure import Failure
-from penstock_edge.providers.retry_after import number
-from penstock_edge.providers.retry_after import retry_after as asked_wait
+from penstock_edge.providers import anthropic_answer, anthropic_failure, anthropic_request
+from penstock_edge.providers.anthropic_failure import of_error_event
+from penstock_edge.providers.wire import Signal
 from penstock_edge.sse import data_of
 from penstock_edge.usage import UsageMeter, UsageReport
-from penstock_routing import outcomes
-from penstock_routing.accounts import Hints
 
 if TYPE_CHECKING:
+    from penstock_edge import canonical
+    from penstock_edge.providers.failure import Failure
+    from penstock_edge.providers.wire import Addressee, EventParser, Headers, Sniffer, Written
     from penstock_edge.upstream import Target
+    from penstock_routing.accounts import Hints
 
 DEFAULT_VERSION: Final = b"2023-06-01"
-Headers = list[tuple[bytes, bytes]]
-
-# What of an upstream's answer a client may see. Everything else is about our account or our connection.
-PASSED_HEADERS: Final = frozenset({b"content-type", b"content-language", b"deprecation", b"sunset", b"warning"})
-
 _FORWARDED: Final = (b"anthropic-beta", b"anthropic-version")
 
 
@@ -85,19 +78,6 @@ def read_answer(body: bytes, meter: UsageMeter) -> bool:
 # Streams
 
 
-class Signal(IntEnum):
-    """What an event means for the relay."""
-
-    PRELUDE = 0
-    """Nothing that a user would see: held back until output begins."""
-    OUTPUT = 1
-    STOP = 2
-    """The stream's proper end."""
-    ERROR = 3
-    BROKEN = 4
-    """Not an event of this format."""
-
-
 class _Delta(msgspec.Struct):
     text: str = ""
     partial_json: str = ""
@@ -108,17 +88,11 @@ class _Message(msgspec.Struct):
     usage: UsageReport | None = None
 
 
-class _Error(msgspec.Struct):
-    type: str = ""
-    message: str = ""
-
-
 class _Event(msgspec.Struct):
     type: str
     delta: _Delta | None = None
     message: _Message | None = None
     usage: UsageReport | None = None
-    error: _Error | None = None
 
 
 class _Named(msgspec.Struct):
@@ -129,7 +103,7 @@ _event = msgspec.json.Decoder(_Event)
 _named = msgspec.json.Decoder(_Named)
 
 
-class StreamReader:
+class StreamSniffer:
     """Follows one stream: usage, how much was said, and what each event means."""
 
     __slots__ = ("characters", "failure", "meter")
@@ -172,9 +146,13 @@ class StreamReader:
         if kind == "message_stop":
             return Signal.STOP
         if kind == "error":
-            self.failure = of_error_event(event.error or _Error(), data)
+            self.failure = of_error_event(data)
             return Signal.ERROR
         return Signal.OUTPUT
+
+    def at_end(self) -> Signal:
+        """Judge a body that ended without the stream's proper end: it broke off."""
+        return Signal.BROKEN
 
     @staticmethod
     def _unknown(data: bytes) -> Signal:
@@ -186,131 +164,70 @@ class StreamReader:
         return Signal.STOP if kind == "message_stop" else Signal.OUTPUT
 
 
-# Errors
+class MessagesWire:
+    """The wire format of Anthropic's accounts."""
 
-_EVENT_STATUS: Final = {
-    errors.INVALID_REQUEST: 400,
-    errors.AUTHENTICATION: 401,
-    errors.BILLING: 402,
-    errors.PERMISSION: 403,
-    errors.NOT_FOUND: 404,
-    "conflict_error": 409,
-    errors.TOO_LARGE: 413,
-    errors.RATE_LIMIT: 429,
-    errors.API: 500,
-    errors.TIMEOUT: 504,
-    errors.OVERLOADED: 529,
-}
+    name = "messages"
+    request_id_header = b"request-id"
 
+    def path(self, model: str, *, streamed: bool, counting: bool) -> bytes:
+        """Return the path below the base URL."""
+        del model, streamed
+        return b"/v1/messages/count_tokens" if counting else b"/v1/messages"
 
-class _Envelope(msgspec.Struct):
-    # Not `Raw | None`: msgspec would then refuse everything but null.
-    error: msgspec.Raw = msgspec.Raw()
+    def query(self, client: bytes, *, streamed: bool) -> bytes:
+        """Pass the client's query on: Claude Code sends `beta=true`."""
+        del streamed
+        return client
 
+    def head(
+        self,
+        target: Target,
+        path: bytes,
+        query: bytes,
+        credential: bytes,
+        client: Headers,
+        request_id: str,
+        length: int,
+    ) -> bytes:
+        """Return the bytes of a request's head."""
+        return request_head(target, path, query, credential, client, request_id, length)
 
-_envelope = msgspec.json.Decoder(_Envelope)
-_error = msgspec.json.Decoder(_Error)
+    def read_answer(self, body: bytes, meter: UsageMeter) -> bool:
+        """Take over the usage of a unary answer."""
+        return read_answer(body, meter)
 
+    def sniffer(self, meter: UsageMeter) -> Sniffer:
+        """Return a sniffer for one stream."""
+        return StreamSniffer(meter)
 
-def of_status(status: int, headers: Headers, body: bytes) -> Failure:
-    """Return what an error answer means for health, for the next attempt and, if it is at fault, for the client."""
-    error, detail = _read_error(body)
-    hint = retry_after(headers)
-    return _classify(status, error, detail, hint)
+    def write(self, request: canonical.Request, to: Addressee, *, streamed: bool) -> Written:
+        """Write a translated request."""
+        return anthropic_request.write(request, to, streamed=streamed)
 
+    def write_count(self, request: canonical.Request, to: Addressee) -> Written:
+        """Write a translated request to count tokens."""
+        return anthropic_request.write_count(request, to)
 
-def of_error_event(error: _Error, data: bytes) -> Failure:
-    """Return what an `error` event inside a stream means."""
-    status = _EVENT_STATUS.get(error.type, 500)
-    try:
-        raw = bytes(_envelope.decode(data).error)
-    except msgspec.DecodeError:
-        raw = b""
-    return _classify(status, error, raw or None, None)
+    def parse(self, body: bytes) -> canonical.Message:
+        """Read a unary answer."""
+        return anthropic_answer.parse(body)
 
+    def parse_count(self, body: bytes) -> int:
+        """Read a token count."""
+        return anthropic_answer.parse_count(body)
 
-def _read_error(body: bytes) -> tuple[_Error, bytes | None]:
-    try:
-        detail = bytes(_envelope.decode(body).error)
-        return (_error.decode(detail), detail) if detail else (_Error(), None)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return _Error(), None
+    def parser(self) -> EventParser:
+        """Return a parser for one stream."""
+        return anthropic_answer.Parser()
 
+    def of_status(self, status: int, headers: Headers, body: bytes) -> Failure:
+        """Return what an error answer means."""
+        return anthropic_failure.of_status(status, headers, body)
 
-def _classify(status: int, error: _Error, detail: bytes | None, hint: float | None) -> Failure:
-    words = error.message.lower()
-    # Only as it begins: further on a message may quote what a client wrote, which must not put the account out.
-    if status == 402 or error.type == errors.BILLING or words.startswith("your credit balance"):
-        return Failure(outcomes.QUOTA_EXHAUSTED, status, hint)
-    if status == 429:
-        cls = outcomes.THROTTLED_NO_HINT if hint is None else outcomes.THROTTLED
-        return Failure(cls, status, hint)
-    if status in {503, 529} or error.type == errors.OVERLOADED:
-        return Failure(outcomes.OVERLOADED, status, hint)
-    if status == 401:
-        return Failure(outcomes.CREDENTIAL_INVALID, status)
-    if status == 403:
-        return Failure(outcomes.FORBIDDEN, status)
-    if status in {408, 409} or not 400 <= status < 500:
-        return Failure(outcomes.UNSTABLE, status, hint)
-    if status == 404 and "model" in words:
-        return Failure(outcomes.MODEL_MISSING, status)
-    kind = error.type or (errors.NOT_FOUND if status == 404 else errors.INVALID_REQUEST)
-    message = error.message or f"the provider refused this request with status {status}"
-    fault = Problem(status, kind, message, detail=detail if error.type and error.message else None)
-    return Failure(outcomes.CLIENT_FAULT, status, fault=fault)
+    def hints(self, headers: Headers) -> Hints | None:
+        """Return what an answer says of the account's own limits."""
+        return anthropic_failure.hints(headers)
 
 
-def retry_after(headers: Headers, now: datetime | None = None) -> float | None:
-    """Return the seconds that an upstream asks to wait: Retry-After in any form, else the reset of a used-up limit."""
-    asked = asked_wait(headers, now)
-    if asked is not None or any(name in {b"retry-after", b"retry-after-ms"} for name, _ in headers):
-        return asked
-    found: dict[bytes, bytes] = dict(reversed(headers))
-    resets = [
-        reset
-        for name, value in found.items()
-        if name.startswith(b"anthropic-ratelimit-")
-        and name.endswith(b"-remaining")
-        and number(value) == 0
-        and (reset := _until(found.get(name[: -len(b"remaining")] + b"reset"), now)) is not None
-    ]
-    return max(resets) if resets else None
-
-
-_LIMIT_PREFIX: Final = b"anthropic-ratelimit-"
-
-
-def hints(headers: Headers, now: datetime | None = None) -> Hints | None:
-    """Return what an answer says of the account's own limits; None when it says nothing."""
-    found = {name: value for name, value in headers if name.startswith(_LIMIT_PREFIX)}
-    if not found:
-        return None
-
-    def count(name: bytes) -> int:
-        value = number(found.get(_LIMIT_PREFIX + name, b""))
-        return -1 if value is None else int(value)
-
-    def reset_ms(name: bytes) -> int:
-        seconds = _until(found.get(_LIMIT_PREFIX + name), now)
-        return -1 if seconds is None else int(seconds * 1000)
-
-    return Hints(
-        requests_limit=count(b"requests-limit"),
-        requests_remaining=count(b"requests-remaining"),
-        requests_reset_ms=reset_ms(b"requests-reset"),
-        tokens_limit=count(b"tokens-limit"),
-        tokens_remaining=count(b"tokens-remaining"),
-        tokens_reset_ms=reset_ms(b"tokens-reset"),
-    )
-
-
-def _until(text: bytes | None, now: datetime | None) -> float | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text.decode("latin-1"))
-    except ValueError:
-        return None
-    moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
+WIRE: Final = MessagesWire()

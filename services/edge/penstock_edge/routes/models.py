@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 
 from penstock_edge import errors
 from penstock_edge.errors import Problem, ProblemError, invalid
-from penstock_edge.routes.messages import may_use
+from penstock_edge.routes.inference import may_use
 from penstock_edge.routes.plain import answer, caller
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from fastapi import Response
 
 from penstock_edge import errors, request_id
 from penstock_edge.credentials import key_digest
-from penstock_edge.dialects import anthropic as dialect
 from penstock_edge.errors import ProblemError
 from penstock_edge.records import Refused
+from penstock_edge.routes.doors import dialect_at
 
 if TYPE_CHECKING:
     from fastapi import Request
@@ -38,11 +38,21 @@ def answer(content: Any, status: int = 200, headers: dict[str, str] | None = Non
     return response
 
 
-def refusal(problem: Problem) -> Response:
-    """Return a problem in the error envelope."""
+def refusal(problem: Problem, path: str = "") -> Response:
+    """Return a problem in the error envelope that clients of this path read."""
     name = request_id.new()
-    response = Response(dialect.error_body(problem, name), problem.status)
+    dialect = dialect_at(path)
+    response = Response(dialect.error_body(problem, name), dialect.error_status(problem))
     for header, value in dialect.error_headers(problem):
         response.headers[header.decode()] = value.decode()
     response.headers["request-id"] = name
     return response
+
+
+def nothing_at(path: str) -> str:
+    """Say that there is nothing at a path, and where to go instead if that is known."""
+    if "/interactions" in path:
+        return "the Interactions API is not served here: use models/{model}:generateContent or :streamGenerateContent"
+    if "/models/" in path and ":" in path:
+        return "of the Gemini API, generateContent, streamGenerateContent and countTokens are served here"
+    return f"there is nothing at {path[:200]}"

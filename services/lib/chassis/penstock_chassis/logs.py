@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
 from typing import TYPE_CHECKING, cast
 
 import structlog
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 def get(name: str) -> FilteringBoundLogger:
     """Return the logger of one module; `name` is shown as `module`."""
     return cast("FilteringBoundLogger", structlog.get_logger(module=name))
+
+
+def where(error: BaseException) -> list[str]:
+    """Return the last three places of a traceback, without messages or locals: those might quote a prompt or a key."""
+    return [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)[-3:]]
 
 
 def configure(settings: ProcessSettings) -> None:

@@ -75,6 +75,11 @@ class Pool:
         account = self._accounts.get(name)
         return account.facts if account is not None else None
 
+    def providers(self, model: str) -> frozenset[str]:
+        """Return the providers of the accounts that serve a model, whatever their health."""
+        lanes = (*self._closed.get(model, ()), *(lane for tier in self._tiers.get(model, ()) for lane in tier.lanes))
+        return frozenset(lane.account.facts.provider for lane in lanes)
+
     def router_seen(self, now: float) -> None:
         """Note that the router spoke (any update or heartbeat). While it does, it alone decides about returns."""
         self._gates.router_at = now

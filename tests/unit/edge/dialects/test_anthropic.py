@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock_edge.dialects import anthropic as dialect
+from penstock_edge.dialects.anthropic import DIALECT as dialect  # noqa: N811 -- a name as short as its use
 from penstock_edge.errors import Problem, ProblemError
 from penstock_edge.records import LimitState
 
@@ -41,7 +41,7 @@ def without(name):
 )
 def test_what_is_missing_or_wrong_is_named(body, message):
     with pytest.raises(ProblemError) as error:
-        dialect.read_messages(json.dumps(body).encode())
+        dialect.head(json.dumps(body).encode())
     assert error.value.problem.message == message
     assert (error.value.problem.status, error.value.problem.kind) == (400, "invalid_request_error")
 
@@ -61,7 +61,7 @@ def test_what_is_missing_or_wrong_is_named(body, message):
 )
 def test_what_is_no_json_is_refused_without_quoting_it(body):
     with pytest.raises(ProblemError) as error:
-        dialect.read_messages(body)
+        dialect.head(body)
     assert error.value.problem.status == 400
     assert error.value.problem.message in {
         "the request body is not valid JSON",
@@ -81,16 +81,16 @@ def test_what_is_no_json_is_refused_without_quoting_it(body):
     ],
 )
 def test_unknown_and_empty_fields_pass(more):
-    head = dialect.read_messages(json.dumps({**GOOD, **more}).encode())
+    head = dialect.head(json.dumps({**GOOD, **more}).encode())
     assert head.model == "m"
     assert bool(head.stream) == bool(more.get("stream"))
 
 
 def test_count_tokens_needs_no_max_tokens():
-    assert dialect.read_count(json.dumps(without("max_tokens")).encode()).max_tokens == 0
+    assert dialect.count_head(json.dumps(without("max_tokens")).encode()).max_tokens == 0
     for wrong in (without("model"), {**GOOD, "model": ""}, []):
         with pytest.raises(ProblemError):
-            dialect.read_count(json.dumps(wrong).encode())
+            dialect.count_head(json.dumps(wrong).encode())
 
 
 @given(
@@ -101,7 +101,7 @@ def test_count_tokens_needs_no_max_tokens():
 def test_any_body_is_read_or_refused(value):
     body = json.dumps(value).encode()
     try:
-        head = dialect.read_messages(body)
+        head = dialect.head(body)
     except ProblemError as error:
         refused = error.problem.status
         assert refused == 400
@@ -111,15 +111,15 @@ def test_any_body_is_read_or_refused(value):
 
 def test_session_and_prefix():
     body = {**GOOD, "system": [{"type": "text", "text": "é"}], "tools": [{"name": "t"}], "metadata": {"user_id": "u"}}
-    head = dialect.read_messages(msgspec.json.encode(body))
-    assert dialect.session_of(head) == "u"
-    assert dialect.prefix_of(head) == (
+    head = dialect.head(msgspec.json.encode(body))
+    assert head.session == "u"
+    assert head.prefix == (
         b'[{"name":"t"}]',
         '[{"type":"text","text":"é"}]'.encode(),
         b'{"role":"user","content":"hi"}',
     )
-    bare = dialect.read_messages(json.dumps({**GOOD, "messages": []}).encode())
-    assert (dialect.session_of(bare), dialect.prefix_of(bare)) == ("", (b"", b"", b""))
+    bare = dialect.head(json.dumps({**GOOD, "messages": []}).encode())
+    assert (bare.session, bare.prefix) == ("", (b"", b"", b""))
 
 
 def test_error_bodies():
@@ -130,7 +130,7 @@ def test_error_bodies():
         "request_id": "req_1",
     }
     assert dialect.error_headers(problem) == [(b"content-type", b"application/json"), (b"retry-after", b"3")]
-    event = dialect.error_event(problem, "req_1")
+    event = dialect.error_event(problem, "req_1", dialect.head(json.dumps(GOOD).encode()))
     assert event.startswith(b"event: error\ndata: {")
     assert event.endswith(b"}\n\n")
     assert event.count(b"\n") == 3

@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 import pytest
 
 from penstock_edge.providers import anthropic as provider
-from penstock_edge.providers.anthropic import Signal, StreamReader
+from penstock_edge.providers import anthropic_failure as failures
+from penstock_edge.providers.anthropic import StreamSniffer
+from penstock_edge.providers.wire import Signal
 from penstock_edge.upstream import parse_target
 from penstock_edge.usage import UsageMeter
 from penstock_routing.accounts import Hints
@@ -70,7 +72,7 @@ def test_unary_answers(body, sound, reported):
 
 
 def observe(*events):
-    reader = StreamReader(UsageMeter())
+    reader = StreamSniffer(UsageMeter())
     return reader, [reader.observe(event) for event in events]
 
 
@@ -140,7 +142,7 @@ def test_an_error_event_without_an_error(play):
 
 def classify(status, kind="", message="", headers=()):
     body = json.dumps({"type": "error", "error": {"type": kind, "message": message}}).encode()
-    return provider.of_status(status, list(headers), body)
+    return failures.of_status(status, list(headers), body)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +184,7 @@ def test_a_hint_makes_it_throttled():
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"error":"text"}', b'{"error":null}', b"\xff"])
 def test_error_bodies_of_any_kind(body):
-    failure = provider.of_status(400, [], body)
+    failure = failures.of_status(400, [], body)
     assert failure.fault.status == 400
     assert failure.fault.detail is None
     assert failure.fault.kind == "invalid_request_error"
@@ -221,11 +223,11 @@ def test_error_bodies_of_any_kind(body):
     ],
 )
 def test_retry_after(headers, seconds):
-    assert provider.retry_after(headers, NOW) == seconds
+    assert failures.retry_after(headers, NOW) == seconds
 
 
 def test_hints():
-    assert provider.hints([(b"content-type", b"x")]) is None
+    assert failures.hints([(b"content-type", b"x")]) is None
     headers = [
         (b"anthropic-ratelimit-requests-limit", b"100"),
         (b"anthropic-ratelimit-requests-remaining", b"42"),
@@ -233,4 +235,4 @@ def test_hints():
         (b"anthropic-ratelimit-tokens-remaining", b"broken"),
         (b"anthropic-ratelimit-tokens-reset", b"broken"),
     ]
-    assert provider.hints(headers, NOW) == Hints(requests_limit=100, requests_remaining=42, requests_reset_ms=10_000)
+    assert failures.hints(headers, NOW) == Hints(requests_limit=100, requests_remaining=42, requests_reset_ms=10_000)

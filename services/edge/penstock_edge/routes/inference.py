@@ -1,20 +1,21 @@
-"""POST /v1/messages and /v1/messages/count_tokens: from the first header to the dispatcher."""
+"""Every path that asks a model: from the first header to the dispatcher, the same way for all dialects."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from penstock_chassis import logs
-from penstock_edge import cork, departure, errors, request_id
+from penstock_edge import cork, departure, errors, request_id, signatures
 from penstock_edge.affinity import affinity_key
 from penstock_edge.bodies import ClientLeftError, drain, read_body
 from penstock_edge.credentials import key_digest
-from penstock_edge.dialects import anthropic as dialect
 from penstock_edge.errors import Problem, ProblemError
 from penstock_edge.exchange import Exchange
+from penstock_edge.providers.wires import providers_for
 from penstock_edge.records import Admitted, Refused
 from penstock_edge.reply import Reply
 from penstock_edge.snapshot import allows
@@ -23,6 +24,7 @@ from penstock_routing import Traits, outcomes
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from penstock_edge.dialects.dialect import Dialect, Head
     from penstock_edge.dispatch import Dispatcher
     from penstock_edge.estimates import Estimates
     from penstock_edge.metrics import EdgeMetrics
@@ -32,21 +34,33 @@ if TYPE_CHECKING:
 
     Receive = Callable[[], Awaitable[dict[str, Any]]]
     Send = Callable[[dict[str, Any]], Awaitable[None]]
+    Endpoint = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
 
 log = logs.get(__name__)
 
 _SMALL_BODY_BYTES = 1024 * 1024
-_SESSION_HEADERS = frozenset({b"x-claude-code-session-id", b"x-session-affinity"})
+_SESSION_HEADERS = frozenset({b"x-claude-code-session-id", b"x-session-affinity", b"session-id"})
 
 
-class MessagesEndpoint:
-    """One of the two endpoints, as an ASGI app without any layer above it."""
+@dataclass(frozen=True, slots=True)
+class Door:
+    """One way in: what is spoken there, and how a request's head is read."""
+
+    dialect: Dialect
+    read: Callable[[bytes], Head]
+    operation: str = outcomes.MESSAGES
+    query: bytes | None = None
+    """The query that may go on, where it is not the client's own."""
+    credential: bytes = b""
+    """A key that came in the path's query."""
+
+
+class Inference:
+    """Serves requests through any door, as ASGI apps without any layer above them."""
 
     def __init__(
         self,
         *,
-        operation: str,
-        path: bytes,
         view: View,
         admission: Admission,
         dispatcher: Dispatcher,
@@ -56,10 +70,6 @@ class MessagesEndpoint:
         max_body_bytes: int,
         admit_seconds: float,
     ) -> None:
-        self._operation = operation
-        self._counts = operation == outcomes.COUNT_TOKENS
-        self._kind: Kind = "count_tokens" if self._counts else "requests"
-        self._path = path
         self._view = view
         self._admission = admission
         self._dispatcher = dispatcher
@@ -69,51 +79,57 @@ class MessagesEndpoint:
         self._max_body_bytes = max_body_bytes
         self._admit_seconds = admit_seconds
 
-    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    def at(self, door: Door) -> Endpoint:
+        """Return the endpoint behind a door."""
+        return partial(self.serve, door)
+
+    async def serve(self, door: Door, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Serve one request."""
         name = request_id.new()
         reply = Reply(asyncio.get_running_loop(), send, name, scope.get(cork.SCOPE_KEY))
-        exchange = Exchange(name, reply, operation=self._operation, path=self._path)
+        exchange = Exchange(name, reply, door.dialect, door.operation)
         try:
             exchange.client_headers = scope["headers"]
-            exchange.query = scope["query_string"]
+            if door.credential:
+                exchange.client_headers = [*exchange.client_headers, (b"x-goog-api-key", door.credential)]
+            exchange.query = scope["query_string"] if door.query is None else door.query
             exchange.departure = scope.get(departure.SCOPE_KEY)
-            await self._prepare(exchange, receive)
+            await self._prepare(exchange, door, receive)
         except ProblemError as refusal:
             await self._refuse(exchange, refusal, receive)
         except ClientLeftError:
             return
         else:
             await self._dispatcher.serve(exchange, receive)
-        self._metrics.answered(self._operation, reply.status, time.monotonic() - exchange.started_at)
+        self._metrics.answered(door.operation, reply.status, time.monotonic() - exchange.started_at)
 
-    async def _prepare(self, exchange: Exchange, receive: Receive) -> None:
+    async def _prepare(self, exchange: Exchange, door: Door, receive: Receive) -> None:
         """Read, check and admit. Raises ProblemError and ClientLeftError; nothing is held when it does."""
         digest = exchange.digest = key_digest(exchange.client_headers, self._admission.known)
         body = exchange.body = await read_body(receive, exchange.client_headers, limit=self._max_body_bytes)
         exchange.body_read = True
         try:
-            head = dialect.read_count(body) if self._counts else dialect.read_messages(body)
+            head = exchange.head = door.read(body)
             model = self._resolve(head.model)
         except ProblemError:
             # Whose request it is comes first: a stranger is told so, whatever else is wrong.
             await self._identify(digest)
             raise
-        exchange.head = head
         exchange.model = model
         exchange.asked_model = head.model
-        exchange.streamed = bool(head.stream) and not self._counts
+        exchange.streamed = head.stream
+        exchange.origins = signatures.origins(body)
         exchange.price = self._view.price(model, time.time_ns() // 1_000_000)
         key = self._admission.known(digest)
         if key is None or not _includes(key, model, head.model):
             # What is known may be old; only fresh facts may refuse.
             key = await self._identify(digest)
-            self._check_model(key, model, head.model)
+        providers = self._check(exchange, key, model)
         admitted = await self._admit(exchange, key, model)
         if admitted.key is not key:
-            self._check_again(admitted, model, head.model)
+            providers = self._check_again(exchange, admitted, model)
         exchange.admitted = admitted
-        exchange.traits = self._traits(exchange, admitted, head, model)
+        exchange.traits = self._traits(exchange, admitted, model, providers)
 
     def _resolve(self, name: str) -> Model:
         model = self._view.resolve(name)
@@ -127,34 +143,46 @@ class MessagesEndpoint:
             raise ProblemError(errors.refused(answer))
         return answer
 
-    @staticmethod
-    def _check_model(key: KeyFacts, model: Model, asked: str) -> None:
-        if not _includes(key, model, asked):
+    def _check(self, exchange: Exchange, key: KeyFacts, model: Model) -> frozenset[str] | None:
+        """Return the providers whose accounts may serve this; None for all. Raises ProblemError."""
+        if not _includes(key, model, exchange.asked_model):
             raise ProblemError(
                 Problem(403, errors.PERMISSION, f"the plan of this API key does not include the model {model.name}")
             )
+        spoken = exchange.dialect.wire
+        if spoken == "messages" and not _is_claude(model) and key.messages_translation != "Allow":
+            raise ProblemError(errors.not_claude(model.name))
+        counting = exchange.operation == outcomes.COUNT_TOKENS
+        translation = key.translation == "Allow"
+        providers = providers_for(spoken, model.name, counting=counting, translation=translation)
+        if providers is not None:
+            serving = self._view.pool.providers(model.name)
+            if serving and not serving & providers:
+                raise ProblemError(_no_way(spoken, model.name, counting=counting, translation=translation))
+        return providers
 
-    def _check_again(self, admitted: Admitted, model: Model, asked: str) -> None:
+    def _check_again(self, exchange: Exchange, admitted: Admitted, model: Model) -> frozenset[str] | None:
         """Judge by what auth said with the admission, and give that back if the plan has lost the model."""
         try:
-            self._check_model(admitted.key, model, asked)
+            return self._check(exchange, admitted.key, model)
         except ProblemError:
             self._admission.ended(admitted)
             self._admission.settled(admitted)
             raise
 
     async def _admit(self, exchange: Exchange, key: KeyFacts, model: Model) -> Admitted:
-        head = exchange.head
+        counting = exchange.operation == outcomes.COUNT_TOKENS
+        kind: Kind = "count_tokens" if counting else "requests"
         need = self._estimates.need(
             body=exchange.body,
             model=exchange.asked_model,
-            max_tokens=0 if head is None else head.max_tokens,
+            max_tokens=_most_output(exchange, model),
             context_tokens=model.context_tokens,
             digest=exchange.digest,
             strict=key.over_budget == "Strict",
             price=exchange.price,
             multiplier_ppm=key.price_multiplier_ppm,
-            kind=self._kind,
+            kind=kind,
         )
         now = time.monotonic()
         answer = self._admission.try_admit(exchange.digest, need, now)
@@ -165,31 +193,33 @@ class MessagesEndpoint:
             raise _RefusedError(answer)
         return answer
 
-    def _traits(self, exchange: Exchange, admitted: Admitted, head: dialect.Head, model: Model) -> Traits:
+    def _traits(self, exchange: Exchange, admitted: Admitted, model: Model, providers: frozenset[str] | None) -> Traits:
         session = ""
         for name, value in exchange.client_headers:
             if name in _SESSION_HEADERS:
                 session = value.decode("latin-1")
                 break
-        project = admitted.key.project
+        project, head = admitted.key.project, exchange.asked
         affinity = affinity_key(
             project,
-            session or dialect.session_of(head),
-            dialect.prefix_of(head),
+            session or head.session,
+            head.prefix,
             cache_control=b'"cache_control"' in exchange.body,
         )
         return Traits(
             model=model.name,
-            operation=self._operation,
+            operation=exchange.operation,
             affinity=affinity,
             project=project,
             estimated_tokens=admitted.need.input_tokens + admitted.need.output_tokens,
             session=self._session,
+            providers=providers,
         )
 
     async def _refuse(self, exchange: Exchange, refusal: ProblemError, receive: Receive) -> None:
         """Answer a request that goes no further."""
-        reply, problem = exchange.reply, refusal.problem
+        reply, problem, dialect = exchange.reply, refusal.problem, exchange.dialect
+        status = dialect.error_status(problem)
         body = dialect.error_body(problem, exchange.request_id)
         headers = dialect.error_headers(problem)
         if isinstance(refusal, _RefusedError):
@@ -197,7 +227,7 @@ class MessagesEndpoint:
         if not exchange.body_read and not _small(exchange.client_headers):
             # Parts of the body may still be on their way: the answer goes out first, then they are thrown away.
             headers += [(b"content-length", b"%d" % len(body)), (b"connection", b"close")]
-            await reply.begin(problem.status, headers)
+            await reply.begin(status, headers)
             await reply.piece(body)
             if not _awaits_continue(exchange.client_headers):
                 await drain(receive)
@@ -205,7 +235,7 @@ class MessagesEndpoint:
             return
         if not exchange.body_read:
             await drain(receive)
-        await reply.whole(problem.status, headers, body)
+        await reply.whole(status, headers, body)
 
 
 class _RefusedError(ProblemError):
@@ -214,6 +244,26 @@ class _RefusedError(ProblemError):
     def __init__(self, refusal: Refused) -> None:
         super().__init__(errors.refused(refusal))
         self.refusal = refusal
+
+
+def _most_output(exchange: Exchange, model: Model) -> int:
+    """Return the most that the answer may hold, in tokens: what the client said, else what the model can say."""
+    head = exchange.asked
+    if head.max_tokens or exchange.dialect.wire == "messages":
+        return head.max_tokens
+    return 0 if exchange.dialect.wire == "embeddings" else model.max_output_tokens
+
+
+def _is_claude(model: Model) -> bool:
+    return model.owned_by == "anthropic" or "claude" in model.name
+
+
+def _no_way(spoken: str, model: str, *, counting: bool, translation: bool) -> Problem:
+    if spoken == "embeddings":
+        return errors.not_carried(model, "embeddings are")
+    if counting and translation:
+        return errors.not_carried(model, "counting tokens is")
+    return errors.no_translation(model)
 
 
 def _small(headers: list[tuple[bytes, bytes]]) -> bool:

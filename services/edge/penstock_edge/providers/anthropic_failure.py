@@ -1,0 +1,148 @@
+"""What an account's error, in the Messages format, means; and what its headers tell of the account's own limits."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from penstock_edge import errors
+from penstock_edge.errors import Problem
+from penstock_edge.providers.failure import Failure
+from penstock_edge.providers.retry_after import number
+from penstock_edge.providers.retry_after import retry_after as asked_wait
+from penstock_routing import outcomes
+from penstock_routing.accounts import Hints
+
+if TYPE_CHECKING:
+    from penstock_edge.providers.wire import Headers
+
+
+class _Error(msgspec.Struct):
+    type: str = ""
+    message: str = ""
+
+
+_EVENT_STATUS: Final = {
+    errors.INVALID_REQUEST: 400,
+    errors.AUTHENTICATION: 401,
+    errors.BILLING: 402,
+    errors.PERMISSION: 403,
+    errors.NOT_FOUND: 404,
+    "conflict_error": 409,
+    errors.TOO_LARGE: 413,
+    errors.RATE_LIMIT: 429,
+    errors.API: 500,
+    errors.TIMEOUT: 504,
+    errors.OVERLOADED: 529,
+}
+
+
+class _Envelope(msgspec.Struct):
+    # Not `Raw | None`: msgspec would then refuse everything but null.
+    error: msgspec.Raw = msgspec.Raw()
+
+
+_envelope = msgspec.json.Decoder(_Envelope)
+_error = msgspec.json.Decoder(_Error)
+
+
+def of_status(status: int, headers: Headers, body: bytes) -> Failure:
+    """Return what an error answer means for health, for the next attempt and, if it is at fault, for the client."""
+    error, detail = _read_error(body)
+    hint = retry_after(headers)
+    return _classify(status, error, detail, hint)
+
+
+def of_error_event(data: bytes) -> Failure:
+    """Return what the data of an `error` event inside a stream means."""
+    error, detail = _read_error(data)
+    return _classify(_EVENT_STATUS.get(error.type, 500), error, detail, None)
+
+
+def _read_error(body: bytes) -> tuple[_Error, bytes | None]:
+    try:
+        detail = bytes(_envelope.decode(body).error)
+        return (_error.decode(detail), detail) if detail else (_Error(), None)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return _Error(), None
+
+
+def _classify(status: int, error: _Error, detail: bytes | None, hint: float | None) -> Failure:
+    words = error.message.lower()
+    # Only as it begins: further on a message may quote what a client wrote, which must not put the account out.
+    if status == 402 or error.type == errors.BILLING or words.startswith("your credit balance"):
+        return Failure(outcomes.QUOTA_EXHAUSTED, status, hint)
+    if status == 429:
+        cls = outcomes.THROTTLED_NO_HINT if hint is None else outcomes.THROTTLED
+        return Failure(cls, status, hint)
+    if status in {503, 529} or error.type == errors.OVERLOADED:
+        return Failure(outcomes.OVERLOADED, status, hint)
+    if status == 401:
+        return Failure(outcomes.CREDENTIAL_INVALID, status)
+    if status == 403:
+        return Failure(outcomes.FORBIDDEN, status)
+    if status in {408, 409} or not 400 <= status < 500:
+        return Failure(outcomes.UNSTABLE, status, hint)
+    if status == 404 and "model" in words:
+        return Failure(outcomes.MODEL_MISSING, status)
+    kind = error.type or (errors.NOT_FOUND if status == 404 else errors.INVALID_REQUEST)
+    message = error.message or f"the provider refused this request with status {status}"
+    fault = Problem(status, kind, message, detail=detail if error.type and error.message else None)
+    return Failure(outcomes.CLIENT_FAULT, status, fault=fault)
+
+
+def retry_after(headers: Headers, now: datetime | None = None) -> float | None:
+    """Return the seconds that an upstream asks to wait: Retry-After in any form, else the reset of a used-up limit."""
+    asked = asked_wait(headers, now)
+    if asked is not None or any(name in {b"retry-after", b"retry-after-ms"} for name, _ in headers):
+        return asked
+    found: dict[bytes, bytes] = dict(reversed(headers))
+    resets = [
+        reset
+        for name, value in found.items()
+        if name.startswith(b"anthropic-ratelimit-")
+        and name.endswith(b"-remaining")
+        and number(value) == 0
+        and (reset := _until(found.get(name[: -len(b"remaining")] + b"reset"), now)) is not None
+    ]
+    return max(resets) if resets else None
+
+
+_LIMIT_PREFIX: Final = b"anthropic-ratelimit-"
+
+
+def hints(headers: Headers, now: datetime | None = None) -> Hints | None:
+    """Return what an answer says of the account's own limits; None when it says nothing."""
+    found = {name: value for name, value in headers if name.startswith(_LIMIT_PREFIX)}
+    if not found:
+        return None
+
+    def count(name: bytes) -> int:
+        value = number(found.get(_LIMIT_PREFIX + name, b""))
+        return -1 if value is None else int(value)
+
+    def reset_ms(name: bytes) -> int:
+        seconds = _until(found.get(_LIMIT_PREFIX + name), now)
+        return -1 if seconds is None else int(seconds * 1000)
+
+    return Hints(
+        requests_limit=count(b"requests-limit"),
+        requests_remaining=count(b"requests-remaining"),
+        requests_reset_ms=reset_ms(b"requests-reset"),
+        tokens_limit=count(b"tokens-limit"),
+        tokens_remaining=count(b"tokens-remaining"),
+        tokens_reset_ms=reset_ms(b"tokens-reset"),
+    )
+
+
+def _until(text: bytes | None, now: datetime | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text.decode("latin-1"))
+    except ValueError:
+        return None
+    moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())

@@ -1,0 +1,61 @@
+"""Where clients come in: which path speaks which dialect. Everything is there again under /v3/compat."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from penstock_edge.dialects import anthropic
+from penstock_edge.routes.inference import Door
+from penstock_routing import outcomes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from penstock_edge.dialects.dialect import Dialect
+
+COMPAT: Final = "/v3/compat"
+
+_MESSAGES: Final = Door(anthropic.DIALECT, anthropic.DIALECT.head)
+_COUNT: Final = Door(anthropic.DIALECT, anthropic.DIALECT.count_head, outcomes.COUNT_TOKENS)
+
+_PLACES: Final = {
+    "/messages": _MESSAGES,
+    "/messages/count_tokens": _COUNT,
+}
+
+# Names of models may hold slashes and colons; the method stands behind the last colon.
+_GEMINI: Final = re.compile(
+    r"(?:/v1|/v1beta|/v3/compat(?:/v1|/v1beta)?)/models/(?P<model>.+)"
+    r":(?P<method>generateContent|streamGenerateContent|countTokens)"
+)
+_GEMINI_PLACES: Final = re.compile(
+    r".*/v1beta(?:/.*)?|.*/interactions(?:/.*)?|.*/models/.+:[A-Za-z]+|/upload/.*|.*/cachedContents(?:/.*)?"
+)
+
+
+def fixed() -> Iterator[tuple[str, Door]]:
+    """List every path that is one and the same for all requests, with what is behind it."""
+    for place, door in _PLACES.items():
+        yield f"/v1{place}", door
+        yield f"{COMPAT}{place}", door
+        yield f"{COMPAT}/v1{place}", door
+
+
+def gemini_door(scope: dict[str, Any]) -> Door | None:
+    """Return the door of a Gemini path, which names model and method; None for any other path."""
+    path = scope["path"]
+    match = _GEMINI.fullmatch(path)
+    if match is None:
+        return None
+    return None
+
+
+def dialect_at(path: str) -> Dialect:
+    """Return the dialect in which a request to any path, known or not, expects its errors."""
+    for place, door in _PLACES.items():
+        if place.startswith("/messages"):
+            continue
+        if place in path:
+            return door.dialect
+    return anthropic.DIALECT

@@ -1,0 +1,195 @@
+"""A Messages request for accounts of other formats: brought into canonical shape, and answered in its own."""
+
+from __future__ import annotations
+
+import json
+
+import anthropic
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock_edge import canonical
+from penstock_edge.canonical import Message
+from penstock_edge.dialects.anthropic import DIALECT
+from penstock_edge.dialects.dialect import Birth
+from penstock_edge.errors import Problem, ProblemError
+from penstock_edge.providers import anthropic as provider
+from penstock_edge.providers.wire import Signal
+from penstock_edge.usage import OutputDetails, UsageMeter, UsageReport
+
+BIRTH = Birth("req_0123", 1_790_000_000)
+TEXT = {"type": "text", "text": "hi"}
+RESULT = {"type": "tool_result", "tool_use_id": "t1", "content": "42"}
+
+
+def converse(**fields):
+    body = json.dumps({"model": "gpt-5", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}], **fields})
+    return DIALECT.read(DIALECT.head(body.encode()), body.encode(), BIRTH)
+
+
+@pytest.mark.parametrize(
+    ("messages", "canonical_messages"),
+    [
+        ([{"role": "user", "content": "hi"}], [{"role": "user", "content": [TEXT]}]),
+        ([{"role": "user", "content": [TEXT]}] * 2, [{"role": "user", "content": [TEXT, TEXT]}]),
+        (
+            [{"role": "user", "content": ""}, {"role": "assistant", "content": "hi"}],
+            [{"role": "assistant", "content": [TEXT]}],
+        ),
+        (
+            [{"role": "user", "content": [TEXT, {"type": "text", "text": ""}, RESULT]}],
+            [{"role": "user", "content": [RESULT, TEXT]}],
+        ),
+        (
+            [{"role": "user", "content": "hi"}, {"role": "system", "content": "s"}, {"role": "user", "content": "hi"}],
+            [{"role": "user", "content": [TEXT, TEXT]}],
+        ),
+        (
+            [{"role": "assistant", "content": [{"type": "server_tool_use", "id": "x"}, TEXT]}],
+            [{"role": "assistant", "content": [TEXT]}],
+        ),
+    ],
+)
+def test_messages_take_canonical_shape(messages, canonical_messages):
+    assert converse(messages=messages).request.body["messages"] == canonical_messages
+
+
+def test_what_is_not_carried_is_named():
+    request = converse(
+        context_management={"edits": []},
+        metadata=None,
+        system="be brief",
+        messages=[
+            {"role": "user", "content": "hi"},
+            {"role": "system", "content": "now"},
+            {"role": "assistant", "content": [{"type": "redacted_thinking", "data": "x"}, TEXT]},
+        ],
+    ).request
+    assert request.ignored == ["context_management", "messages.2.content.0 (redacted_thinking)"]
+    assert request.body["system"] == [{"type": "text", "text": "be brief"}, {"type": "text", "text": "now"}]
+    assert set(request.body) == {"max_tokens", "messages", "system"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"messages": [5]}, "messages.0: Input should be a valid dictionary"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "messages.0.role: Input should be 'user' or 'assistant'"),
+        ({"messages": [{"role": "user"}]}, "messages.0.content: Input should be a valid list"),
+        ({"messages": [{"role": "user", "content": ["x"]}]}, "messages.0.content.0.type: field required"),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages.0.content.0.text: field required"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "search_result"}]}]},
+            "messages.0.content.0.type: search_result blocks cannot be carried to this model",
+        ),
+        ({"system": [{"type": "image", "source": {}}]}, "system: only text can be carried here"),
+        ({"temperature": "hot"}, "temperature: Input should be of another type"),
+        ({"tools": [{}]}, "tools.0.name: field required"),
+    ],
+)
+def test_what_is_wrong_is_named(fields, message):
+    with pytest.raises(ProblemError) as refusal:
+        converse(**fields)
+    assert (refusal.value.problem.status, refusal.value.problem.message) == (400, message)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda x: st.lists(x, max_size=4) | st.dictionaries(st.sampled_from(["type", "text", "role", "content"]), x),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["messages", "system", "tools", "thinking", "stop_sequences", "x"]), JSON))
+def test_any_request_is_read_or_refused(fields):
+    try:
+        converse(**fields)
+    except ProblemError as refusal:
+        assert refusal.problem.status == 400  # noqa: PT017 -- either outcome is right
+
+
+USAGE = UsageReport(
+    input_tokens=3, output_tokens=7, cache_read_input_tokens=11, output_tokens_details=OutputDetails(thinking_tokens=2)
+)
+THOUGHT = {"type": "thinking", "thinking": "hm", "signature": "c2ln"}
+CALL = {"type": "tool_use", "id": "t1", "name": "f", "input": {"a": 1}}
+
+
+def test_a_unary_answer_is_what_the_sdk_reads():
+    body = converse().answer(Message("up", "gpt-5-2025", [THOUGHT, TEXT, CALL], "tool_use", None, USAGE))
+    message = anthropic.types.Message.model_validate_json(body, strict=False)
+    assert (message.id, message.model, message.stop_reason, message.role) == (
+        "msg_0123",
+        "gpt-5",
+        "tool_use",
+        "assistant",
+    )
+    assert [block.type for block in message.content] == ["thinking", "text", "tool_use"]
+    assert (message.usage.input_tokens, message.usage.output_tokens) == (3, 7)
+    assert (message.usage.cache_read_input_tokens, message.usage.cache_creation_input_tokens) == (11, 0)
+
+
+EVENTS = [
+    canonical.MessageStart("up", "gpt-5-2025", UsageReport(input_tokens=3)),
+    canonical.BlockStart(0, {"type": "thinking", "thinking": "", "signature": ""}),
+    canonical.ThinkingDelta(0, "hm"),
+    canonical.SignatureDelta(0, "c2ln"),
+    canonical.BlockStop(0),
+    canonical.BlockStart(1, {"type": "text", "text": ""}),
+    canonical.TextDelta(1, "h\u2028i"),
+    canonical.Ping(),
+    canonical.BlockStop(1),
+    canonical.BlockStart(2, {"type": "tool_use", "id": "t1", "name": "f", "input": {}}),
+    canonical.InputDelta(2, '{"a":1}'),
+    canonical.BlockStop(2),
+    canonical.MessageDelta("tool_use", None, USAGE),
+    canonical.MessageStop(),
+]
+
+
+def test_a_stream_has_this_formats_events_in_order():
+    writer = converse(stream=True).writer()
+    written = [writer.write(event) for event in EVENTS]
+    names = [raw.split(b"\n")[0].removeprefix(b"event: ").decode() for raw in written]
+    assert names == [
+        "message_start",
+        "content_block_start",
+        "content_block_delta",
+        "content_block_delta",
+        "content_block_stop",
+        "content_block_start",
+        "content_block_delta",
+        "ping",
+        "content_block_stop",
+        "content_block_start",
+        "content_block_delta",
+        "content_block_stop",
+        "message_delta",
+        "message_stop",
+    ]
+    for name, raw in zip(names, written, strict=True):
+        assert raw.endswith(b"\n\n")
+        assert json.loads(raw.split(b"\ndata: ", 1)[1])["type"] == name
+    meter = UsageMeter()
+    sniffer = provider.WIRE.sniffer(meter)
+    assert [sniffer.observe(raw) for raw in written][-1] is Signal.STOP
+    assert (sniffer.characters, meter.usage().whole_input, meter.usage().output_tokens) == (12, 14, 7)
+
+
+def test_its_own_wire_reads_what_it_wrote_but_for_the_tags():
+    writer, parser = converse().writer(), provider.WIRE.parser()
+    read = [event for written in EVENTS for event in parser.feed(writer.write(written))]
+    assert [type(event) for event in read] == [type(event) for event in EVENTS]
+    assert (read[6].text, read[10].partial_json, read[12].stop_reason) == ("h\u2028i", '{"a":1}', "tool_use")
+
+
+def test_a_failure_is_an_error_event_and_no_end():
+    raw = converse().writer().fail(Problem(502, "api_error", "the provider failed"))
+    name, data = raw.split(b"\n", 1)
+    assert name == b"event: error"
+    assert json.loads(data.removeprefix(b"data: ")) == {
+        "type": "error",
+        "error": {"type": "api_error", "message": "the provider failed"},
+        "request_id": "req_0123",
+    }

@@ -1,0 +1,171 @@
+"""Canonical requests for Claude: each generation gets what it accepts, and what changes is said."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from penstock_edge import signatures
+from penstock_edge.canonical import Extras, Request
+from penstock_edge.errors import ProblemError
+from penstock_edge.providers.anthropic import WIRE
+from penstock_edge.providers.anthropic_request import REDACTED
+from penstock_edge.providers.claude_manners import manners
+from penstock_edge.providers.wire import Addressee
+
+OLD, TURNING, NEW, FIRST = "claude-haiku-4-5", "claude-sonnet-4-6", "claude-opus-5", "claude-3-5-haiku-20241022"
+HI = [{"role": "user", "content": [{"type": "text", "text": "hi"}]}]
+
+
+def write(model=OLD, most=64_000, extras=None, **body):
+    request = Request({"messages": HI, **body}, extras or Extras())
+    before = json.dumps(request.body)
+    written = WIRE.write(request, Addressee("Anthropic", model, most), streamed=False)
+    assert json.dumps(request.body) == before, "the request is for the next account too"
+    return json.loads(written.body), written.ignored
+
+
+@pytest.mark.parametrize(
+    ("model", "adaptive", "budgeted", "sampling"),
+    [
+        (FIRST, False, False, True),
+        ("claude-3-7-sonnet-20250219", False, True, True),
+        ("claude-sonnet-4-20250514", False, True, True),
+        ("claude-opus-4-1", False, True, True),
+        ("claude-haiku-4-5-20251001", False, True, True),
+        ("claude-opus-4-6", True, True, True),
+        ("anthropic/claude-sonnet-4.6", True, True, True),
+        ("claude-opus-4-8", True, False, False),
+        ("claude-sonnet-5", True, False, False),
+        ("claude-haiku-5-5", True, False, False),
+        ("somebody-elses", True, False, False),
+    ],
+)
+def test_manners_by_generation(model, adaptive, budgeted, sampling):
+    known = manners(model)
+    assert (known.adaptive, known.budgeted, known.sampling) == (adaptive, budgeted, sampling)
+
+
+@pytest.mark.parametrize(
+    ("asked", "most", "sent", "ignored"),
+    [
+        (None, 64_000, 32_000, []),
+        (None, 8_192, 8_192, []),
+        (None, 0, 32_000, []),
+        (5, 8_192, 5, []),
+        (100_000, 8_192, 8_192, ["max_tokens=8192"]),
+    ],
+)
+def test_max_tokens(asked, most, sent, ignored):
+    body, said = write(most=most, **({} if asked is None else {"max_tokens": asked}))
+    assert (body["max_tokens"], said) == (sent, ignored)
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "sent", "ignored"),
+    [
+        (OLD, {"temperature": 1.7}, {"temperature": 1}, ["temperature=1"]),
+        (OLD, {"temperature": 0.3, "top_p": 0.9}, {"temperature": 0.3}, ["top_p"]),
+        (OLD, {"top_p": 0.9, "top_k": 5}, {"top_p": 0.9, "top_k": 5}, []),
+        (NEW, {"temperature": 1, "top_p": 0.9}, {}, ["temperature", "top_p"]),
+        (OLD, {"output_config": {"effort": "low"}}, {"thinking": {"type": "enabled", "budget_tokens": 2048}}, []),
+        (OLD, {"output_config": {"effort": "low"}, "max_tokens": 1000}, {}, ["thinking"]),
+        (OLD, {"thinking": {"type": "adaptive"}}, {"thinking": {"type": "enabled", "budget_tokens": 8192}}, []),
+        (FIRST, {"output_config": {"effort": "low"}}, {}, ["reasoning_effort"]),
+        (FIRST, {"thinking": {"type": "disabled"}}, {}, []),
+        (NEW, {"output_config": {"effort": "max"}}, {"output_config": {"effort": "max"}}, []),
+        (NEW, {"thinking": {"type": "disabled"}}, {"thinking": {"type": "disabled"}}, []),
+        (
+            NEW,
+            {"thinking": {"type": "enabled", "budget_tokens": 3000}},
+            {"thinking": {"type": "adaptive"}, "output_config": {"effort": "medium"}},
+            [],
+        ),
+        (
+            TURNING,
+            {"thinking": {"type": "enabled", "budget_tokens": 3000}, "temperature": 0.2},
+            {"thinking": {"type": "enabled", "budget_tokens": 3000}},
+            ["temperature=1"],
+        ),
+        (
+            TURNING,
+            {"thinking": {"type": "enabled", "budget_tokens": 3000}, "tool_choice": {"type": "any"}},
+            {"tool_choice": {"type": "any"}},
+            ["thinking"],
+        ),
+        (OLD, {"stop_sequences": [" ", "END"]}, {"stop_sequences": ["END"]}, ["stop (white space only)"]),
+        (OLD, {"stop_sequences": ["\n"]}, {}, ["stop (white space only)"]),
+    ],
+)
+def test_what_a_generation_refuses_is_changed_and_said(model, asked, sent, ignored):
+    body, said = write(model, **asked)
+    assert {k: v for k, v in body.items() if k not in {"model", "messages", "max_tokens"}} == sent
+    assert said == ignored
+
+
+def test_structured_output_is_native_and_closed():
+    schema = {"type": "object", "properties": {"a": {"type": "object"}}, "required": ["a"]}
+    body, _ = write(output_config={"format": {"type": "json_schema", "schema": schema}})
+    sent = body["output_config"]["format"]["schema"]
+    assert sent["additionalProperties"] is False
+    assert sent["properties"]["a"]["additionalProperties"] is False
+    with pytest.raises(ProblemError):
+        write(FIRST, output_config={"format": {"type": "json_schema", "schema": schema}})
+
+
+def test_a_json_object_is_asked_for_in_words():
+    body, ignored = write(extras=Extras(json_object=True, seed=5), system=[{"type": "text", "text": "s"}])
+    assert body["system"][0]["text"] == "s"
+    assert "JSON object" in body["system"][1]["text"]
+    assert ignored == ["seed"]
+
+
+def test_only_thinking_that_claude_signed_goes_back():
+    mine, redacted = signatures.tag("sig", "Anthropic"), signatures.tag(REDACTED + "blob", "Anthropic")
+    foreign = signatures.tag("sig", "Gemini")
+    content = [
+        {"type": "thinking", "thinking": "a", "signature": foreign},
+        {"type": "thinking", "thinking": "b", "signature": mine},
+        {"type": "thinking", "thinking": "", "signature": redacted},
+        {"type": "thinking", "thinking": "c", "signature": ""},
+        {"type": "text", "text": "so"},
+    ]
+    body, ignored = write(messages=[*HI, {"role": "assistant", "content": content}, *HI])
+    assert body["messages"][1]["content"] == [
+        {"type": "thinking", "thinking": "b", "signature": "sig"},
+        {"type": "redacted_thinking", "data": "blob"},
+        {"type": "text", "text": "so"},
+    ]
+    assert ignored == [
+        "messages.1.content.0 (thinking signed by Gemini)",
+        "messages.1.content.3 (unsigned thinking)",
+    ]
+
+
+@pytest.mark.parametrize(("signed", "thinks"), [("Anthropic", True), ("OpenAI", False)])
+def test_a_budget_needs_thinking_before_the_tool_call_that_goes_on(signed, thinks):
+    """The API refuses a tool call without thinking before it, while thinking with a budget is on."""
+    thought = {"type": "thinking", "thinking": "b", "signature": signatures.tag("sig", signed)}
+    call = {"type": "tool_use", "id": "t", "name": "f", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": "t", "content": "1"}
+    body, ignored = write(
+        messages=[*HI, {"role": "assistant", "content": [thought, call]}, {"role": "user", "content": [result]}],
+        thinking={"type": "enabled", "budget_tokens": 2000},
+    )
+    assert ("thinking" in body) is thinks
+    assert ("thinking" in ignored) is not thinks
+
+
+def test_tools_get_the_type_that_the_api_wants():
+    body, _ = write(tools=[{"name": "f", "input_schema": {"properties": {"a": {}}}}, {"name": "g", "strict": True}])
+    assert body["tools"] == [
+        {"name": "f", "input_schema": {"properties": {"a": {}}, "type": "object"}},
+        {"name": "g", "strict": True, "input_schema": {"type": "object", "additionalProperties": False}},
+    ]
+
+
+def test_counting_sends_only_what_counts():
+    request = Request({"messages": HI, "temperature": 2, "max_tokens": 5, "stop_sequences": ["x"]})
+    written = WIRE.write_count(request, Addressee("Anthropic", OLD, 64_000))
+    assert json.loads(written.body) == {"model": OLD, "messages": HI}
