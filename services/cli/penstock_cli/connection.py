@@ -49,6 +49,17 @@ def find(data_dir: Path | None, server: str | None, environment: CliSettings) ->
     return Connection(url.rstrip("/"), token)
 
 
+def gateway_of(data_dir: Path | None, server: str | None, environment: CliSettings) -> str:
+    """Return the URL that clients of a local gateway use. Raises UnreachableError."""
+    folder = DataDir(data_dir or environment.data_dir or DEFAULT_DATA_DIR)
+    own = _read(folder.gateway_url)
+    named = server or (None if data_dir else environment.server)
+    if own is None or (named is not None and named.rstrip("/") != _read(folder.admin_url)):
+        where = f"{named} is an admin API" if named else f"no gateway has written its address to {folder.gateway_url}"
+        raise UnreachableError(f"{where}; name the gateway with --url, such as --url https://gateway.example.com")
+    return own
+
+
 def _read(path: Path) -> str | None:
     try:
         return path.read_text(encoding="utf-8").strip() or None

@@ -29,6 +29,11 @@ class DataDir:
         return self.root / "admin-url"
 
     @property
+    def gateway_url(self) -> Path:
+        """File with the URL that clients use."""
+        return self.root / "gateway-url"
+
+    @property
     def admin_token(self) -> Path:
         """File with the bearer token of the admin API."""
         return self.root / "admin-token"

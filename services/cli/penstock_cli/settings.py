@@ -23,6 +23,8 @@ class CliSettings(BaseSettings):
     """URL of the admin API."""
     admin_token: SecretStr | None = None
     """Bearer token of the admin API."""
+    api_key: SecretStr | None = None
+    """A client's key, for setting up clients."""
 
 
 def environment() -> dict[str, str]:

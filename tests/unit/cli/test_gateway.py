@@ -152,7 +152,7 @@ async def test_from_start_to_end(up, banner, resources):
     assert json.loads(words[-1])["model"] == "claude-haiku-4-5"
     assert f"resources: {resources}" in banner.text
     assert sorted(one.pids()) == ["auth-0", "edge-0", "edge-1", "router-0", "status-0"]
-    for name in ("admin-url", "admin-token", "run/ready"):
+    for name in ("admin-url", "gateway-url", "admin-token", "run/ready"):
         assert stat.S_IMODE((one.folder / name).stat().st_mode) == 0o600
     assert httpx.get(words[2].replace("/v1/messages", "/readyz"), trust_env=False).status_code == 200
     admin_url = (one.folder / "admin-url").read_text().strip()
@@ -162,6 +162,7 @@ async def test_from_start_to_end(up, banner, resources):
     assert not any(map(alive, pids))
     assert one.pids() == {}
     assert not (one.folder / "admin-url").exists()
+    assert not (one.folder / "gateway-url").exists()
     assert not (one.folder / "run" / "ready").exists()
     ends = [line.split()[0] for line in one.said().splitlines() if line.endswith(" ends")]
     assert set(ends[:2]) == {"edge-0", "edge-1"}

@@ -108,6 +108,7 @@ class Gateway:
         )
         self._folder.token()
         write_private(self._folder.admin_url, places.admin + "\n")
+        write_private(self._folder.gateway_url, places.gateway + "\n")
         fleet = Fleet(
             options,
             self._folder,
@@ -128,6 +129,7 @@ class Gateway:
                 self._folder.ready.unlink(missing_ok=True)
                 code = await self._end(supervisor, options.drain_seconds + TOTAL_MARGIN_SECONDS)
                 self._folder.admin_url.unlink(missing_ok=True)
+                self._folder.gateway_url.unlink(missing_ok=True)
         return code
 
     def _children(self, fleet: Fleet, admin_ready: AdminReady) -> list[Child]:

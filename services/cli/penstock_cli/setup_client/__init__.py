@@ -1,0 +1,1 @@
+"""Points the clients on this machine at a gateway: which file, which entries, and how to take them back."""
