@@ -1,0 +1,92 @@
+"""The head of a Gemini request: what the gateway must know before it decodes the rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from penstock_edge.dialects.dialect import Head
+from penstock_edge.dialects.unreadable import UNREADABLE, unreadable
+from penstock_edge.errors import ProblemError, invalid
+
+_EMPTY: Final = msgspec.Raw(b"")
+_MOST_TOKENS: Final = 1_000_000_000
+
+_Number = int | float | str | None
+
+
+@dataclass(slots=True)
+class GeminiHead(Head):
+    """A request's head; model and method stood in its path, `alt=sse` in its query."""
+
+    sse: bool = True
+    """A streamed answer is to be server-sent events rather than one JSON array."""
+    counting: bool = False
+    """It is a countTokens request."""
+
+
+class _Config(msgspec.Struct):
+    camel: _Number = msgspec.field(default=None, name="maxOutputTokens")
+    snake: _Number = msgspec.field(default=None, name="max_output_tokens")
+
+
+class _Body(msgspec.Struct):
+    contents: list[msgspec.Raw] | dict[str, msgspec.Raw] | None = None
+    tools: msgspec.Raw = _EMPTY
+    system: msgspec.Raw = msgspec.field(default=_EMPTY, name="systemInstruction")
+    system_snake: msgspec.Raw = msgspec.field(default=_EMPTY, name="system_instruction")
+    config: _Config | None = msgspec.field(default=None, name="generationConfig")
+    config_snake: _Config | None = msgspec.field(default=None, name="generation_config")
+
+
+class _Count(_Body):
+    whole: _Body | None = msgspec.field(default=None, name="generateContentRequest")
+    whole_snake: _Body | None = msgspec.field(default=None, name="generate_content_request")
+
+
+_body = msgspec.json.Decoder(_Body)
+_count = msgspec.json.Decoder(_Count)
+
+
+def read_head(body: bytes, model: str, *, streamed: bool, counting: bool, sse: bool) -> GeminiHead:
+    """Read a request's head. Raises ProblemError (400)."""
+    try:
+        if counting:
+            outer = _count.decode(body)
+            request: _Body = outer.whole or outer.whole_snake or outer
+        else:
+            request = _body.decode(body)
+    except UNREADABLE as error:
+        raise unreadable(error) from None
+    if request.contents is None:
+        raise ProblemError(invalid("contents: field required"))
+    if not model:
+        raise ProblemError(invalid("model: String should have at least 1 character"))
+    config = request.config or request.config_snake
+    return GeminiHead(
+        model=model,
+        stream=streamed,
+        max_tokens=0 if config is None else _tokens(config.camel if config.camel is not None else config.snake),
+        session="",
+        prefix=(bytes(request.tools), bytes(request.system) or bytes(request.system_snake), _first(request.contents)),
+        sse=sse,
+        counting=counting,
+    )
+
+
+def _first(contents: list[msgspec.Raw] | dict[str, msgspec.Raw]) -> bytes:
+    if isinstance(contents, dict):
+        return msgspec.json.encode(contents)
+    return bytes(contents[0]) if contents else b""
+
+
+def _tokens(value: _Number) -> int:
+    """Return a sane figure, 0 for none: Google takes `5`, `5.0` and `"5"`, and judges the rest itself."""
+    if value is None:
+        return 0
+    try:
+        return min(max(0, int(value)), _MOST_TOKENS)
+    except (ValueError, OverflowError):
+        raise ProblemError(invalid("generationConfig.maxOutputTokens: Input should be a valid integer")) from None

@@ -1,0 +1,218 @@
+"""Canonical messages as Google's contents and parts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from penstock_edge import signatures
+from penstock_edge.errors import ProblemError, invalid
+
+if TYPE_CHECKING:
+    from penstock_edge.canonical import Json
+
+# What Google's documentation names for function calls that come from elsewhere.
+UNSIGNED_CALL: Final = "skip_thought_signature_validator"
+
+_BY_ENDING: Final = {
+    "jpg": "image/jpeg",
+    "jpeg": "image/jpeg",
+    "png": "image/png",
+    "gif": "image/gif",
+    "webp": "image/webp",
+    "pdf": "application/pdf",
+}
+_USUAL_KEYS: Final = {
+    "text": frozenset({"type", "text", "cache_control"}),
+    "image": frozenset({"type", "source", "cache_control"}),
+    "document": frozenset({"type", "source", "cache_control"}),
+    "tool_use": frozenset({"type", "id", "name", "input", "cache_control"}),
+    "tool_result": frozenset({"type", "tool_use_id", "content", "is_error", "cache_control"}),
+    "thinking": frozenset({"type", "thinking", "signature"}),
+}
+_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class ContentsWriter:
+    """Writes the messages of one request, once."""
+
+    def __init__(self, provider: str, ignored: list[str], *, signs_calls: bool) -> None:
+        self._provider = provider
+        self._ignored = ignored
+        self._signs_calls = signs_calls
+        self._names: dict[str, str] = {}
+        self._signature = ""
+        self.cached = False
+        """Some block asked to be cached."""
+
+    def write(self, messages: list[Json]) -> list[Json]:
+        """Return the contents. Raises ProblemError (400) for what Google cannot read."""
+        turn = _turn_begins(messages) if self._signs_calls else len(messages)
+        contents: list[Json] = []
+        for index, message in enumerate(messages):
+            model = message["role"] == "assistant"
+            where = f"messages.{index}.content"
+            parts = self._model(message["content"], where) if model else self._user(message["content"], where)
+            if model and index > turn:
+                _sign_first_call(parts)
+            if not parts:
+                continue
+            role = "model" if model else "user"
+            if contents and contents[-1]["role"] == role:
+                contents[-1]["parts"] += parts
+            else:
+                contents.append({"role": role, "parts": parts})
+        return contents
+
+    def _check(self, block: Json, where: str) -> str:
+        """Return a block's type; lists what it says beyond what can be carried."""
+        kind: Any = block.get("type")
+        usual = _USUAL_KEYS.get(kind) if isinstance(kind, str) else None
+        if usual is None:
+            raise ProblemError(invalid(f"{where}: blocks of this type cannot be carried to the provider of this model"))
+        if "cache_control" in block:
+            self.cached = True
+        if not block.keys() <= usual:
+            self._ignored += [f"{where}.{key[:64]}" for key in block if key not in usual and block[key] is not None]
+        return str(kind)
+
+    def _user(self, content: list[Json], where: str) -> list[Json]:
+        parts: list[Json] = []
+        media: list[Json] = []
+        rest: list[Json] = []
+        for place, block in enumerate(content):
+            if len(block) == 2 and block.get("type") == "text":
+                # Nearly all blocks are nothing but a text.
+                rest.append({"text": block["text"]})
+                continue
+            here = f"{where}.{place}"
+            kind = self._check(block, here)
+            if kind == "text":
+                rest.append({"text": block["text"]})
+            elif kind == "tool_result":
+                parts.append(self._result(block, here, media))
+            elif kind in {"image", "document"}:
+                rest += self._media(block, here)
+            else:
+                raise ProblemError(invalid(f"{here}: blocks of this type belong to role assistant"))
+        # What functions gave back comes first; a response holds only text, so images stand right behind.
+        return parts + media + rest
+
+    def _model(self, content: list[Json], where: str) -> list[Json]:
+        parts: list[Json] = []
+        self._signature = ""
+        for place, block in enumerate(content):
+            plain = len(block) == 2 and block.get("type") == "text"
+            kind = "text" if plain else self._check(block, f"{where}.{place}")
+            if kind == "text":
+                parts.append(self._signed({"text": block["text"]}))
+            elif kind == "thinking":
+                self._thinking(block, f"{where}.{place}", parts)
+            elif kind == "tool_use":
+                self._names[block["id"]] = block["name"]
+                call = {"id": block["id"], "name": block["name"], "args": block["input"]}
+                parts.append(self._signed({"functionCall": call}))
+            else:
+                self._ignored.append(f"{where}.{place} ({kind})")
+        if self._signature:
+            parts.append(self._signed({"text": ""}))
+        return parts
+
+    def _thinking(self, block: Json, where: str, parts: list[Json]) -> None:
+        signature = block.get("signature") or ""
+        mine = signatures.own(signature, self._provider)
+        if mine is None:
+            whose = signatures.origin(signature)
+            self._ignored.append(f"{where} ({f'thinking signed by {whose}' if whose else 'unsigned thinking'})")
+            return
+        said = block.get("thinking") or ""
+        if said:
+            parts.append({"text": said, "thought": True} | ({"thoughtSignature": mine} if mine else {}))
+        elif mine:
+            if self._signature:
+                parts.append(self._signed({"text": ""}))
+            self._signature = mine
+
+    def _signed(self, part: Json) -> Json:
+        if self._signature:
+            part["thoughtSignature"], self._signature = self._signature, ""
+        return part
+
+    def _result(self, block: Json, where: str, media: list[Json]) -> Json:
+        call_id = block["tool_use_id"]
+        name = self._names.get(call_id)
+        if name is None:
+            raise ProblemError(invalid(f"{where}.tool_use_id: there is no tool_use that this answers"))
+        said = self._said(block.get("content"), where, media)
+        response = {"error": said} if block.get("is_error") is True else _object_or_result(said)
+        return {"functionResponse": {"id": call_id, "name": name, "response": response}}
+
+    def _said(self, content: Any, where: str, media: list[Json]) -> str:
+        """Return the text of a tool's result; what is no text goes to `media`."""
+        if content is None or isinstance(content, str):
+            return content or ""
+        texts: list[str] = []
+        for place, block in enumerate(content if isinstance(content, list) else [content]):
+            here = f"{where}.content.{place}"
+            if not isinstance(block, dict):
+                raise ProblemError(invalid(f"{here}: Input should be a valid dictionary"))
+            kind = self._check(block, here)
+            if kind == "text" and isinstance(block.get("text"), str):
+                texts.append(block["text"])
+            elif kind in {"image", "document"}:
+                media += self._media(block, here)
+            else:
+                raise ProblemError(invalid(f"{here}: this cannot be carried to the provider of this model"))
+        return "\n".join(texts)
+
+    def _media(self, block: Json, where: str) -> list[Json]:
+        source = block.get("source")
+        source = source if isinstance(source, dict) else {}
+        kind, data = source.get("type"), source.get("data")
+        if kind == "base64" and isinstance(data, str) and isinstance(source.get("media_type"), str):
+            return [{"inlineData": {"mimeType": source["media_type"], "data": data}}]
+        if kind == "url" and isinstance(source.get("url"), str):
+            return [{"fileData": _file(source["url"], document=block["type"] == "document")}]
+        if kind == "text" and isinstance(data, str):
+            return [{"text": data}]
+        if kind == "content":
+            media: list[Json] = []
+            said = self._said(source.get("content"), f"{where}.source", media)
+            return [*([{"text": said}] if said else []), *media]
+        raise ProblemError(invalid(f"{where}.source: this cannot be carried to the provider of this model"))
+
+
+def _turn_begins(messages: list[Json]) -> int:
+    """Return the index of the user message that began the current turn: results of tools go on with theirs."""
+    for index in range(len(messages) - 1, -1, -1):
+        message = messages[index]
+        if message["role"] == "user" and message["content"][0].get("type") != "tool_result":
+            return index
+    return -1
+
+
+def _sign_first_call(parts: list[Json]) -> None:
+    """See that the first of a step's calls is signed: the others need not be."""
+    for part in parts:
+        if "functionCall" in part:
+            part.setdefault("thoughtSignature", UNSIGNED_CALL)
+            return
+
+
+def _object_or_result(said: str) -> Any:
+    if said.lstrip()[:1] == "{":
+        raw = said.encode("utf-8", "replace")
+        try:
+            _object.decode(raw)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            pass
+        else:
+            return msgspec.Raw(raw)
+    return {"result": said}
+
+
+def _file(url: str, *, document: bool) -> Json:
+    ending = url.partition("?")[0].rpartition(".")[2].lower()
+    kind = "application/pdf" if document else _BY_ENDING.get(ending)
+    return {"fileUri": url} if kind is None else {"fileUri": url, "mimeType": kind}

@@ -1,0 +1,126 @@
+"""What a response object says, unary or as one chunk of a stream: only what is needed is decoded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from penstock_edge.usage import OutputDetails, UsageReport
+
+if TYPE_CHECKING:
+    from penstock_edge.canonical import StopReason
+
+PROVIDER: Final = "Gemini"
+"""Whose signatures these are."""
+
+
+class UsageMetadata(msgspec.Struct):
+    """Usage in Google's words: the prompt with what was cached, thoughts apart from the candidates."""
+
+    prompt: int | None = msgspec.field(default=None, name="promptTokenCount")
+    cached: int | None = msgspec.field(default=None, name="cachedContentTokenCount")
+    candidates: int | None = msgspec.field(default=None, name="candidatesTokenCount")
+    thoughts: int | None = msgspec.field(default=None, name="thoughtsTokenCount")
+    tools: int | None = msgspec.field(default=None, name="toolUsePromptTokenCount")
+
+    def report(self) -> UsageReport:
+        """Return it in canonical words. A chunk that knows only the prompt says nothing of the output."""
+        report = UsageReport()
+        if self.prompt is not None or self.tools is not None:
+            cached = self.cached or 0
+            report.input_tokens = max(0, (self.prompt or 0) + (self.tools or 0) - cached)
+            report.cache_read_input_tokens = cached
+        if self.candidates is not None or self.thoughts is not None:
+            report.output_tokens = (self.candidates or 0) + (self.thoughts or 0)
+            report.output_tokens_details = OutputDetails(self.thoughts or 0)
+        return report
+
+
+class FunctionCall(msgspec.Struct):
+    """A function call; `args` are raw JSON."""
+
+    name: str = ""
+    id: str | None = None
+    args: msgspec.Raw = msgspec.Raw()
+
+    def arguments(self) -> bytes:
+        """Return the arguments as the JSON of an object."""
+        raw = bytes(self.args)
+        return raw if raw.startswith(b"{") else b"{}"
+
+
+class Part(msgspec.Struct):
+    """A part. What only images, files and Google's own tools say is passed over."""
+
+    text: str | None = None
+    thought: bool | None = None
+    signature: str | None = msgspec.field(default=None, name="thoughtSignature")
+    call: FunctionCall | None = msgspec.field(default=None, name="functionCall")
+
+
+class Content(msgspec.Struct):
+    """A candidate's content."""
+
+    parts: list[Part] | None = None
+
+
+class Candidate(msgspec.Struct):
+    """One candidate."""
+
+    content: Content | None = None
+    finish: str | None = msgspec.field(default=None, name="finishReason")
+    index: int | None = None
+
+
+class PromptFeedback(msgspec.Struct):
+    """What was found wrong with the prompt."""
+
+    block_reason: str | None = msgspec.field(default=None, name="blockReason")
+
+
+class Response(msgspec.Struct):
+    """A response object."""
+
+    candidates: list[Candidate] | None = None
+    usage: UsageMetadata | None = msgspec.field(default=None, name="usageMetadata")
+    feedback: PromptFeedback | None = msgspec.field(default=None, name="promptFeedback")
+    model: str | None = msgspec.field(default=None, name="modelVersion")
+    id: str | None = msgspec.field(default=None, name="responseId")
+    # Not `Raw | None`: msgspec would then refuse everything but null.
+    error: msgspec.Raw = msgspec.Raw()
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the prompt itself was refused."""
+        return not self.candidates and self.feedback is not None and self.feedback.block_reason is not None
+
+    @property
+    def failed(self) -> bool:
+        """Whether this is an error object."""
+        return bytes(self.error) not in {b"", b"null"}
+
+    def first(self) -> Candidate | None:
+        """Return the one candidate that was asked for."""
+        for candidate in self.candidates or ():
+            if not candidate.index:
+                return candidate
+        return None
+
+
+decode: Final = msgspec.json.Decoder(Response).decode
+UNREADABLE: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+"""All that `decode` may raise."""
+
+_REASONS: Final[dict[str, StopReason]] = {
+    "STOP": "end_turn",
+    "FINISH_REASON_UNSPECIFIED": "end_turn",
+    "MAX_TOKENS": "max_tokens",
+    "CONTINUATION": "max_tokens",
+}
+
+
+def stop_reason(finish: str, *, called: bool) -> StopReason:
+    """Return why an answer ended. Whatever is neither a usual end nor a limit is an answer withheld."""
+    reason = _REASONS.get(finish, "refusal")
+    return "tool_use" if called and reason == "end_turn" else reason

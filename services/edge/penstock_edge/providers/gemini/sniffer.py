@@ -1,0 +1,120 @@
+"""Follows a stream whose bytes pass untouched."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from penstock_edge.providers.gemini.failure import of_error_object, stray_error
+from penstock_edge.providers.gemini.response import UNREADABLE, PromptFeedback, UsageMetadata
+from penstock_edge.providers.wire import Signal
+from penstock_edge.sse import data_of
+
+if TYPE_CHECKING:
+    from penstock_edge.providers.failure import Failure
+    from penstock_edge.usage import UsageMeter
+
+
+class _Part(msgspec.Struct):
+    text: str | None = None
+    call: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="functionCall")
+
+
+class _Content(msgspec.Struct):
+    parts: list[_Part] | None = None
+
+
+class _Candidate(msgspec.Struct):
+    content: _Content | None = None
+    finish: str | None = msgspec.field(default=None, name="finishReason")
+
+
+class _Chunk(msgspec.Struct):
+    candidates: list[_Candidate] | None = None
+    usage: UsageMetadata | None = msgspec.field(default=None, name="usageMetadata")
+    feedback: PromptFeedback | None = msgspec.field(default=None, name="promptFeedback")
+    error: msgspec.Raw = msgspec.Raw()
+
+
+class _Ended(msgspec.Struct):
+    finish: object = msgspec.field(default=None, name="finishReason")
+
+
+class _Loose(msgspec.Struct):
+    candidates: list[_Ended] = msgspec.field(default_factory=list)
+
+
+_chunk = msgspec.json.Decoder(_Chunk)
+_loose = msgspec.json.Decoder(_Loose)
+_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_NO_ERROR: Final = frozenset({b"", b"null"})
+
+
+class GeminiSniffer:
+    """One stream. Google says no proper end: a stream is whole when a candidate has told why it finished."""
+
+    __slots__ = ("_finished", "characters", "failure", "meter")
+
+    def __init__(self, meter: UsageMeter) -> None:
+        self.meter = meter
+        self.characters = 0
+        """Characters of all deltas so far."""
+        self.failure: Failure | None = None
+        """Set by an error."""
+        self._finished = False
+
+    def observe(self, raw: bytes) -> Signal:
+        """Read one whole event."""
+        data = data_of(raw)
+        if not data:
+            self.failure = stray_error(raw)
+            return Signal.PRELUDE if self.failure is None else Signal.ERROR
+        try:
+            chunk = _chunk.decode(data)
+        except msgspec.ValidationError:
+            return self._unknown(data)
+        except UNREADABLE:
+            return Signal.BROKEN
+        if bytes(chunk.error) not in _NO_ERROR:
+            self.failure = of_error_object(bytes(chunk.error))
+            return Signal.ERROR
+        said = self._hear(chunk)
+        if chunk.usage is not None:
+            self.meter.merge(chunk.usage.report())
+            # Cumulative in every chunk; whole only from the one on that says the end.
+            self.meter.final = self._finished
+        return Signal.OUTPUT if said else Signal.PRELUDE
+
+    def at_end(self) -> Signal:
+        """Say what it means that the body ended here."""
+        return Signal.STOP if self._finished else Signal.BROKEN
+
+    def _hear(self, chunk: _Chunk) -> bool:
+        """Count what the candidates say; False when a user would see nothing of it."""
+        if not chunk.candidates:
+            if chunk.feedback is None or chunk.feedback.block_reason is None:
+                return False
+            self._finished = True
+            return True
+        said = False
+        for candidate in chunk.candidates:
+            if candidate.finish is not None:
+                self._finished = said = True
+            if candidate.content is None:
+                continue
+            for part in candidate.content.parts or ():
+                said = True
+                self.characters += len(part.text or "") + len(bytes(part.call))
+        return said
+
+    def _unknown(self, data: bytes) -> Signal:
+        """Judge a chunk whose fields are not as known: it passes if it is an object at all."""
+        try:
+            _object.decode(data)
+        except UNREADABLE:
+            return Signal.BROKEN
+        with contextlib.suppress(*UNREADABLE):
+            self._finished = self._finished or any(one.finish is not None for one in _loose.decode(data).candidates)
+        return Signal.OUTPUT
