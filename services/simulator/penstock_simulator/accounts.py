@@ -38,6 +38,7 @@ class Account:
         self.most_open = 0
         self.served = 0
         self.organization = "org_sim_" + hashlib.sha256(settings.name.encode()).hexdigest()[:16]
+        self.compatible = settings.compatible
         self._models = settings.models
         limits = settings.limits
         self._concurrent = limits.concurrent_requests
@@ -55,6 +56,11 @@ class Account:
     def serves(self, model: str) -> bool:
         """Whether the account may use a model."""
         return any(pattern == "*" or fnmatch.fnmatchcase(model, pattern) for pattern in self._models)
+
+    @property
+    def named_models(self) -> list[str]:
+        """The models that it may use, as far as they are named in full."""
+        return [pattern for pattern in self._models if not any(sign in pattern for sign in "*?[")]
 
     def enter(self) -> int:
         """Count a message as open; returns how many are."""

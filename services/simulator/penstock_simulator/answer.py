@@ -43,3 +43,5 @@ class Answer:
     stop_reason: str = ""
     error_event: bytes | Callable[[], bytes] = b""
     """Of a stream: the event (or events) for a fault within it; asked for when the fault strikes."""
+    error_type: str = "overloaded_error"
+    """What that event tells."""

@@ -101,9 +101,13 @@ class Behaviour(msgspec.Struct, frozen=True):
     pings: int = 0
     """Pings between message_start and the first content, `pace` apart."""
     usage: str = "full"
-    """full or output: what the closing usage tells."""
+    """full, or output (Anthropic): what the closing usage tells. OpenAI: none, or last_choice (a chat's last chunk)."""
     usage_updates: int = 0
-    """Additional message_delta events with the usage so far."""
+    """Additional message_delta events with the usage so far; chats: so many deltas carry it."""
+    done: bool = True
+    """Chats end with [DONE]."""
+    interleave: bool = False
+    """Parallel tool calls of a chat's stream take turns."""
     seed: int = 0
     """Changes the text."""
 
@@ -158,7 +162,7 @@ _READ: dict[str, Callable[[Any], Any]] = {
     "fault": _fault,
     "tool_input": _json_object,
     "text": _one_of("ascii", "unicode"),
-    "usage": _one_of("full", "output"),
+    "usage": _one_of("full", "output", "none", "last_choice"),
 }
 
 PLAIN = Behaviour()

@@ -249,8 +249,7 @@ class Delivery:
             # A fault strikes before the delta after `after` ones (0: before any content), at the latest before the end.
             if breaks and (event.phase == 2 or (event.phase == 1 and deltas >= after and (event.chars or not after))):
                 await self._flush(batch)
-                error_event = answer.error_event
-                await self._break(event, error_event if isinstance(error_event, bytes) else error_event())
+                await self._break(event, answer)
                 return
             if event.phase and not begun:
                 begun = True
@@ -286,13 +285,15 @@ class Delivery:
             self._sent(event)
         batch.clear()
 
-    async def _break(self, event: Event, error_event: bytes) -> None:
+    async def _break(self, event: Event, answer: Answer) -> None:
         fault = self._how.fault
         self._record.state = "broken"
         if fault in {Fault.STREAM_ERROR_BEFORE, Fault.STREAM_ERROR_AFTER}:
-            await self._raw(chunk(error_event) + _LAST_CHUNK)
-            self._body_sent(error_event)
-            self._record.error_type = self._how.error or "overloaded_error"
+            told = answer.error_event
+            error = told if isinstance(told, bytes) else told()
+            await self._raw(chunk(error) + _LAST_CHUNK)
+            self._body_sent(error)
+            self._record.error_type = self._how.error or answer.error_type
         elif fault == Fault.END_EARLY:
             await self._exchange.send(_LAST_CHUNK)
         elif fault == Fault.SILENCE_MID_STREAM:

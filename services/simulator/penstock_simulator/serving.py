@@ -104,6 +104,16 @@ class Visit:
         metrics.ended(record.account, record.operation, record.status, record.fault, record.ended - record.arrived)
 
 
+def _unary_status(error: str, wire_format: str) -> int:
+    """Return the status that says what an error within a stream says."""
+    if error in {"api_error", "server_error"}:
+        return 500
+    if error in {"rate_limit_error", "rate_limit_exceeded"}:
+        return 429
+    # Only Anthropic has a status of its own for overload.
+    return 529 if wire_format == "anthropic" else 503
+
+
 class Unread(NamedTuple):
     """A request before anything has been decided about it."""
 
@@ -228,7 +238,7 @@ class Serving:
         elif how.fault == Fault.CREDIT:
             usual = wire.credit_too_low()
         elif how.fault in {Fault.STREAM_ERROR_BEFORE, Fault.STREAM_ERROR_AFTER} and not call.draft.streamed:
-            usual = wire.refusal(500 if how.error == "api_error" else 529, call)
+            usual = wire.refusal(_unary_status(how.error, call.draft.format), call)
         else:
             return
         raise usual.altered(how.error, how.message, hint)

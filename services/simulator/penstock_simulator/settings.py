@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
@@ -33,6 +35,9 @@ class AccountSettings(BaseModel):
     limits: AccountLimits = AccountLimits()
     models: tuple[str, ...] = ("*",)
     """Patterns of the models that it may use; the others are answered with 404."""
+    compatible: bool = False
+    """Play a server that is only compatible with OpenAI: any model that `models` allows, on chat and embeddings,
+    without the rules of OpenAI's models."""
 
 
 class ModelSettings(BaseModel):
@@ -41,6 +46,8 @@ class ModelSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str
+    format: Literal["anthropic", "openai", "gemini"] = "anthropic"
+    """Whose model it is."""
     context_tokens: int = 200_000
     max_output_tokens: int = 64_000
 

@@ -111,6 +111,7 @@ class Models:
         added = tuple(
             Model(one.id, one.id, "2026-01-01", one.context_tokens, one.max_output_tokens, adaptive=True)
             for one in more
+            if one.format == "anthropic"
         )
         self._all = (*added, *_BUILT_IN)
         self._by_name = {name: model for model in reversed(self._all) for name in (model.name, *model.aliases)}

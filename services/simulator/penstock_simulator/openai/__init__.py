@@ -1,0 +1,1 @@
+"""OpenAI's wire formats: Chat Completions, Responses, Embeddings and models."""
