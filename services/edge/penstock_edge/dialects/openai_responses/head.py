@@ -1,0 +1,129 @@
+"""Reads the head of a Responses request, and prepares its bytes for an account of the same format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from penstock_edge.dialects.dialect import Head
+from penstock_edge.dialects.unreadable import UNREADABLE, unreadable
+from penstock_edge.errors import ProblemError, invalid
+from penstock_edge.providers.splice import splice
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_EMPTY: Final = msgspec.Raw(b"")
+_NOTHING: Final = frozenset({b"", b"null", b'""'})
+_DEFAULT_INSTRUCTIONS: Final = b'"You are a coding agent. Do what the user asks, carefully and completely."'
+_PREPARING_ROLES: Final = frozenset({"developer", "system"})
+
+
+class _Metadata(msgspec.Struct):
+    user_id: str | None = None
+
+
+class _Body(msgspec.Struct):
+    model: str
+    input: list[msgspec.Raw] | str | None = None
+    instructions: msgspec.Raw = _EMPTY
+    tools: msgspec.Raw = _EMPTY
+    stream: bool | None = None
+    max_output_tokens: int | None = None
+    prompt_cache_key: str | None = None
+    user: str | None = None
+    safety_identifier: str | None = None
+    metadata: _Metadata | None = None
+
+
+class _Item(msgspec.Struct):
+    role: str = ""
+    type: str = ""
+
+
+_body = msgspec.json.Decoder(_Body)
+_item = msgspec.json.Decoder(_Item)
+
+
+@dataclass(slots=True)
+class ResponsesHead(Head):
+    """The head of a Responses request."""
+
+    tools: bytes = b""
+    """As the client wrote them: answers repeat them."""
+    codex: bool = False
+    """It is for one of the models that are streamed always and store nothing."""
+    instructed: bool = True
+    """It says how the model is to behave."""
+
+
+def is_codex(model: str) -> bool:
+    """Whether a model is one of those whose answers are always streamed and never stored."""
+    return "codex" in model.lower()
+
+
+def read_head(body: bytes) -> ResponsesHead:
+    """Read the head of a request. Raises ProblemError (400)."""
+    try:
+        read = _body.decode(body)
+    except UNREADABLE as error:
+        raise unreadable(error) from None
+    if not read.model:
+        raise ProblemError(invalid("model: String should have at least 1 character"))
+    tools = bytes(read.tools)
+    instructions = bytes(read.instructions)
+    codex = is_codex(read.model)
+    opening, prepared = _opening(read.input)
+    return ResponsesHead(
+        model=read.model,
+        stream=read.stream is True or codex,
+        max_tokens=max(0, read.max_output_tokens or 0),
+        session=_session(read),
+        prefix=(tools, instructions, *opening),
+        tools=b"" if tools == b"null" else tools,
+        codex=codex,
+        instructed=prepared or instructions not in _NOTHING,
+    )
+
+
+def forwarded(head: ResponsesHead, body: bytes, upstream_model: str) -> bytes:
+    """Return the body for an account of the same format."""
+    values = {"model": msgspec.json.encode(upstream_model)}
+    if head.codex:
+        values |= {"stream": b"true", "store": b"false"}
+        if not head.instructed:
+            values["instructions"] = _DEFAULT_INSTRUCTIONS
+    return splice(body, values)
+
+
+def _session(read: _Body) -> str:
+    user_id = read.metadata.user_id if read.metadata is not None else None
+    return read.prompt_cache_key or read.user or read.safety_identifier or user_id or ""
+
+
+def _opening(given: list[msgspec.Raw] | str | None) -> tuple[tuple[bytes, ...], bool]:
+    """Return the items up to the first that is no preparation, as raw JSON, and whether there is any preparation."""
+    if not isinstance(given, list):
+        return ((given or "").encode(),), False
+    opening: list[bytes] = []
+    prepared = False
+    for item, role in _roles(given):
+        opening.append(item)
+        if role not in _PREPARING_ROLES:
+            break
+        prepared = True
+    return tuple(opening), prepared
+
+
+def _roles(items: Iterable[msgspec.Raw]) -> Iterable[tuple[bytes, str]]:
+    for raw in items:
+        item = bytes(raw)
+        try:
+            known = _item.decode(item)
+        except UNREADABLE:
+            yield item, ""
+            continue
+        # Codex puts its tools into an item of their own, before the messages.
+        yield item, "developer" if known.type == "additional_tools" else known.role

@@ -1,0 +1,180 @@
+"""Turns a flat list of input items into alternating turns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from penstock_edge import signatures
+from penstock_edge.dialects.openai_responses.client_tools import BY_CALL, BY_RESULT, CLIENT_TOOLS
+from penstock_edge.dialects.openai_responses.parts import blocks
+from penstock_edge.dialects.openai_responses.refusal import dictionary, optional, refused, required, uncarriable
+from penstock_edge.dialects.openai_responses.tool_book import Tool
+
+if TYPE_CHECKING:
+    from penstock_edge.canonical import Json
+    from penstock_edge.dialects.openai_responses.tool_book import ToolBook
+    from penstock_edge.dialects.openai_responses.tools import ToolReader
+
+PROVIDER: Final = "OpenAI"
+"""Whose reasoning it is that comes back without a tag."""
+# Tuples, because what is looked for may be of any type.
+_SPEAKERS: Final = ("user", "assistant")
+_SYSTEM: Final = ("system", "developer")
+_RESULTS: Final = ("function_call_output", "custom_tool_call_output")
+# Without them the conversation is not whole, and only the provider that made them can read them.
+_UNREADABLE: Final = frozenset({"item_reference", "compaction", "compaction_trigger", "compaction_summary"})
+
+
+class Transcript:
+    """Reads items one after the other. `system` and `turns` are what they say."""
+
+    def __init__(self, book: ToolBook, tools: ToolReader, ignored: list[str]) -> None:
+        self.system: list[Json] = []
+        self.turns: list[Json] = []
+        self._book = book
+        self._tools = tools
+        self._ignored = ignored
+        self._calls: dict[str, tuple[int, str]] = {}
+        """Where each tool call stands, and its id: some results name the call's item instead."""
+
+    def read(self, items: list[Any]) -> None:
+        """Read all items. Raises ProblemError."""
+        for index, item in enumerate(items):
+            kind = item.get("type", "message") if isinstance(item, dict) else None
+            if kind == "message":
+                self._message(item, f"input.{index}")
+            elif kind == "function_call":
+                self._call(item, kind, f"input.{index}")
+            elif kind in _RESULTS:
+                self._told(item, f"input.{index}")
+            else:
+                self._other(dictionary(item, f"input.{index}"), f"input.{index}")
+
+    def _message(self, item: Json, where: str) -> None:
+        role = item.get("role")
+        content = blocks(item.get("content"), f"{where}.content", self._ignored)
+        if role in _SPEAKERS:
+            self._say(role, content)
+        elif role in _SYSTEM:
+            if any(block["type"] != "text" for block in content):
+                raise uncarriable(f"{where}.content", "instructions other than text")
+            self.system += content
+        elif role is None:
+            raise refused(f"{where}.role", "field required")
+        else:
+            raise refused(f"{where}.role", "Input should be 'user', 'assistant', 'system' or 'developer'")
+
+    def _other(self, item: Json, where: str) -> None:
+        kind = item.get("type") or "message"
+        if not isinstance(kind, str):
+            raise refused(f"{where}.type", "Input should be a valid string")
+        if kind == "message":
+            self._message(item, where)
+        elif kind == "reasoning":
+            self._reasoning(item, where)
+        elif kind == "custom_tool_call" or kind in BY_CALL:
+            self._call(item, kind, where)
+        elif kind in BY_RESULT:
+            self._client_result(item, kind, where)
+        elif kind == "additional_tools":
+            self._tools.read(required(item, "tools", list, where), f"{where}.tools")
+        elif kind in _UNREADABLE:
+            raise uncarriable(where, f"an item of the type {kind}")
+        else:
+            self._ignored.append(f"{where} ({kind[:64]})")
+
+    def _call(self, item: Json, kind: str, where: str) -> None:
+        call_id = item.get("call_id") or item.get("id")
+        if not isinstance(call_id, str) or not call_id:
+            raise refused(f"{where}.call_id", "field required")
+        if kind in BY_CALL:
+            own_type = BY_CALL[kind]
+            tool = Tool(own_type, own_type)
+            given = CLIENT_TOOLS[own_type].asked(item, where)
+        else:
+            namespace = optional(item, "namespace", str, where) or ""
+            tool = Tool("function", required(item, "name", str, where), namespace)
+            if kind == "custom_tool_call":
+                tool = Tool("custom", tool.name, namespace)
+                given = {"input": required(item, "input", str, where)}
+            else:
+                given = _arguments(required(item, "arguments", str, where), where)
+        name = self._book.enter(tool)
+        self._say("assistant", [{"type": "tool_use", "id": call_id, "name": name, "input": given}])
+        place = len(self.turns) - 1
+        self._calls[call_id] = (place, call_id)
+        item_id = item.get("id")
+        if isinstance(item_id, str):
+            self._calls.setdefault(item_id, (place, call_id))
+
+    def _told(self, item: Json, where: str) -> None:
+        output = item.get("output")
+        content = output if isinstance(output, str) else blocks(output, f"{where}.output", self._ignored)
+        self._result(item, content or "", where)
+
+    def _client_result(self, item: Json, kind: str, where: str) -> None:
+        told = CLIENT_TOOLS[BY_RESULT[kind]].told(item, where)
+        if kind == "tool_search_output":
+            # What was found may be called from now on.
+            self._tools.read(required(item, "tools", list, where), f"{where}.tools")
+        self._result(item, told, where)
+
+    def _result(self, item: Json, content: str | list[Json], where: str) -> None:
+        call_id = item.get("call_id") or item.get("id")
+        call = self._calls.get(call_id) if isinstance(call_id, str) else None
+        if call is None:
+            raise refused(f"{where}.call_id", "there is no such call before it")
+        place, tool_use_id = call
+        block = {"type": "tool_result", "tool_use_id": tool_use_id, "content": content}
+        if place + 1 == len(self.turns):
+            self.turns.append({"role": "user", "content": [block]})
+            return
+        # Right behind its call, and before what else the user said there.
+        turn = self.turns[place + 1]["content"]
+        first = 0
+        while first < len(turn) and turn[first]["type"] == "tool_result":
+            first += 1
+        turn.insert(first, block)
+
+    def _reasoning(self, item: Json, where: str) -> None:
+        thinking = _joined(item.get("summary"), f"{where}.summary") or _joined(item.get("content"), f"{where}.content")
+        signature = optional(item, "encrypted_content", str, where) or ""
+        if signature and signatures.origin(signature) is None:
+            own = {"id": item.get("id") or "", "encrypted_content": signature}
+            signature = signatures.tag(msgspec.json.encode(own).decode(), PROVIDER)
+        if thinking or signature:
+            self._say("assistant", [{"type": "thinking", "thinking": thinking, "signature": signature}])
+
+    def _say(self, role: str, content: list[Json]) -> None:
+        if not content:
+            return
+        turns = self.turns
+        if turns and turns[-1]["role"] == role:
+            turns[-1]["content"] += content
+        else:
+            turns.append({"role": role, "content": content})
+
+
+def _arguments(text: str, where: str) -> Json:
+    if not text.strip():
+        return {}
+    try:
+        given = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        given = None
+    if not isinstance(given, dict):
+        raise refused(f"{where}.arguments", "Input should be a JSON object")
+    return given
+
+
+def _joined(parts: Any, where: str) -> str:
+    if parts is None:
+        return ""
+    if not isinstance(parts, list):
+        raise refused(where, "Input should be a valid list")
+    return "\n\n".join(
+        required(dictionary(part, f"{where}.{index}"), "text", str, f"{where}.{index}")
+        for index, part in enumerate(parts)
+    )

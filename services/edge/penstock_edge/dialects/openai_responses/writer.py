@@ -1,0 +1,157 @@
+"""Writes a translated stream as the events of a Responses answer, in their exact order and numbered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from penstock_edge import canonical
+from penstock_edge.dialects import openai_errors
+from penstock_edge.dialects.openai_responses import items
+from penstock_edge.dialects.openai_responses.open_items import OpenCall, OpenMessage, OpenReasoning
+from penstock_edge.dialects.openai_responses.sequence import Sequence
+from penstock_edge.usage import UsageReport
+
+if TYPE_CHECKING:
+    from penstock_edge.canonical import Event, Json, StopReason
+    from penstock_edge.dialects.openai_responses.envelope import Envelope
+    from penstock_edge.dialects.openai_responses.tool_book import ToolBook
+    from penstock_edge.errors import Problem
+
+_encode = msgspec.json.Encoder().encode
+_FIGURES: Final = UsageReport.__struct_fields__
+
+
+class ResponsesWriter:
+    """Writes one stream."""
+
+    __slots__ = ("_block", "_book", "_envelope", "_message", "_output", "_sequence", "_stop_reason", "_usage")
+
+    def __init__(self, envelope: Envelope, book: ToolBook) -> None:
+        self._envelope = envelope
+        self._book = book
+        self._sequence = Sequence()
+        self._output: list[bytes] = []
+        self._message: OpenMessage | None = None
+        """Stays open behind its block: another text may follow, as its next part."""
+        self._block: OpenMessage | OpenReasoning | OpenCall | None = None
+        self._stop_reason: StopReason | None = None
+        self._usage = UsageReport()
+
+    def write(self, event: Event) -> bytes:
+        """Return what goes out for an event."""
+        block = self._block
+        match event:
+            case canonical.TextDelta():
+                return block.text(event.text) if isinstance(block, OpenMessage) and event.text else b""
+            case canonical.InputDelta():
+                return block.input(event.partial_json) if isinstance(block, OpenCall) else b""
+            case canonical.ThinkingDelta():
+                return block.text(event.thinking) if isinstance(block, OpenReasoning) and event.thinking else b""
+            case canonical.SignatureDelta():
+                if isinstance(block, OpenReasoning):
+                    block.signature = event.signature
+                return b""
+            case canonical.BlockStart():
+                return self._begin(event.block)
+            case canonical.BlockStop():
+                return self._end()
+            case canonical.MessageStart():
+                self._merge(event.usage)
+                return self._announce()
+            case canonical.MessageDelta():
+                self._stop_reason = event.stop_reason or self._stop_reason
+                self._merge(event.usage)
+                return b""
+            case canonical.MessageStop():
+                return self._close()
+            case canonical.Ping():
+                return openai_errors.KEEP_ALIVE
+            case _:
+                return b""
+
+    def fail(self, problem: Problem) -> bytes:
+        """Return the error, and the answer's end as a failed one."""
+        return failed(problem, self._sequence, self._envelope, self._output)
+
+    def _announce(self) -> bytes:
+        response = b'"response":' + self._envelope.close(items.IN_PROGRESS, [])
+        created = self._sequence.event(b"response.created", response)
+        return created + self._sequence.event(b"response.in_progress", response)
+
+    def _begin(self, block: Json) -> bytes:
+        kind = block["type"]
+        if kind == "text":
+            return self._begin_text()
+        if kind not in {"thinking", "tool_use"}:
+            # What a provider's own tools did is nothing that this format could tell.
+            self._block = None
+            return b""
+        out = self._end_message(items.COMPLETED)
+        index, ids = len(self._output), self._envelope.ids
+        if kind == "thinking":
+            self._block = OpenReasoning(self._sequence, index, ids.item("rs", index))
+        else:
+            tool = self._book.tool(block["name"])
+            item_id = ids.item(items.call_prefix(tool), index)
+            self._block = OpenCall(self._sequence, index, item_id, tool, block["id"])
+        return out + self._block.begin()
+
+    def _begin_text(self) -> bytes:
+        out = b""
+        message = self._message
+        if message is None:
+            index = len(self._output)
+            message = OpenMessage(self._sequence, index, self._envelope.ids.item("msg", index))
+            out = message.begin()
+        self._message = self._block = message
+        return out + message.begin_text()
+
+    def _end(self) -> bytes:
+        block, self._block = self._block, None
+        if isinstance(block, OpenMessage):
+            return block.end_text()
+        if block is None:
+            return b""
+        out, item = block.end()
+        self._output.append(item)
+        return out
+
+    def _end_message(self, status: str) -> bytes:
+        message, self._message = self._message, None
+        if message is None:
+            return b""
+        out, item = message.end(status)
+        self._output.append(item)
+        return out
+
+    def _close(self) -> bytes:
+        out = b""
+        if self._stop_reason == "refusal" and not self._output and self._message is None:
+            self._message = OpenMessage(self._sequence, 0, self._envelope.ids.item("msg", 0))
+            out = self._message.begin() + self._message.refuse(items.REFUSAL)
+            shortfall = None
+        else:
+            shortfall = items.shortfall(self._stop_reason, empty=False)
+        status = items.INCOMPLETE if shortfall else items.COMPLETED
+        out += self._end_message(status)
+        response = self._envelope.close(status, self._output, usage=items.usage(self._usage), shortfall=shortfall)
+        return out + self._sequence.event(b"response." + status.encode(), b'"response":' + response)
+
+    def _merge(self, report: UsageReport) -> None:
+        """Take over figures: they are cumulative, and absent ones keep."""
+        for name in _FIGURES:
+            value = getattr(report, name)
+            if value is not None:
+                setattr(self._usage, name, value)
+
+
+def failed(problem: Problem, sequence: Sequence, envelope: Envelope, output: list[bytes]) -> bytes:
+    """Return an error event and then the answer's end as a failed one: clients look for either."""
+    fields = openai_errors.error_fields(problem)
+    code = fields["code"] or fields["type"]
+    told = {"code": code, "message": fields["message"], "param": fields["param"]}
+    error = sequence.event(b"error", _encode(told)[1:-1])
+    response = envelope.close("failed", output, error={"code": code, "message": fields["message"]})
+    return error + sequence.event(b"response.failed", b'"response":' + response)

@@ -1,0 +1,115 @@
+"""Reads a unary Responses answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from penstock_edge.canonical import Message, UnreadableError
+from penstock_edge.providers.openai_responses.output import (
+    UNREADABLE,
+    Fault,
+    Incomplete,
+    Item,
+    Usage,
+    signature_of,
+    stop_reason,
+    thinking_of,
+)
+
+if TYPE_CHECKING:
+    from penstock_edge.canonical import Json
+    from penstock_edge.usage import UsageMeter
+
+# Another account may do better: nobody is at fault who could do anything about it.
+_PASSING: Final = frozenset({"server_error", "rate_limit_exceeded", "vector_store_timeout"})
+
+
+class _Status(msgspec.Struct):
+    usage: Usage | None = None
+    status: str | None = None
+    error: Fault | None = None
+
+
+class _Response(msgspec.Struct):
+    output: list[Item]
+    id: str = ""
+    model: str = ""
+    status: str | None = None
+    incomplete_details: Incomplete | None = None
+    usage: Usage | None = None
+
+
+class _Count(msgspec.Struct):
+    input_tokens: int
+
+
+_status = msgspec.json.Decoder(_Status)
+_response = msgspec.json.Decoder(_Response)
+_count = msgspec.json.Decoder(_Count)
+_arguments = msgspec.json.Decoder(dict)
+
+
+def read_answer(body: bytes, meter: UsageMeter) -> bool:
+    """Take over the usage of an answer that passes untouched; False when the body cannot be one."""
+    try:
+        answer = _status.decode(body)
+    except UNREADABLE:
+        return False
+    if answer.error is not None and (answer.status is None or answer.error.code in _PASSING):
+        return False
+    if answer.usage is not None:
+        meter.merge(answer.usage.report())
+        meter.final = True
+    return True
+
+
+def parse(body: bytes) -> Message:
+    """Return the answer in canonical form. Raises UnreadableError."""
+    try:
+        answer = _response.decode(body)
+    except UNREADABLE:
+        raise UnreadableError from None
+    if answer.status not in {None, "completed", "incomplete"}:
+        raise UnreadableError
+    content: list[Json] = []
+    refused = called = False
+    for item in answer.output:
+        if item.type == "message":
+            for part in item.content or ():
+                refused = refused or part.type == "refusal"
+                text = part.text or part.refusal
+                if text:
+                    content.append({"type": "text", "text": text})
+        elif item.type == "function_call":
+            called = True
+            content.append(_call(item))
+        elif item.type == "reasoning":
+            thinking, signature = thinking_of(item), signature_of(item)
+            if thinking or signature:
+                content.append({"type": "thinking", "thinking": thinking, "signature": signature})
+    incomplete = (answer.incomplete_details or Incomplete()) if answer.status == "incomplete" else None
+    return Message(
+        id=answer.id,
+        model=answer.model,
+        content=content,
+        stop_reason=stop_reason(incomplete, called=called, refused=refused),
+        usage=(answer.usage or Usage()).report(),
+    )
+
+
+def parse_count(body: bytes) -> int:
+    """Return the number of tokens. Raises UnreadableError."""
+    try:
+        return _count.decode(body).input_tokens
+    except UNREADABLE:
+        raise UnreadableError from None
+
+
+def _call(item: Item) -> Json:
+    try:
+        given = _arguments.decode(item.arguments or "{}")
+    except UNREADABLE:
+        raise UnreadableError from None
+    return {"type": "tool_use", "id": item.call_id or item.id or "", "name": item.name, "input": given}

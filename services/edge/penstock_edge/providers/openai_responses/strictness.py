@@ -1,0 +1,56 @@
+"""Whether a JSON schema is one of those that OpenAI can hold a model to."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+_UNKNOWN: Final = frozenset(
+    {
+        "allOf",
+        "not",
+        "oneOf",
+        "if",
+        "then",
+        "else",
+        "dependentRequired",
+        "dependentSchemas",
+        "patternProperties",
+        "propertyNames",
+        "unevaluatedItems",
+        "unevaluatedProperties",
+        "contains",
+        "prefixItems",
+        "uniqueItems",
+    }
+)
+_TABLES: Final = ("properties", "$defs", "definitions")
+
+
+def is_strict(schema: Any) -> bool:
+    """Whether all objects in it are closed, all their properties required, and all its keywords known."""
+    return isinstance(schema, dict) and schema.get("type") == "object" and "anyOf" not in schema and _holds(schema)
+
+
+def _holds(schema: Any) -> bool:
+    if not isinstance(schema, dict) or not _UNKNOWN.isdisjoint(schema):
+        return False
+    if not _closed(schema):
+        return False
+    for name in _TABLES:
+        table = schema.get(name, {})
+        if not isinstance(table, dict) or not all(map(_holds, table.values())):
+            return False
+    if "items" in schema and not _holds(schema["items"]):
+        return False
+    choices = schema.get("anyOf", [])
+    return isinstance(choices, list) and all(map(_holds, choices))
+
+
+def _closed(schema: dict[str, Any]) -> bool:
+    kind = schema.get("type")
+    if kind != "object" and not (isinstance(kind, list) and "object" in kind) and "properties" not in schema:
+        return True
+    properties, required = schema.get("properties", {}), schema.get("required", [])
+    if schema.get("additionalProperties") is not False or not isinstance(properties, dict):
+        return False
+    return isinstance(required, list) and all(name in required for name in properties)
