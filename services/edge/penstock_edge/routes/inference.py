@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from penstock_chassis import logs
@@ -18,7 +18,7 @@ from penstock_edge.exchange import Exchange
 from penstock_edge.providers.wires import providers_for
 from penstock_edge.records import Admitted, Refused
 from penstock_edge.reply import Reply
-from penstock_edge.snapshot import allows
+from penstock_edge.routes.visible import may_use
 from penstock_routing import Traits, outcomes
 
 if TYPE_CHECKING:
@@ -282,9 +282,3 @@ def _awaits_continue(headers: list[tuple[bytes, bytes]]) -> bool:
 
 def _includes(key: KeyFacts, model: Model, asked: str) -> bool:
     return may_use(key.models, model.name, model.aliases, asked)
-
-
-@lru_cache(maxsize=4096)
-def may_use(patterns: tuple[str, ...], name: str, aliases: tuple[str, ...], asked: str) -> bool:
-    """Say whether a key with these patterns may use a model, by any of its names."""
-    return any(allows(patterns, known) for known in (name, asked, *aliases))

@@ -1,4 +1,4 @@
-"""GET /v1/models and /v1/models/{id}: rows that both Anthropic's and OpenAI's clients read."""
+"""GET /v1/models and /v1/models/{id}: rows that Anthropic's and OpenAI's clients read; Gemini's get their own."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from fastapi import APIRouter, Request, Response
 
 from penstock_edge import errors
 from penstock_edge.errors import Problem, ProblemError, invalid
-from penstock_edge.routes.inference import may_use
+from penstock_edge.routes import gemini_models
 from penstock_edge.routes.plain import answer, caller
+from penstock_edge.routes.visible import find, visible
 
 if TYPE_CHECKING:
-    from penstock_edge.records import KeyFacts
     from penstock_edge.seams import Admission, View
     from penstock_edge.snapshot import Model
 
@@ -67,44 +67,61 @@ def page(rows: list[dict[str, Any]], limit: int, after_id: str | None, before_id
     }
 
 
+def listed(models: list[Model]) -> list[dict[str, Any]]:
+    """Return rows for models under all of their names, newest first."""
+    # Aliases with a provider's name before them are accepted, but would only make the list long.
+    rows = [row(model, name) for model in models for name in (model.name, *(a for a in model.aliases if "/" not in a))]
+    return sorted(rows, key=lambda r: (-r["created"], r["id"]))
+
+
 def router(view: View, admission: Admission, seconds: float) -> APIRouter:
-    """Return the two endpoints; `seconds` is the time that auth has to answer."""
+    """Return the endpoints; `seconds` is the time that auth has to answer."""
     routes = APIRouter(tags=["models"])
 
-    def visible(key: KeyFacts) -> list[Model]:
-        served = {name for account in view.accounts() if (facts := view.account(account)) for name in facts.models}
-        return [
-            model
-            for model in view.models()
-            if model.name in served and may_use(key.models, model.name, model.aliases, model.name)
-        ]
-
-    def listed(key: KeyFacts) -> list[dict[str, Any]]:
-        # Aliases with a provider's name before them are accepted, but would only make the list long.
-        rows = [
-            row(model, name)
-            for model in visible(key)
-            for name in (model.name, *(alias for alias in model.aliases if "/" not in alias))
-        ]
-        return sorted(rows, key=lambda r: (-r["created"], r["id"]))
-
-    @routes.get("/v1/models", summary="Models that this key may use", responses={200: {"description": "A list"}})
     async def list_models(request: Request) -> Response:
-        """List the models that the key's plan includes and that some account serves, newest first."""
+        """List the models that the key's plan includes and that some account serves, newest first.
+
+        A client that sends its key as x-goog-api-key gets Gemini's form, any other one rows for both other kinds.
+        """
+        if gemini_models.asks(request):
+            return await gemini_models.list_them(request, view, admission, seconds)
         _, key = await caller(request, admission, seconds)
         query = request.query_params
         limit = query.get("limit", str(_DEFAULT_LIMIT))
         if not limit.isascii() or not limit.isdecimal() or not 1 <= int(limit) <= _LARGEST_LIMIT:
             raise ProblemError(invalid("limit: Input should be an integer from 1 to 1000"))
-        return answer(page(listed(key), int(limit), query.get("after_id"), query.get("before_id")))
+        return answer(page(listed(visible(view, key)), int(limit), query.get("after_id"), query.get("before_id")))
 
-    @routes.get("/v1/models/{model_id:path}", summary="One model")
     async def get_model(model_id: str, request: Request) -> Response:
         """Show one model, by its name or an alias."""
+        if gemini_models.asks(request):
+            return await gemini_models.show(model_id, request, view, admission, seconds)
         _, key = await caller(request, admission, seconds)
-        for model in visible(key):
-            if model_id == model.name or model_id in model.aliases:
-                return answer(row(model, model_id))
-        raise ProblemError(Problem(404, errors.NOT_FOUND, f"model: {model_id[:200]}"))
+        model = find(visible(view, key), model_id)
+        if model is None:
+            raise ProblemError(Problem(404, errors.NOT_FOUND, f"model: {model_id[:200]}"))
+        return answer(row(model, model_id))
 
+    for base, documented in (
+        ("/v1", True),
+        ("/v1beta", True),
+        ("/v3/compat", False),
+        ("/v3/compat/v1", False),
+        ("/v3/compat/v1beta", False),
+    ):
+        # Starlette takes the first route that fits, so the longer one stands first.
+        routes.add_api_route(
+            f"{base}/models/{{model_id:path}}",
+            get_model,
+            summary="One model",
+            include_in_schema=documented,
+            operation_id=f"get_model{base.replace('/', '_')}",
+        )
+        routes.add_api_route(
+            f"{base}/models",
+            list_models,
+            summary="Models that this key may use",
+            include_in_schema=documented,
+            operation_id=f"list_models{base.replace('/', '_')}",
+        )
     return routes

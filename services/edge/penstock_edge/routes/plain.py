@@ -22,9 +22,17 @@ if TYPE_CHECKING:
     from penstock_edge.seams import Admission
 
 
-async def caller(request: Request, admission: Admission, seconds: float) -> tuple[bytes, KeyFacts]:
-    """Return the digest and the facts of the asking key; nothing is debited. Raises ProblemError."""
-    digest = key_digest(request.scope["headers"], admission.known)
+async def caller(
+    request: Request, admission: Admission, seconds: float, credential: str = ""
+) -> tuple[bytes, KeyFacts]:
+    """Return the digest and the facts of the asking key; nothing is debited. Raises ProblemError.
+
+    `credential`: a key that came in the query, for requests without one in a header.
+    """
+    headers = request.scope["headers"]
+    if credential:
+        headers = [*headers, (b"x-goog-api-key", credential.encode("latin-1", "replace"))]
+    digest = key_digest(headers, admission.known)
     answer = await admission.identify(digest, time.monotonic() + seconds)
     if isinstance(answer, Refused):
         raise ProblemError(errors.refused(answer))
