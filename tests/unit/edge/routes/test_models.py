@@ -116,3 +116,39 @@ def test_paging(limit, after, before, names, more):
     assert ("".join(row["id"] for row in got["data"]), got["has_more"]) == (names, more)
     assert got["first_id"] == (names[0] if names else None)
     assert got["last_id"] == (names[-1] if names else None)
+
+
+async def test_gemini_clients_get_their_own_form(edge, play):
+    for path, headers in (
+        ("/v1beta/models", {}),
+        ("/v1/models", {"x-goog-api-key": play.key}),
+        ("/v3/compat/v1beta/models", {}),
+    ):
+        answer = await edge.http.get(path, params={"pageSize": 2}, headers=headers)
+        document = answer.json()
+        assert [row["name"] for row in document["models"]] == ["models/claude-haiku-4-5", "models/claude-sonnet-4-6"]
+        assert document["models"][1]["inputTokenLimit"] == 200_000
+        rest = (await edge.http.get(path, params={"pageToken": document["nextPageToken"]}, headers=headers)).json()
+        assert ([row["name"] for row in rest["models"]], rest.get("nextPageToken")) == (["models/claude-old"], None)
+    one = await edge.http.get("/v1beta/models/claude-haiku-latest")
+    assert (one.json()["name"], one.json()["baseModelId"]) == ("models/claude-haiku-latest", "claude-haiku-4-5")
+
+
+@pytest.mark.parametrize("path", ["/v1beta/models?pageSize=0", "/v1beta/models?pageToken=x", "/v1beta/models/none"])
+async def test_gemini_clients_get_their_own_errors(edge, path):
+    answer = await edge.http.get(path)
+    assert answer.status_code in {400, 404}
+    assert answer.json()["error"]["code"] == answer.status_code
+    assert answer.json()["error"]["status"] in {"INVALID_ARGUMENT", "NOT_FOUND"}
+
+
+async def test_a_key_may_stand_in_the_query_of_a_gemini_path(edge, play):
+    del edge.http.headers["x-api-key"]
+    assert (await edge.http.get("/v1beta/models", params={"key": play.key})).status_code == 200
+    assert (await edge.http.get("/v1beta/models", params={"key": play.other_key})).status_code == 401
+
+
+@pytest.mark.parametrize("base", ["/v3/compat", "/v3/compat/v1"])
+async def test_the_list_is_there_under_compat_too(edge, base):
+    assert (await edge.http.get(f"{base}/models")).json() == (await edge.http.get("/v1/models")).json()
+    assert (await edge.http.get(f"{base}/models/anthropic/claude-sonnet-4.6")).status_code == 200
