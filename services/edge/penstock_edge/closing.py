@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from penstock_edge.estimates import has_blobs
 from penstock_routing import outcomes
 
 if TYPE_CHECKING:
@@ -73,7 +74,9 @@ class Closing:
     def _estimate_whole(self, exchange: Exchange) -> bool:
         """Fill in the figures of an upstream that tells none, as some compatible servers do."""
         record = exchange.attempts[-1]
-        record.usage.input_tokens = self._estimates.input_tokens(exchange.body, record.upstream_model, 0)
+        record.usage.input_tokens = self._estimates.input_tokens(
+            exchange.body, record.upstream_model, 0, exchange.dialect.wire
+        )
         record.usage.output_tokens = self._estimates.relayed_tokens(exchange.characters, record.upstream_model)
         record.estimated = True
         return True
@@ -84,7 +87,7 @@ class Closing:
             digest=exchange.digest,
             model=record.upstream_model,
             body_bytes=len(exchange.body),
-            has_blobs=b"base64" in exchange.body,
+            has_blobs=has_blobs(exchange.body, exchange.dialect.wire),
             characters=exchange.characters,
             usage=record.usage,
         )

@@ -23,8 +23,17 @@ _IMAGE_TOKENS = 1_600
 _DOCUMENT_TOKENS = 6_000
 _FIRST_OUTPUT_GUESS = 1_024
 _KNOWN_AT_MOST = 50_000
-_BASE64 = re.compile(rb'"data"\s*:\s*"[A-Za-z0-9+/=\\]{128,}"')
+# As the Messages format and Gemini's write it, and as data URLs.
+_BASE64 = re.compile(rb'(?:"data"\s*:\s*"|;base64,)[A-Za-z0-9+/=\\]{128,}"')
+# What shows that a body may hold some, by wire format: looking for it is what a long prompt costs.
+_BLOB_SIGNS = {"messages": b'"base64"', "chat": b";base64,", "responses": b";base64,", "generate": b"nline"}
 _PDF = b"application/pdf"
+
+
+def has_blobs(body: bytes, wire: str) -> bool:
+    """Whether a body in this wire format may hold images or documents as base64."""
+    sign = _BLOB_SIGNS.get(wire)
+    return sign is not None and sign in body
 
 
 class _Averages:
@@ -69,21 +78,22 @@ class Estimates:
         price: Price | None,
         multiplier_ppm: int,
         kind: Kind = "requests",
+        wire: str = "messages",
     ) -> Need:
         """Return what to hold: for Strict plans all that the request may use, for others what such requests do use."""
         if kind == "count_tokens":
             return Need(kind=kind)
-        tokens = self.input_tokens(body, model, context_tokens)
+        tokens = self.input_tokens(body, model, context_tokens, wire)
         most = min(max(0, max_tokens), _MOST_OUTPUT_TOKENS)
         output = most if strict else min(most, self._usual_output(digest, model))
         money = 0 if price is None else hold_micro(tokens, output, price, multiplier_ppm)
         return Need(input_tokens=tokens, output_tokens=output, micro_usd=money, kind=kind)
 
-    def input_tokens(self, body: bytes, model: str, context_tokens: int) -> int:
+    def input_tokens(self, body: bytes, model: str, context_tokens: int, wire: str = "messages") -> int:
         """Return the estimated whole input of a request body, at most the model's context."""
         text = len(body)
         extra = 0
-        if b'"base64"' in body:
+        if has_blobs(body, wire):
             for blob in _BASE64.finditer(body):
                 text -= blob.end() - blob.start()
                 near = body[max(0, blob.start() - 200) : blob.start()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 
 import pytest
 
@@ -62,9 +63,22 @@ async def test_health(edge):
 
 async def test_the_document_describes_the_hot_endpoints_too(edge):
     document = (await edge.http.get("/openapi.json")).json()
-    assert {"/v1/messages", "/v1/messages/count_tokens", "/v1/models", "/v1/usage/{name}", "/healthz"} <= set(
-        document["paths"]
-    )
+    assert {
+        "/v1/messages",
+        "/v1/messages/count_tokens",
+        "/v1/chat/completions",
+        "/v1/responses",
+        "/v1/embeddings",
+        "/v1beta/models/{model}:generateContent",
+        "/v1beta/models/{model}:streamGenerateContent",
+        "/v1beta/models/{model}:countTokens",
+        "/v1/models",
+        "/v1beta/models",
+        "/v1/usage/{name}",
+        "/healthz",
+    } <= set(document["paths"])
+    named = set(re.findall(r"#/components/schemas/(\w+)", json.dumps(document)))
+    assert {"AnthropicError", "OpenAIError", "GeminiError"} <= named <= set(document["components"]["schemas"])
     post = document["paths"]["/v1/messages"]["post"]
     assert post["requestBody"]["content"]["application/json"]["schema"]["required"] == [
         "model",

@@ -61,6 +61,21 @@ def test_images_and_documents_count_as_fixed_amounts():
     assert estimates.input_tokens(body("image/png", "image") * 3, "m", 0) > 3 * 1600
 
 
+@pytest.mark.parametrize(
+    ("wire", "blob"),
+    [
+        ("chat", '{"type":"image_url","image_url":{"url":"data:image/png;base64,DATA"}}'),
+        ("responses", '{"type":"input_file","file_data":"data:application/pdf;base64,DATA"}'),
+        ("generate", '{"inlineData":{"mimeType":"image/png","data":"DATA"}}'),
+        ("generate", '{"inline_data":{"mime_type":"application/pdf","data": "DATA"}}'),
+    ],
+)
+def test_blobs_of_other_formats(wire, blob):
+    body = blob.replace("DATA", base64.b64encode(b"\0" * 3_000_000).decode()).encode()
+    tokens = Estimates().input_tokens(body, "m", 0, wire)
+    assert tokens == pytest.approx(6_000 if "pdf" in blob else 1_600, abs=100)
+
+
 def test_the_context_is_a_bound():
     assert need(Estimates(), body=b"x" * 4_000_000).input_tokens == 200_000
 

@@ -183,6 +183,7 @@ class Inference:
             price=exchange.price,
             multiplier_ppm=key.price_multiplier_ppm,
             kind=kind,
+            wire=exchange.dialect.wire,
         )
         now = time.monotonic()
         answer = self._admission.try_admit(exchange.digest, need, now)
