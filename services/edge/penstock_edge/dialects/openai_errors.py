@@ -12,7 +12,7 @@ from penstock_edge import errors
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from penstock_edge.dialects.dialect import Headers
+    from penstock_edge.dialects.dialect import Framing, Head, Headers
     from penstock_edge.errors import Problem
     from penstock_edge.records import LimitState
 
@@ -125,3 +125,39 @@ def duration(milliseconds: int) -> bytes:
     if hours:
         return b"%dh%dm%ds" % (hours, minutes, seconds)
     return b"%dm%ds" % (minutes, seconds) if minutes else b"%ds" % seconds
+
+
+class OpenAIManners:
+    """What all of OpenAI's endpoints have in common; stateless."""
+
+    def ping(self, head: Head) -> bytes:  # noqa: ARG002  # the same for all
+        """Return a comment."""
+        return KEEP_ALIVE
+
+    def stream_headers(self, head: Head) -> Headers:  # noqa: ARG002  # the same for all
+        """Return the headers of a streamed answer; a new list."""
+        return stream_headers()
+
+    def framing(self, head: Head) -> Framing | None:  # noqa: ARG002  # always SSE
+        """Return nothing: this is SSE."""
+        return None
+
+    def error_status(self, problem: Problem) -> int:
+        """Return the status of an error."""
+        return error_status(problem)
+
+    def error_headers(self, problem: Problem) -> Headers:
+        """Return the headers of an error answer; a new list."""
+        return error_headers(problem)
+
+    def error_body(self, problem: Problem, request_id: str) -> bytes:  # noqa: ARG002  # it stands in a header
+        """Return the error envelope."""
+        return error_body(problem)
+
+    def error_event(self, problem: Problem, request_id: str, head: Head) -> bytes:  # noqa: ARG002  # nor here
+        """Return what ends a stream of which nothing but keep-alives went out."""
+        return error_event(problem)
+
+    def limit_headers(self, states: Iterable[LimitState], now: float) -> Headers:  # noqa: ARG002  # resets are spans
+        """Return the remaining limits."""
+        return limit_headers(states)

@@ -14,6 +14,7 @@ UNREADABLE: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 
 _MISSING = re.compile(r"Object missing required field `([^`]+)`(?: - at `\$\.?([^`]*)`)?")
 _EXPECTED = re.compile(r"Expected `([^`]+)`, got `([^`]+)`(?: - at `\$\.?([^`]*)`)?")
+_INDEX = re.compile(r"\[(\d+|\.\.\.)\]")
 _TYPES: Final = {
     "str": "a valid string",
     "int": "a valid integer",
@@ -29,16 +30,31 @@ def unreadable(error: Exception) -> ProblemError:
     return ProblemError(invalid(_explain(error)))
 
 
+def wrong(where: str, what: str) -> ProblemError:
+    """Return the refusal (400) of one field."""
+    return ProblemError(invalid(f"{where}: {what}"))
+
+
+def wrong_type(where: str, wanted: str) -> ProblemError:
+    """Return the refusal (400) of a field that is no `str`, `int`, `float`, `bool`, `array` or `object`."""
+    return wrong(where, f"Input should be {_TYPES[wanted]}")
+
+
 def _explain(error: Exception) -> str:
     text = str(error)
     if isinstance(error, msgspec.ValidationError):
         if match := _MISSING.match(text):
             where = ".".join(part for part in (match[2], match[1]) if part)
-            return f"{where}: field required"
+            return f"{_dotted(where)}: field required"
         if match := _EXPECTED.match(text):
             wanted = match[1].split(" | ")[0]
-            return f"{match[3] or 'body'}: Input should be {_TYPES.get(wanted, wanted)}"
+            return f"{_dotted(match[3]) or 'body'}: Input should be {_TYPES.get(wanted, wanted)}"
         return "the request body has a field of a wrong type"
     if isinstance(error, RecursionError):
         return "the request body is nested too deeply"
     return "the request body is not valid JSON"
+
+
+def _dotted(path: str | None) -> str:
+    """Return `messages.3.role` for `messages[3].role`."""
+    return _INDEX.sub(r".\1", path) if path else ""

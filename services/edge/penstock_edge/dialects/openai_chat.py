@@ -1,0 +1,169 @@
+"""chat.completions as clients speak it: heads of requests, and the way into and out of the canonical form."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from penstock_edge.dialects.dialect import Head
+from penstock_edge.dialects.openai_chat_answer import Writer, answer
+from penstock_edge.dialects.openai_chat_request import ReadRequest
+from penstock_edge.dialects.openai_errors import OpenAIManners
+from penstock_edge.dialects.unreadable import UNREADABLE, unreadable, wrong, wrong_type
+from penstock_edge.errors import ProblemError, invalid
+from penstock_edge.providers.splice import splice
+
+if TYPE_CHECKING:
+    from penstock_edge.canonical import Message, Request
+    from penstock_edge.dialects.dialect import Birth
+
+_EMPTY = msgspec.Raw(b"")
+_ASKING: Final = b'{"include_usage":true}'
+# Leading messages that may stay the same: instructions, and what was said first.
+_MOST_LEADING: Final = 4
+_MOST_TOKENS: Final = 2**31
+
+
+@dataclass(slots=True)
+class ChatHead(Head):
+    """What the gateway must know of a chat request."""
+
+    wants_usage: bool = False
+    """The client asked for the chunk that tells usage."""
+    options: bytes = b""
+    """`stream_options` as raw JSON; empty without."""
+
+
+class _Metadata(msgspec.Struct):
+    user_id: str | None = None
+
+
+class _Body(msgspec.Struct):
+    model: str
+    messages: list[msgspec.Raw]
+    stream: bool | None = None
+    stream_options: msgspec.Raw = _EMPTY
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    tools: msgspec.Raw = _EMPTY
+    prompt_cache_key: str | None = None
+    user: str | None = None
+    metadata: _Metadata | None = None
+
+
+class _Options(msgspec.Struct):
+    include_usage: bool | None = None
+
+
+class _Role(msgspec.Struct):
+    role: str
+
+
+_body = msgspec.json.Decoder(_Body)
+_options = msgspec.json.Decoder(_Options)
+_role = msgspec.json.Decoder(_Role)
+
+
+class ChatConversation:
+    """One request, understood."""
+
+    __slots__ = ("_birth", "_head", "_read", "request")
+
+    def __init__(self, head: Head, body: bytes, birth: Birth) -> None:
+        self._read = ReadRequest(body)
+        self._head = head
+        self._birth = birth
+        self.request: Request = self._read.request
+
+    def answer(self, message: Message) -> bytes:
+        """Return the body of a unary answer."""
+        return answer(message, self._head.model, self._birth, self._read.names, legacy=self._read.legacy)
+
+    def writer(self) -> Writer:
+        """Return a writer for one attempt's stream."""
+        wants = isinstance(self._head, ChatHead) and self._head.wants_usage
+        names, legacy = self._read.names, self._read.legacy
+        return Writer(self._head.model, self._birth, names, legacy=legacy, wants_usage=wants)
+
+    def counted(self, tokens: int) -> bytes:
+        """Return the body of a token count, which this format has no endpoint for."""
+        return msgspec.json.encode({"input_tokens": tokens})
+
+
+class ChatDialect(OpenAIManners):
+    """The dialect; stateless."""
+
+    name = "openai_chat"
+    wire = "chat"
+
+    def head(self, body: bytes) -> ChatHead:
+        """Read the head of a request. Raises ProblemError (400)."""
+        try:
+            found = _body.decode(body)
+        except UNREADABLE as error:
+            raise unreadable(error) from None
+        if not found.model:
+            raise wrong("model", "String should have at least 1 character")
+        options = bytes(found.stream_options)
+        user = found.metadata.user_id if found.metadata is not None else None
+        most = found.max_completion_tokens if found.max_completion_tokens is not None else found.max_tokens
+        return ChatHead(
+            model=found.model,
+            stream=bool(found.stream),
+            max_tokens=min(max(0, most or 0), _MOST_TOKENS),
+            session=found.prompt_cache_key or found.user or user or "",
+            prefix=(bytes(found.tools), *_leading(found.messages)),
+            wants_usage=_asks(options),
+            options=b"" if options == b"null" else options,
+        )
+
+    def forwarded(self, head: Head, body: bytes, upstream_model: str) -> bytes:
+        """Return the body for an account of the same format: a stream always tells its usage."""
+        changes: dict[str, bytes] = {}
+        if upstream_model != head.model:
+            changes["model"] = json.dumps(upstream_model).encode()
+        if head.stream and isinstance(head, ChatHead) and not head.wants_usage:
+            options = head.options
+            changes["stream_options"] = splice(options, {"include_usage": b"true"}) if options else _ASKING
+        return splice(body, changes) if changes else body
+
+    def read(self, head: Head, body: bytes, birth: Birth) -> ChatConversation:
+        """Understand a request whole. Raises ProblemError (400)."""
+        try:
+            return ChatConversation(head, body, birth)
+        except RecursionError:
+            raise ProblemError(invalid("the request body is nested too deeply")) from None
+
+    def hides_usage(self, head: Head) -> bool:
+        """Whether chunks that only tell usage are for the books alone."""
+        return not (isinstance(head, ChatHead) and head.wants_usage)
+
+
+def _asks(options: bytes) -> bool:
+    if not options or options == b"null":
+        return False
+    try:
+        return bool(_options.decode(options).include_usage)
+    except UNREADABLE:
+        if options.startswith(b"{"):
+            raise wrong_type("stream_options.include_usage", "bool") from None
+        raise wrong_type("stream_options", "object") from None
+
+
+def _leading(messages: list[msgspec.Raw]) -> list[bytes]:
+    """Return the messages up to what a user said first, as raw JSON."""
+    found: list[bytes] = []
+    for message in messages[:_MOST_LEADING]:
+        found.append(bytes(message))
+        try:
+            if _role.decode(message).role == "user":
+                break
+        except UNREADABLE:
+            break
+    return found
+
+
+DIALECT: Final = ChatDialect()

@@ -1,0 +1,206 @@
+"""Chat messages, read into canonical turns: roles alternate, results of tools come first, system texts apart."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from penstock_edge.dialects.openai_chat_parts import blocks_of, hint_of, texts
+from penstock_edge.dialects.unreadable import UNREADABLE, wrong, wrong_type
+
+if TYPE_CHECKING:
+    from penstock_edge.canonical import Json
+    from penstock_edge.dialects.openai_chat_tools import Names
+
+_decode = msgspec.json.Decoder().decode
+_CARRIED: Final = frozenset({"role", "content", "cache_control", "prompt_cache_breakpoint"})
+_CARRIED_OF: Final = {
+    "user": _CARRIED,
+    "system": _CARRIED,
+    "developer": _CARRIED,
+    "assistant": _CARRIED | {"tool_calls", "function_call", "refusal"},
+    "tool": _CARRIED | {"tool_call_id"},
+    "function": _CARRIED | {"name"},
+}
+
+
+class Messages:
+    """Reads one request's messages."""
+
+    def __init__(self, names: Names, ignored: list[str]) -> None:
+        self.system: list[Json] = []
+        self.turns: list[Json] = []
+        self._names = names
+        self._ignored = ignored
+        self._open: dict[str, str] = {}
+        """Names of the calls in the newest assistant turn that have no result yet, by id."""
+        self._mixed: list[list[Json]] = []
+        """Turns in which results stand behind something else."""
+
+    def read(self, messages: list[Any]) -> None:
+        """Read them all. Raises ProblemError."""
+        for index, message in enumerate(messages):
+            if type(message) is not dict:
+                raise wrong_type(f"messages.{index}", "object")
+            role = message.get("role")
+            reader = _READERS.get(role) if type(role) is str else None
+            if reader is None:
+                raise wrong(
+                    f"messages.{index}.role",
+                    "Input should be 'system', 'developer', 'user', 'assistant', 'tool' or 'function'",
+                )
+            if len(message) > 2 or "content" not in message:
+                self._further(index, message)
+            reader(self, index, message)
+        for content in self._mixed:
+            content.sort(key=lambda block: block["type"] != "tool_result")
+        if not self.turns and self.system:
+            # Here a system message may stand alone; elsewhere somebody has to speak.
+            self.turns = [{"role": "user", "content": [self.system.pop()]}]
+        if not self.turns:
+            raise wrong("messages", "at least one message with content is required")
+
+    def note(self, name: str) -> None:
+        """List what is ignored, once however often it is there."""
+        if name not in self._ignored:
+            self._ignored.append(name)
+
+    def _further(self, index: int, message: Json) -> None:
+        carried = _CARRIED_OF[message["role"]]
+        for name, value in message.items():
+            if name in carried or not value:
+                continue
+            if name == "audio":
+                raise wrong(f"messages.{index}.audio", "audio cannot be carried to this model")
+            self.note(f"messages.{name}")
+
+    def _add(self, role: str, message: Json, blocks: list[Json]) -> None:
+        if not blocks:
+            return
+        if len(message) > 2 and (hint := hint_of(message)) is not None:
+            blocks[-1]["cache_control"] = hint
+        turns = self.turns
+        if turns and turns[-1]["role"] == role:
+            turns[-1]["content"] += blocks
+        else:
+            turns.append({"role": role, "content": blocks})
+
+    def _system(self, index: int, message: Json) -> None:
+        blocks = texts(f"messages.{index}.content", message.get("content"), self.note)
+        if blocks and (hint := hint_of(message)) is not None:
+            blocks[-1]["cache_control"] = hint
+        self.system += blocks
+
+    def _user(self, index: int, message: Json) -> None:
+        self._add("user", message, blocks_of(f"messages.{index}.content", message.get("content"), self.note))
+
+    def _assistant(self, index: int, message: Json) -> None:
+        if not self.turns or self.turns[-1]["role"] != "assistant":
+            self._open.clear()
+        content = message.get("content")
+        blocks = [] if content is None else texts(f"messages.{index}.content", content, self.note)
+        if not blocks and isinstance(message.get("refusal"), str) and message["refusal"]:
+            blocks.append({"type": "text", "text": message["refusal"]})
+        calls = message.get("tool_calls")
+        if calls:
+            if not isinstance(calls, list):
+                raise wrong_type(f"messages.{index}.tool_calls", "array")
+            for place, call in enumerate(calls):
+                self._call(f"messages.{index}.tool_calls.{place}", call, blocks)
+        elif message.get("function_call"):
+            where = f"messages.{index}.function_call"
+            self._function(where, message["function_call"], f"call_{index}_0", blocks)
+        self._add("assistant", message, blocks)
+
+    def _call(self, where: str, call: Any, blocks: list[Json]) -> None:
+        if not isinstance(call, dict):
+            raise wrong_type(where, "object")
+        name = call.get("id")
+        if not isinstance(name, str) or not name:
+            raise wrong(f"{where}.id", "field required")
+        signature = _signature(call)
+        if signature:
+            blocks.append({"type": "thinking", "thinking": "", "signature": signature})
+        custom = call.get("custom")
+        if call.get("type") == "custom" and isinstance(custom, dict):
+            # A call without a schema: its text is all there is.
+            fit = self._names.canonical(f"{where}.custom.name", custom.get("name"))
+            text = {"input": str(custom.get("input") or "")}
+            blocks.append({"type": "tool_use", "id": name, "name": fit, "input": text})
+            self._open[name] = fit
+            return
+        self._function(f"{where}.function", call.get("function"), name, blocks)
+
+    def _function(self, where: str, function: Any, name: str, blocks: list[Json]) -> None:
+        if not isinstance(function, dict):
+            raise wrong(where, "field required")
+        fit = self._names.canonical(f"{where}.name", function.get("name"))
+        arguments = _arguments(f"{where}.arguments", function.get("arguments"))
+        blocks.append({"type": "tool_use", "id": name, "name": fit, "input": arguments})
+        self._open[name] = fit
+
+    def _tool(self, index: int, message: Json) -> None:
+        name = message.get("tool_call_id")
+        if not isinstance(name, str):
+            raise wrong(f"messages.{index}.tool_call_id", "field required")
+        if self._open.pop(name, None) is None:
+            raise wrong(f"messages.{index}.tool_call_id", "no call without a result before it has this id")
+        self._result(index, message, name)
+
+    def _old_function(self, index: int, message: Json) -> None:
+        fit = self._names.canonical(f"messages.{index}.name", message.get("name"))
+        name = next((name for name, called in self._open.items() if called == fit), None)
+        if name is None:
+            raise wrong(f"messages.{index}.name", "no call without a result before it has this name")
+        del self._open[name]
+        self._result(index, message, name)
+
+    def _result(self, index: int, message: Json, name: str) -> None:
+        content = message.get("content")
+        result: Json = {"type": "tool_result", "tool_use_id": name}
+        if isinstance(content, str):
+            if content:
+                result["content"] = content
+        elif content is not None:
+            blocks = blocks_of(f"messages.{index}.content", content, self.note)
+            if blocks:
+                result["content"] = blocks
+        turns = self.turns
+        if turns[-1]["role"] == "user" and turns[-1]["content"][-1]["type"] != "tool_result":
+            self._mixed.append(turns[-1]["content"])
+        self._add("user", message, [result])
+
+
+_READERS: Final = {
+    "user": Messages._user,
+    "assistant": Messages._assistant,
+    "tool": Messages._tool,
+    "system": Messages._system,
+    "developer": Messages._system,
+    "function": Messages._old_function,
+}
+
+
+def _arguments(where: str, arguments: Any) -> Json:
+    if arguments is None:
+        return {}
+    if not isinstance(arguments, str):
+        raise wrong_type(where, "str")
+    if not arguments.strip():
+        return {}
+    try:
+        value = _decode(arguments)
+    except UNREADABLE:
+        value = None
+    if not isinstance(value, dict):
+        raise wrong(where, "Input should be a JSON object")
+    return value
+
+
+def _signature(call: Json) -> str:
+    """Return the signature that came with a call and went out with it."""
+    value: Any = call
+    for name in ("extra_content", "google", "thought_signature"):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value if isinstance(value, str) else ""

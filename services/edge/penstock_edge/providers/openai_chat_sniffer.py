@@ -1,0 +1,161 @@
+"""Follows answers of chat.completions whose bytes pass untouched, decoding no more than usage and meaning need."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from penstock_edge.providers.openai_chat_usage import UNREADABLE, report_of
+from penstock_edge.providers.openai_failure import of_error_object
+from penstock_edge.providers.wire import Signal
+from penstock_edge.sse import data_of
+
+if TYPE_CHECKING:
+    from penstock_edge.providers.failure import Failure
+    from penstock_edge.usage import UsageMeter
+
+_NOTHING: Final = frozenset({b"", b"null"})
+DONE: Final = b"[DONE]"
+
+
+class _Answer(msgspec.Struct):
+    choices: list[msgspec.Raw]
+    usage: msgspec.Raw = msgspec.Raw()
+    error: msgspec.Raw = msgspec.Raw()
+
+
+class _Function(msgspec.Struct):
+    arguments: str | None = None
+
+
+class _Call(msgspec.Struct):
+    function: _Function | None = None
+
+
+class _Delta(msgspec.Struct):
+    role: str | None = None
+    content: str | None = None
+    refusal: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    tool_calls: list[_Call] | None = None
+
+
+class _Choice(msgspec.Struct):
+    delta: _Delta | None = None
+    finish_reason: str | None = None
+
+
+class _Chunk(msgspec.Struct):
+    choices: list[_Choice] | None = None
+    usage: msgspec.Raw = msgspec.Raw()
+    error: msgspec.Raw = msgspec.Raw()
+
+
+class _Odd(msgspec.Struct):
+    """A chunk whose choices are not as known."""
+
+    choices: msgspec.Raw = msgspec.Raw()
+    usage: msgspec.Raw = msgspec.Raw()
+    error: msgspec.Raw = msgspec.Raw()
+
+
+_answer = msgspec.json.Decoder(_Answer)
+_chunk = msgspec.json.Decoder(_Chunk)
+_odd = msgspec.json.Decoder(_Odd)
+
+
+def read_answer(body: bytes, meter: UsageMeter) -> bool:
+    """Take over the usage of a unary answer; False when the body cannot be one."""
+    try:
+        answer = _answer.decode(body)
+    except UNREADABLE:
+        return False
+    if bytes(answer.error) not in _NOTHING:
+        return False
+    report = report_of(answer.usage)
+    if report is not None:
+        meter.merge(report)
+        meter.final = True
+    return True
+
+
+class ChatSniffer:
+    """Follows one stream."""
+
+    __slots__ = ("_finished", "_meter", "characters", "failure")
+
+    def __init__(self, meter: UsageMeter) -> None:
+        self._meter = meter
+        self._finished = False
+        self.characters = 0
+        """Characters of all deltas so far."""
+        self.failure: Failure | None = None
+        """Set by an error."""
+
+    def observe(self, raw: bytes) -> Signal:
+        """Read one whole event."""
+        data = data_of(raw)
+        if not data:
+            return Signal.PRELUDE
+        if data == DONE:
+            return Signal.STOP
+        try:
+            chunk = _chunk.decode(data)
+        except msgspec.ValidationError:
+            return self._unknown(data)
+        except UNREADABLE:
+            return Signal.BROKEN
+        if bytes(chunk.error) not in _NOTHING:
+            return self._failed(bytes(chunk.error))
+        seen = self._choices(chunk.choices) if chunk.choices else Signal.PRELUDE
+        told = self._told(chunk.usage, alone=not chunk.choices)
+        return Signal.USAGE if told and not chunk.choices else seen
+
+    def at_end(self) -> Signal:
+        """Say what the end of the body means: some servers leave the last event out."""
+        return Signal.STOP if self._finished else Signal.BROKEN
+
+    def _choices(self, choices: list[_Choice]) -> Signal:
+        seen = Signal.PRELUDE
+        for choice in choices:
+            if choice.finish_reason is not None:
+                self._finished = True
+                seen = Signal.OUTPUT
+            delta = choice.delta
+            if delta is None:
+                continue
+            said = len(delta.content or "") + len(delta.refusal or "")
+            said += len(delta.reasoning_content or delta.reasoning or "")
+            for call in delta.tool_calls or ():
+                if call.function is not None:
+                    said += len(call.function.arguments or "")
+            self.characters += said
+            # The first chunk only names the role; what is not known here (audio) is output too.
+            if said or delta.tool_calls or delta.role is None:
+                seen = Signal.OUTPUT
+        return seen
+
+    def _told(self, usage: msgspec.Raw, *, alone: bool) -> bool:
+        report = report_of(usage)
+        if report is None:
+            return False
+        self._meter.merge(report)
+        self._meter.final = alone or self._finished
+        return True
+
+    def _failed(self, error: bytes) -> Signal:
+        self.failure = of_error_object(error)
+        return Signal.ERROR
+
+    def _unknown(self, data: bytes) -> Signal:
+        """Judge a chunk whose parts are not as known: it passes if it is an object at all."""
+        try:
+            odd = _odd.decode(data)
+        except UNREADABLE:
+            return Signal.BROKEN
+        if bytes(odd.error) not in _NOTHING:
+            return self._failed(bytes(odd.error))
+        self._told(odd.usage, alone=False)
+        return Signal.OUTPUT

@@ -1,0 +1,67 @@
+"""Embeddings as accounts speak them: bytes pass, usage is read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from penstock_edge.canonical import UnreadableError
+from penstock_edge.errors import ProblemError, invalid
+from penstock_edge.providers.openai_chat import ChatWire
+from penstock_edge.providers.openai_chat_usage import UNREADABLE, report_of
+
+if TYPE_CHECKING:
+    from penstock_edge.canonical import Message, Request
+    from penstock_edge.providers.openai_chat_stream import ChatParser
+    from penstock_edge.providers.wire import Addressee, Written
+    from penstock_edge.usage import UsageMeter
+
+
+class _Answer(msgspec.Struct):
+    data: msgspec.Raw
+    usage: msgspec.Raw = msgspec.Raw()
+    error: msgspec.Raw = msgspec.Raw()
+
+
+_answer = msgspec.json.Decoder(_Answer)
+
+
+class EmbeddingsWire(ChatWire):
+    """The wire format; stateless. Heads and errors are those of chat.completions, and nothing is translated."""
+
+    name = "embeddings"
+
+    def path(self, model: str, *, streamed: bool, counting: bool) -> bytes:  # noqa: ARG002  # one path for all
+        """Return the path below the account's base URL."""
+        return b"/embeddings"
+
+    def read_answer(self, body: bytes, meter: UsageMeter) -> bool:
+        """Take over the usage of an answer; False when the body cannot be one."""
+        try:
+            answer = _answer.decode(body)
+        except UNREADABLE:
+            return False
+        if bytes(answer.error) not in {b"", b"null"} or not bytes(answer.data).startswith(b"["):
+            return False
+        report = report_of(answer.usage)
+        if report is not None:
+            report.output_tokens = report.output_tokens or 0
+            meter.merge(report)
+            meter.final = True
+        return True
+
+    def write(self, request: Request, to: Addressee, *, streamed: bool) -> Written:  # noqa: ARG002  # whatever it is
+        """Refuse: nothing can be translated into embeddings."""
+        raise ProblemError(invalid("model: the provider of this model offers embeddings only"))
+
+    def parse(self, body: bytes) -> Message:  # noqa: ARG002  # whatever it is
+        """Refuse: an embedding is no message."""
+        raise UnreadableError
+
+    def parser(self) -> ChatParser:
+        """Refuse: nothing is streamed."""
+        raise UnreadableError
+
+
+WIRE: Final = EmbeddingsWire()
