@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from penstock_edge.app import EdgeApp
-from penstock_edge.routes import health, models, usage
+from penstock_edge.routes import health, models, setup, usage
 from penstock_edge.routes.doors import fixed, gemini_door
 from penstock_edge.routes.inference import Inference
 
@@ -65,6 +65,7 @@ class Plane:
             [
                 models.router(self.view, self.admission, self.admit_seconds),
                 usage.router(self.view, self.admission, self.settlement, self.auth, self.admit_seconds, _now_ms),
+                setup.router(),
                 health.router(self.ready),
             ],
         )

@@ -148,6 +148,16 @@ def test_what_codex_gets(home, run, gateway, monkeypatch):
     assert (home / ".codex/.env").read_text() == f"PENSTOCK_API_KEY={KEY}\n"
 
 
+def test_what_was_added_to_our_table_stays(home, run, gateway):
+    run("codex")
+    config = home / ".codex/config.toml"
+    config.write_text(config.read_text() + "request_max_retries = 9\n")
+    run("codex", url=gateway.replace("127.0.0.1", "localhost"))
+    provider = tomllib.loads(config.read_text())["model_providers"]["penstock"]
+    assert provider["request_max_retries"] == 9
+    assert "localhost" in provider["base_url"]
+
+
 def test_what_opencode_gets(home, run, gateway):
     run("opencode", "--model", "gpt-5-codex")
     document = json.loads((home / ".config/opencode/opencode.json").read_text())

@@ -102,16 +102,16 @@ def _codex(places: Places, target: Target, served: Sequence[str], read: Read) ->
     folder = places.directory("CODEX_HOME", ".codex")
     syntax, provider = Toml(), ("model_providers", "penstock")
     existing = _present(folder / "config.toml", syntax, ("model",), read)
+    facts = {"name": "Penstock", "base_url": target.openai, "env_key": CODEX_KEY, "wire_api": "responses"}
     entries = [
         Entry(("model",), codex_model(target.model, existing, served)),
         Entry(("model_provider",), "penstock"),
-        Entry(
-            provider,
-            {"name": "Penstock", "base_url": target.openai, "env_key": CODEX_KEY, "wire_api": "responses"},
-        ),
+        Entry(provider, facts, only_if_absent=True),
+        *(Entry((*provider, name), value) for name, value in facts.items()),
     ]
+    paths: list[EntryPath] = [("model",), ("model_provider",), provider]
     return [
-        ConfigFile(folder / "config.toml", syntax, entries, [entry.path for entry in entries]),
+        ConfigFile(folder / "config.toml", syntax, entries, paths),
         ConfigFile(folder / ".env", DotEnv(), [Entry((CODEX_KEY,), target.key)], [(CODEX_KEY,)]),
     ]
 
