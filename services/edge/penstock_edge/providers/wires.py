@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from penstock_edge.providers import anthropic
+from penstock_edge.providers import anthropic, gemini, openai_chat, openai_embeddings, openai_responses
 
 if TYPE_CHECKING:
     from penstock_edge.providers.wire import Wire
@@ -25,8 +25,17 @@ def wire_for(provider: str, spoken: str, model: str) -> Wire:
 
     The same format where the provider has it; else the richest that it has. `model` is the upstream's name.
     """
-    del provider, spoken, model
-    return anthropic.WIRE
+    if spoken == "embeddings":
+        return openai_embeddings.WIRE
+    match provider:
+        case "Anthropic":
+            return anthropic.WIRE
+        case "Gemini":
+            return gemini.WIRE
+        case "OpenAI":
+            return openai_chat.WIRE if spoken == "chat" and not is_codex(model) else openai_responses.WIRE
+        case _:
+            return openai_chat.WIRE
 
 
 @lru_cache(maxsize=4096)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl
 
-from penstock_edge.dialects import anthropic
+from penstock_edge.dialects import anthropic, gemini, openai_chat, openai_embeddings, openai_responses
 from penstock_edge.routes.inference import Door
 from penstock_routing import outcomes
 
@@ -18,10 +20,16 @@ COMPAT: Final = "/v3/compat"
 
 _MESSAGES: Final = Door(anthropic.DIALECT, anthropic.DIALECT.head)
 _COUNT: Final = Door(anthropic.DIALECT, anthropic.DIALECT.count_head, outcomes.COUNT_TOKENS)
+_CHAT: Final = Door(openai_chat.DIALECT, openai_chat.DIALECT.head)
+_RESPONSES: Final = Door(openai_responses.DIALECT, openai_responses.DIALECT.head)
+_EMBEDDINGS: Final = Door(openai_embeddings.DIALECT, openai_embeddings.DIALECT.head)
 
 _PLACES: Final = {
     "/messages": _MESSAGES,
     "/messages/count_tokens": _COUNT,
+    "/chat/completions": _CHAT,
+    "/responses": _RESPONSES,
+    "/embeddings": _EMBEDDINGS,
 }
 
 # Names of models may hold slashes and colons; the method stands behind the last colon.
@@ -48,11 +56,28 @@ def gemini_door(scope: dict[str, Any]) -> Door | None:
     match = _GEMINI.fullmatch(path)
     if match is None:
         return None
-    return None
+    method = match["method"]
+    query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
+    counting = method == "countTokens"
+    streamed = method == "streamGenerateContent"
+    read = partial(
+        gemini.DIALECT.head,
+        model=match["model"],
+        streamed=streamed,
+        counting=counting,
+        sse=query.get("alt") == "sse",
+    )
+    operation = outcomes.COUNT_TOKENS if counting else outcomes.MESSAGES
+    # The query may hold the client's key, so nothing of it goes on.
+    return Door(
+        gemini.DIALECT, read, operation, query=b"", credential=query.get("key", "").encode("latin-1", "replace")
+    )
 
 
 def dialect_at(path: str) -> Dialect:
     """Return the dialect in which a request to any path, known or not, expects its errors."""
+    if _GEMINI_PLACES.fullmatch(path):
+        return gemini.DIALECT
     for place, door in _PLACES.items():
         if place.startswith("/messages"):
             continue
