@@ -39,6 +39,9 @@ main() {
     shift
   done
   : "${HOME:?is not set}"
+  for program in awk cat chmod cksum cmp cp dirname grep head mkdir mktemp mv rm sed tr; do
+    command -v "$program" >/dev/null 2>&1 || fail "this needs $program, which is not here; nothing was written"
+  done
   claude_dir=${CLAUDE_CONFIG_DIR:-$HOME/.claude}
   codex_dir=${CODEX_HOME:-$HOME/.codex}
   case $model in *[!A-Za-z0-9._:/@-]*) fail 'a model is named by letters, digits and . _ : / @ -' ;; esac
@@ -183,14 +186,13 @@ is_empty() { case $(tr -d ' \t\r\n' <"$1") in '' | '{}') ;; *) return 1 ;; esac;
 # --- settings.json: Python or Node change a file that is there; without either a person has to -------------------
 
 settings_with() { # file
-  if [ ! -f "$1" ] || is_empty "$1"; then
+  {
     printf '{\n  "env": {\n    "ANTHROPIC_BASE_URL": "%s",\n    "ANTHROPIC_AUTH_TOKEN": "%s"' "$GATEWAY" "$key"
     if [ -n "${ANTHROPIC_API_KEY:-}" ]; then printf ',\n    "ANTHROPIC_API_KEY": ""'; fi
     if [ -n "$model" ]; then printf ',\n    "ANTHROPIC_MODEL": "%s"' "$model"; fi
     printf '\n  }\n}\n'
-  else
-    edit_settings with "$1"
-  fi
+  } >"$work/fresh"
+  if [ ! -f "$1" ] || is_empty "$1" || cmp -s "$work/fresh" "$1"; then cat "$work/fresh"; else edit_settings with "$1"; fi
 }
 
 settings_without() { edit_settings without "$1"; }

@@ -207,7 +207,9 @@ def test_existing_files_keep_what_they_say(home, run, url, shell, language):
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_new_files_need_nothing_but_a_shell(home, run, url, shell):
-    run("--claude-code", "--codex", "--model", "claude-sonnet-4-6", shell=shell, programs=())
+    arguments = ("--claude-code", "--codex", "--model", "claude-sonnet-4-6")
+    run(*arguments, shell=shell, programs=())
+    assert run(*arguments, shell=shell, programs=()).count("nothing to do") == 3
     settings = json.loads((home / ".claude/settings.json").read_text())
     assert settings["env"]["ANTHROPIC_MODEL"] == "claude-sonnet-4-6"
     config = tomllib.loads((home / ".codex/config.toml").read_text())
@@ -289,6 +291,14 @@ def test_a_wrong_key_writes_nothing(home, run):
     for key in ("two words", "$(id)", "a'b", 'a"b'):
         assert "one word" in run("--codex", key=key, code=1)
     assert "no terminal" in run("--codex", key="", code=1)
+    assert contents(home) == {}
+
+
+def test_a_missing_program_is_named_before_anything_is_written(home, run, tmp_path):
+    folder = tmp_path / "few"
+    tools(folder, "curl")
+    (folder / "cksum").unlink()
+    assert "cksum" in run("--codex", code=1, PATH=str(folder))
     assert contents(home) == {}
 
 
