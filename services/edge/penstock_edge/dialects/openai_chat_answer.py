@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _encode = msgspec.json.Encoder().encode
 _REFUSED: Final = "The model refused to answer this request."
+_SELF_CONTAINED: Final = frozenset({"Gemini", "OpenAI"})
 _FINISHES: Final = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -55,9 +56,10 @@ def usage_of(usage: UsageReport) -> Json:
 def travels(signature: str, *, silent: bool) -> bool:
     """Whether a thinking block's signature may go out with the call after it, to come back without what was thought.
 
-    Anthropic's sign the words, so only those of `silent` thinking are of use without them.
+    Gemini's and OpenAI's stand for themselves. Others sign the words, and are of use without them only where thinking
+    was `silent`.
     """
-    return bool(signature) and (silent or signatures.origin(signature) != "Anthropic")
+    return bool(signature) and (silent or signatures.origin(signature) in _SELF_CONTAINED)
 
 
 def _signed(signature: str) -> Json:

@@ -74,7 +74,7 @@ class _Draft:
         self._format(body)
         self._person(body)
         self.ignored += [name for name in self._canonical if name not in _READ]
-        if turns.dropped_hint:
+        if turns.dropped_hint and "cache_control" not in self.ignored:
             self.ignored.append("cache_control")
         return body
 

@@ -171,7 +171,9 @@ class Turns:
         }
         if signature:
             call["extra_content"] = {"google": {"thought_signature": signature}}
-        self._hinted([block])
+        if block.get("cache_control") is not None:
+            # A call has no place for it.
+            self.dropped_hint = True
         return call
 
 

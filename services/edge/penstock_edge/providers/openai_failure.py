@@ -114,7 +114,8 @@ def _read(body: bytes) -> tuple[_Error, bytes | None]:
 
 def _read_object(detail: bytes) -> tuple[_Error, bytes | None]:
     try:
-        return _error.decode(detail), detail
+        # Decoding the whole text: what is passed on must be sound in the parts that nobody reads too.
+        return _error.decode(detail.decode()), detail
     except _UNREADABLE:
         pass
     try:
