@@ -66,11 +66,11 @@ class ResponsesDialect:
         """Return the error envelope."""
         return openai_errors.error_body(problem)
 
-    def error_event(self, problem: Problem, request_id: str, head: Head) -> bytes:
-        """Return what ends a stream of which nothing but keep-alives went out."""
+    def error_event(self, problem: Problem, request_id: str, head: Head, after: int = 0) -> bytes:
+        """Return what ends a stream after so many events, whose numbers it continues."""
         created = (request_ids.made_at_ms(request_id) or 0) // 1000
         envelope = Envelope(request_id, created, head.model, {}, _own(head).tools)
-        return failed(problem, Sequence(), envelope, [])
+        return failed(problem, Sequence(after), envelope, [])
 
     def limit_headers(self, states: Iterable[LimitState], now: float) -> Headers:  # noqa: ARG002 (they count down)
         """Return the remaining limits as `x-ratelimit-*`."""

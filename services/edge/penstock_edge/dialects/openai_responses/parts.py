@@ -17,6 +17,16 @@ _IMAGES: Final = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"
 _DETAILS: Final = (None, "auto")
 
 
+def plain_text(content: Any) -> str | None:
+    """Return the text of content that is nothing else; None for anything that needs a closer look."""
+    if isinstance(content, list) and len(content) == 1:
+        part = content[0]
+        if not isinstance(part, dict) or len(part) != 2 or part.get("type") not in _TEXTS:
+            return None
+        content = part.get("text")
+    return content if isinstance(content, str) else None
+
+
 def blocks(content: Any, where: str, ignored: list[str]) -> list[Json]:
     """Return the content blocks of a text or a list of parts; empty texts are left out. Raises ProblemError."""
     if isinstance(content, str):

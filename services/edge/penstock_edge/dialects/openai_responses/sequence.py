@@ -4,12 +4,12 @@ from __future__ import annotations
 
 
 class Sequence:
-    """Writes events with consecutive numbers, beginning at 0."""
+    """Writes events with consecutive numbers; `first` is that of the first one."""
 
     __slots__ = ("_next",)
 
-    def __init__(self) -> None:
-        self._next = 0
+    def __init__(self, first: int = 0) -> None:
+        self._next = first
 
     def event(self, kind: bytes, fields: bytes) -> bytes:
         """Return one event; `fields` are the members of its JSON object beside type and number."""

@@ -8,7 +8,7 @@ import msgspec
 
 from penstock_edge import signatures
 from penstock_edge.dialects.openai_responses.client_tools import BY_CALL, BY_RESULT, CLIENT_TOOLS
-from penstock_edge.dialects.openai_responses.parts import blocks
+from penstock_edge.dialects.openai_responses.parts import blocks, plain_text
 from penstock_edge.dialects.openai_responses.refusal import dictionary, optional, refused, required, uncarriable
 from penstock_edge.dialects.openai_responses.tool_book import Tool
 
@@ -44,7 +44,12 @@ class Transcript:
         for index, item in enumerate(items):
             kind = item.get("type", "message") if isinstance(item, dict) else None
             if kind == "message":
-                self._message(item, f"input.{index}")
+                # By far the most are one mere text: quickly done.
+                role, text = item.get("role"), plain_text(item.get("content"))
+                if text and role in _SPEAKERS and "phase" not in item:
+                    self._say(role, [{"type": "text", "text": text}])
+                else:
+                    self._message(item, f"input.{index}")
             elif kind == "function_call":
                 self._call(item, kind, f"input.{index}")
             elif kind in _RESULTS:
@@ -54,6 +59,8 @@ class Transcript:
 
     def _message(self, item: Json, where: str) -> None:
         role = item.get("role")
+        if item.get("phase") is not None and "phase" not in self._ignored:
+            self._ignored.append("phase")
         content = blocks(item.get("content"), f"{where}.content", self._ignored)
         if role in _SPEAKERS:
             self._say(role, content)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from penstock_edge.errors import Problem
 
 _encode = msgspec.json.Encoder().encode
+_LIMITS: Final = frozenset({"rate_limit_exceeded", "insufficient_quota"})
 _FIGURES: Final = UsageReport.__struct_fields__
 
 
@@ -150,8 +151,15 @@ class ResponsesWriter:
 def failed(problem: Problem, sequence: Sequence, envelope: Envelope, output: list[bytes]) -> bytes:
     """Return an error event and then the answer's end as a failed one: clients look for either."""
     fields = openai_errors.error_fields(problem)
-    code = fields["code"] or fields["type"]
-    told = {"code": code, "message": fields["message"], "param": fields["param"]}
+    told = {"code": fields["code"] or fields["type"], "message": fields["message"], "param": fields["param"]}
     error = sequence.event(b"error", _encode(told)[1:-1])
-    response = envelope.close("failed", output, error={"code": code, "message": fields["message"]})
+    cause = {"code": _failure_code(problem, told["code"]), "message": fields["message"]}
+    response = envelope.close("failed", output, error=cause)
     return error + sequence.event(b"response.failed", b'"response":' + response)
+
+
+def _failure_code(problem: Problem, code: str) -> str:
+    """Return one of the few codes that a failed answer may have: clients decide by it whether to ask again."""
+    if code in _LIMITS:
+        return code
+    return "invalid_prompt" if problem.status < 500 else "server_error"

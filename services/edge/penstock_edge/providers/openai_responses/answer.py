@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -21,9 +21,6 @@ from penstock_edge.providers.openai_responses.output import (
 if TYPE_CHECKING:
     from penstock_edge.canonical import Json
     from penstock_edge.usage import UsageMeter
-
-# Another account may do better: nobody is at fault who could do anything about it.
-_PASSING: Final = frozenset({"server_error", "rate_limit_exceeded", "vector_store_timeout"})
 
 
 class _Status(msgspec.Struct):
@@ -57,7 +54,7 @@ def read_answer(body: bytes, meter: UsageMeter) -> bool:
         answer = _status.decode(body)
     except UNREADABLE:
         return False
-    if answer.error is not None and (answer.status is None or answer.error.code in _PASSING):
+    if answer.error is not None and (answer.status is None or answer.error.passing):
         return False
     if answer.usage is not None:
         meter.merge(answer.usage.report())

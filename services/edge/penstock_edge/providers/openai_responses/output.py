@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from penstock_edge.providers.failure import Failure
 
 PROVIDER: Final = "OpenAI"
+# Errors of the moment, of the upstream's own making.
+_PASSING: Final = frozenset({"server_error", "rate_limit_exceeded", "vector_store_timeout"})
 UNREADABLE: Final = (msgspec.DecodeError, RecursionError, UnicodeError)
 
 
@@ -93,7 +95,13 @@ class Fault(msgspec.Struct):
         # An event's own type says nothing about the error.
         kind = None if self.type == "error" else self.type
         told = {"message": self.message, "type": kind, "param": self.param, "code": self.code}
-        return of_error_object(msgspec.json.encode(told))
+        plain = {name: value for name, value in told.items() if value is None or isinstance(value, (str, int))}
+        return of_error_object(msgspec.json.encode(plain))
+
+    @property
+    def passing(self) -> bool:
+        """Whether another account may do better: it is nobody's fault who could do anything about it."""
+        return isinstance(self.code, str) and self.code in _PASSING
 
 
 def stop_reason(incomplete: Incomplete | None, *, called: bool, refused: bool) -> StopReason:
