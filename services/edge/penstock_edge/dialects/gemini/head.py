@@ -59,6 +59,9 @@ def read_head(body: bytes, model: str, *, streamed: bool, counting: bool, sse: b
         else:
             request = _body.decode(body)
     except UNREADABLE as error:
+        if str(error).endswith("at `$.contents`"):
+            # That a single one is taken too is nothing to recommend.
+            raise ProblemError(invalid("contents: Input should be a valid list")) from None
         raise unreadable(error) from None
     if request.contents is None:
         raise ProblemError(invalid("contents: field required"))

@@ -17,9 +17,19 @@ if TYPE_CHECKING:
     from penstock_edge.dialects.gemini.framing import ArrayFraming, SseFraming
     from penstock_edge.errors import Problem
 
-_encode = msgspec.json.Encoder().encode
+_encoder = msgspec.json.Encoder()
+# Google's older Python SDKs cut lines at these, as they may stand raw in JSON; a model's text holds them now and then.
+_SEPARATORS: Final = {"\u0085".encode(): b"\\u0085", "\u2028".encode(): b"\\u2028", "\u2029".encode(): b"\\u2029"}
 _HEAD: Final = b'{"candidates":[{"content":{"parts":['
 _CLOSED: Final = b'],"role":"model"},'
+
+
+def _encode(value: Json) -> bytes:
+    encoded = _encoder.encode(value)
+    if not encoded.isascii():
+        for separator, escape in _SEPARATORS.items():
+            encoded = encoded.replace(separator, escape)
+    return encoded
 
 
 class GeminiWriter:
