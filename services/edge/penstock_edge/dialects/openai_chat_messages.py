@@ -100,6 +100,9 @@ class Messages:
             self._open.clear()
         content = message.get("content")
         blocks = [] if content is None else texts(f"messages.{index}.content", content, self.note)
+        if len(message) == 2 and blocks:
+            self._add("assistant", message, blocks)
+            return
         if not blocks and isinstance(message.get("refusal"), str) and message["refusal"]:
             blocks.append({"type": "text", "text": message["refusal"]})
         calls = message.get("tool_calls")

@@ -29,8 +29,9 @@ _SILENT: Final = frozenset({"type", "text", "image_url", "file", "refusal", "cac
 def texts(where: str, content: Any, note: Note) -> list[Json]:
     """Read content that can only be text. Raises ProblemError."""
     blocks = blocks_of(where, content, note)
-    if any(block["type"] != "text" for block in blocks):
-        raise wrong(where, "only text can be carried here")
+    for block in blocks:
+        if block["type"] != "text":
+            raise wrong(where, "only text can be carried here")
     return blocks
 
 
@@ -44,11 +45,13 @@ def blocks_of(where: str, content: Any, note: Note) -> list[Json]:
         raise wrong(where, "Input should be a valid string or list")
     blocks: list[Json] = []
     for index, part in enumerate(content):
-        if type(part) is dict and len(part) == 2 and part.get("type") == "text" and type(part.get("text")) is str:
-            # A plain text part is a canonical block already.
-            if part["text"]:
-                blocks.append(part)
-            continue
+        if type(part) is dict and len(part) == 2 and part.get("type") == "text":
+            text = part.get("text")
+            if type(text) is str:
+                # A plain text part is a canonical block already.
+                if text:
+                    blocks.append(part)
+                continue
         block = _block(f"{where}.{index}", part, note)
         if block is not None:
             blocks.append(block)

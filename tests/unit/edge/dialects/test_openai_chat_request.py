@@ -202,11 +202,13 @@ def test_system_texts_stand_apart_in_order():
                 ],
             },
             {"role": "system", "content": ""},
+            {"role": "system", "content": "c", "cache_control": {"type": "ephemeral"}},
         ]
     )
     assert request.body["system"] == [
         {"type": "text", "text": "a"},
         {"type": "text", "text": "b", "cache_control": {"type": "ephemeral"}},
+        {"type": "text", "text": "c", "cache_control": {"type": "ephemeral"}},
     ]
     assert request.body["messages"] == [{"role": "user", "content": [T]}]
 
@@ -273,6 +275,32 @@ def test_system_texts_stand_apart_in_order():
         (
             [HI, assistant(call()), HI, assistant(call(key="c2")), result()],
             "messages.4.tool_call_id: no call without a result before it has this id",
+        ),
+        ([HI, {"role": "assistant", "tool_calls": "x"}], "messages.1.tool_calls: Input should be a valid list"),
+        ([HI, assistant(5)], "messages.1.tool_calls.0: Input should be a valid dictionary"),
+        (
+            [HI, assistant(call(arguments=5))],
+            "messages.1.tool_calls.0.function.arguments: Input should be a valid string",
+        ),
+        (
+            [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}],
+            "messages.0.content.0.image_url.url: Input should be a valid string",
+        ),
+        (
+            [{"role": "user", "content": [{"type": "file", "file": 5}]}],
+            "messages.0.content.0.file: Input should be a valid dictionary",
+        ),
+        (
+            [{"role": "user", "content": [{"type": "file", "file": {}}]}],
+            "messages.0.content.0.file.file_data: field required",
+        ),
+        (
+            [{"role": "user", "content": [{"type": "file", "file": {"file_data": "AAAA", "filename": "a.exe"}}]}],
+            "messages.0.content.0.file.file_data: Input should be a data URL",
+        ),
+        (
+            [{"role": "user", "content": [{"type": "file", "file": {"file_data": "data:text/plain;base64,/w=="}}]}],
+            "messages.0.content.0.file.file_data: Input should be base64 of UTF-8 text",
         ),
         ([HI, {"role": "tool", "content": "x"}], "messages.1.tool_call_id: field required"),
         (
@@ -490,6 +518,43 @@ def test_a_name_that_does_not_fit_is_replaced_alike_everywhere():
         ({"top_logprobs": 3}, "top_logprobs: this model gives no log probabilities"),
         ({"modalities": ["text", "audio"]}, "modalities: this model answers with text only"),
         ({"max_completion_tokens": 0}, "max_completion_tokens: Input should be greater than 0"),
+        ({"max_tokens": 1.5}, "max_tokens: Input should be a valid integer"),
+        ({"metadata": []}, "metadata: Input should be a valid dictionary"),
+        (
+            {"thinking": {"type": "enabled", "budget_tokens": -1}},
+            "thinking.budget_tokens: Input should be greater than or equal to 0",
+        ),
+        (
+            {"tools": [{"type": "function", "function": {"name": "f", "description": 5}}]},
+            "tools.0.function.description: Input should be a valid string",
+        ),
+        (
+            {"tools": [{"type": "function", "function": {"name": "f", "strict": 5}}]},
+            "tools.0.function.strict: Input should be a valid boolean",
+        ),
+        ({"tools": [TOOL], "tool_choice": 5}, "tool_choice: Input should be a valid dictionary"),
+        (
+            {"tools": [TOOL], "tool_choice": {"type": "allowed_tools", "allowed_tools": {}}},
+            "tool_choice.allowed_tools.tools: field required",
+        ),
+        (
+            {"tools": [TOOL], "tool_choice": {"type": "allowed_tools", "allowed_tools": {"tools": [{"type": "mcp"}]}}},
+            "tool_choice.allowed_tools.tools.0.function: field required",
+        ),
+        (
+            {
+                "tools": [TOOL],
+                "tool_choice": {"type": "allowed_tools", "allowed_tools": {"tools": [TOOL], "mode": "x"}},
+            },
+            "tool_choice.allowed_tools.mode: Input should be 'auto' or 'required'",
+        ),
+        (
+            {
+                "tools": [TOOL],
+                "tool_choice": {"type": "allowed_tools", "allowed_tools": {"tools": [], "mode": "required"}},
+            },
+            "tool_choice.allowed_tools.tools: there is no tool that could be called",
+        ),
         ({"stop": 5}, "stop: Input should be a valid string or list of strings"),
         ({"stop": [5]}, "stop: Input should be a valid string or list of strings"),
         ({"temperature": "1"}, "temperature: Input should be a valid number"),
