@@ -111,8 +111,8 @@ class InputItems:
     def _result(self, block: Json, where: str) -> Json:
         if len(block) > 3:
             self._note(block)
-            if block.get("is_error") and "is_error" not in self._ignored:
-                self._ignored.append("is_error")
+        if block.get("is_error") and "is_error" not in self._ignored:
+            self._ignored.append("is_error")
         content = block.get("content")
         output: str | list[Json]
         if isinstance(content, str):

@@ -15,16 +15,66 @@ from penstock_edge.providers.openai_responses import WIRE
 from penstock_edge.providers.wire import Addressee
 from tests.unit.edge.dialects.openai_responses.conversations import CODEX, of
 
-# What a body is made of, one per line or so: far likelier to reach deep than random words.
+# What a body is made of: far likelier to reach deep than random words.
 WORDS = st.sampled_from(
-    """
-    model input instructions tools type role content text name namespace call_id id arguments output
-    message user assistant developer input_text output_text input_image image_url input_file file_data
-    function custom function_call function_call_output custom_tool_call local_shell_call action
-    tool_search_output shell_call commands apply_patch_call operation additional_tools reasoning summary
-    effort format json_schema schema tool_choice allowed_tools mode required metadata user_id include
-    data:image/png;base64,AA== https://x.example/ {} {"a":1} web_search item_reference
-    """.split()
+    [
+        "model",
+        "input",
+        "instructions",
+        "tools",
+        "type",
+        "role",
+        "content",
+        "text",
+        "name",
+        "namespace",
+        "call_id",
+        "id",
+        "arguments",
+        "output",
+        "message",
+        "user",
+        "assistant",
+        "developer",
+        "input_text",
+        "output_text",
+        "input_image",
+        "image_url",
+        "input_file",
+        "file_data",
+        "function",
+        "custom",
+        "function_call",
+        "function_call_output",
+        "custom_tool_call",
+        "local_shell_call",
+        "action",
+        "tool_search_output",
+        "shell_call",
+        "commands",
+        "apply_patch_call",
+        "operation",
+        "additional_tools",
+        "reasoning",
+        "summary",
+        "effort",
+        "format",
+        "json_schema",
+        "schema",
+        "tool_choice",
+        "allowed_tools",
+        "mode",
+        "required",
+        "metadata",
+        "user_id",
+        "include",
+        "data:image/png;base64,AA==",
+        "https://x.example/",
+        "{}",
+        '{"a":1}',
+        "web_search",
+        "item_reference",
+    ]
 )
 VALUES = st.recursive(
     st.one_of(
