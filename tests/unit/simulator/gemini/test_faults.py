@@ -157,6 +157,7 @@ async def test_directives_in_headers_and_rules(sim, http):
         ("fault=stream_error_after", 503, "UNAVAILABLE", 3),
         ("fault=stream_error_after error=api_error after=5", 500, "INTERNAL", 5),
         ("fault=stream_error_after error=RESOURCE_EXHAUSTED message=oh", 429, "RESOURCE_EXHAUSTED", 3),
+        ("fault=stream_error_after error=MINE message=oh", 500, "MINE", 3),
         ("fault=stream_error_after after=999", 503, "UNAVAILABLE", 9),
     ],
 )

@@ -109,6 +109,8 @@ def test_arguments():
     assert len(json.loads(made(Behaviour(tool_bytes=999), **FUNCTIONS).parts[0].text)["city"]) == 999
     exact = made(Behaviour(tool="*", tool_input='{"city": "Bern"}'), **FUNCTIONS)
     assert exact.parts[0].text == '{"city": "Bern"}'
+    odd = {"tools": [{"functionDeclarations": [{"name": "f", "parametersJsonSchema": {"anyOf": [{"type": "null"}]}}]}]}
+    assert made(Behaviour(tool="*"), **odd).parts[0].text == "{}"
     small = made(Behaviour(tool_bytes=999, thinking=0), **FUNCTIONS, **config(maxOutputTokens=2))
     assert small.parts[0].text == "{}"
     short = made(
@@ -147,6 +149,13 @@ def test_text_is_signed_by_the_third_generation_only():
         (
             {"responseMimeType": "application/json", "responseSchema": {"type": "ARRAY", "items": {"type": "INTEGER"}}},
             [5],
+        ),
+        (
+            {
+                "responseMimeType": "application/json",
+                "responseSchema": {"anyOf": [{"type": "INTEGER", "minimum": 7, "maximum": 7}, {"type": "STRING"}]},
+            },
+            7,
         ),
         (
             {

@@ -54,6 +54,37 @@ async def test_embeddings(sim, http):
     assert (await http.post(path("embedContent", "gemini-embedding-001"), json={})).status_code == 400
 
 
+EMBEDDED = {"content": {"parts": [{"text": "x"}]}}
+NAMED = {"model": "models/gemini-embedding-001"}
+
+
+@pytest.mark.parametrize(
+    ("method", "document", "words"),
+    [
+        ("embedContent", {}, "* EmbedContentRequest.content: content is not specified\n"),
+        ("embedContent", {"content": {"parts": []}}, "* EmbedContentRequest.content.parts: contents.parts must not be"),
+        (
+            "embedContent",
+            EMBEDDED | {"model": "models/x"},
+            "* EmbedContentRequest.model: must match the model in URL\n",
+        ),
+        ("embedContent", EMBEDDED | {"outputDimensionality": 0}, "* EmbedContentRequest.output_dimensionality: output"),
+        ("embedContent", EMBEDDED | {"outputDimensionality": 3073}, "* EmbedContentRequest.output_dimensionality"),
+        ("embedContent", EMBEDDED | {"taskType": "X"}, "Invalid value at 'task_type'"),
+        ("batchEmbedContents", {}, "* BatchEmbedContentsRequest.requests: requests is not specified\n"),
+        (
+            "batchEmbedContents",
+            {"requests": [NAMED]},
+            "* BatchEmbedContentsRequest.requests[0].content: content is not",
+        ),
+        ("batchEmbedContents", {"requests": [NAMED | EMBEDDED] * 101}, "at most 100 requests can be in one batch\n"),
+    ],
+)
+async def test_what_cannot_be_embedded(http, method, document, words):
+    answer = await http.post(path(method, "gemini-embedding-001"), json=document)
+    assert (answer.status_code, words in answer.json()["error"]["message"]) == (400, True)
+
+
 async def test_models(sim, http):
     first = (await http.get("/v1beta/models?pageSize=3")).json()
     second = (await http.get(f"/v1/models?pageSize=100&pageToken={first['nextPageToken']}")).json()

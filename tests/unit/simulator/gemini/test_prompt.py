@@ -39,6 +39,12 @@ def test_parts(parts, tokens):
     assert dict(counted(*parts)) == tokens
 
 
+def test_media_count_for_positions_too():
+    image = {"inlineData": {"mimeType": "image/png", "data": DATA}}
+    document = read(GENERATE, {"contents": [{"parts": [{"text": "abcd"}, image, {"text": "abcd"}]}]})
+    assert [place.tokens for place in positions(document, "m")] == [1, 1501, 1502]
+
+
 def test_tools_and_system_count_too():
     plain = counted({"text": "x" * 4}).total()
     assert counted({"text": "x" * 4}, systemInstruction={"parts": [{"text": "y" * 40}]}).total() == plain + 10

@@ -58,6 +58,8 @@ REFUSED = [
     ([], ['Invalid JSON payload received. Unknown name "": Root element must be a message.']),
     ({"contents": "hi"}, [bad("contents", f"{PACKAGE}Content", '"hi"')]),
     ({"contents": ["hi"]}, [bad("contents[0]", f"{PACKAGE}Content", '"hi"')]),
+    ({"contents": [["hi"]]}, [bad("contents[0]", f"{PACKAGE}Content", '["hi"]')]),
+    (declared(parameters={"properties": []}), [bad(f"{FUNCTION}.parameters.properties", "Map", "[]")]),
     ({"systemInstruction": "s"}, [bad("system_instruction", f"{PACKAGE}Content", '"s"')]),
     (part(text=5), [bad("contents[0].parts[0].text", "TYPE_STRING", 5)]),
     (
