@@ -91,6 +91,10 @@ class InputItems:
             else:
                 self._ignored.append(f"messages.{index}.content.{place} ({str(kind)[:64]})")
             parts = None
+        while items and items[-1]["type"] == "reasoning":
+            # The upstream refuses reasoning without what it was for.
+            items.pop()
+            self._ignored.append(f"messages.{index} (thinking that led to nothing)")
 
     def _text(self, block: Json, kind: str) -> Json:
         if len(block) > 2:

@@ -10,7 +10,7 @@ import msgspec
 from penstock_edge.errors import ProblemError, invalid
 from penstock_edge.providers.openai_responses.gpt_manners import EFFORTS, bounded, effort_of, manners
 from penstock_edge.providers.openai_responses.input_items import InputItems
-from penstock_edge.providers.openai_responses.strictness import is_strict
+from penstock_edge.providers.openai_responses.schemas import completed, is_strict
 from penstock_edge.providers.wire import Written
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class _Draft:
 
     def _tool(self, tool: Json, where: str) -> Json:
         schema = tool.get("input_schema")
-        schema = dict(schema) if isinstance(schema, dict) else {}
+        schema = dict(completed(schema)) if isinstance(schema, dict) else {}
         schema.setdefault("type", "object")
         # The upstream refuses an object without them.
         schema.setdefault("properties", {})
@@ -173,6 +173,9 @@ class _Draft:
         if effort is None and kind == "enabled":
             budget = wanted.get("budget_tokens") if isinstance(wanted, dict) else None
             effort = effort_of(budget) if isinstance(budget, int) else None
+        if effort is None and kind is not None and self._manners.least == "none":
+            # Without a word about it some of these do not think at all.
+            effort = "medium"
         reasoning: Json = {}
         if effort is not None:
             reasoning["effort"] = bounded(effort, self._manners.most)

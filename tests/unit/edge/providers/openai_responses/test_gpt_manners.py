@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from penstock_edge.providers.openai_responses.gpt_manners import Manners, manners
-from penstock_edge.providers.openai_responses.strictness import is_strict
 
 
 @pytest.mark.parametrize(
@@ -33,31 +32,3 @@ from penstock_edge.providers.openai_responses.strictness import is_strict
 )
 def test_manners(model, expected):
     assert manners(model) == expected
-
-
-CLOSED = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
-
-
-@pytest.mark.parametrize(
-    ("schema", "strict"),
-    [
-        (CLOSED, True),
-        ({**CLOSED, "$defs": {"b": CLOSED}, "description": "x"}, True),
-        ({**CLOSED, "properties": {"a": {"anyOf": [CLOSED, {"type": "null"}]}}}, True),
-        ({**CLOSED, "properties": {"a": {"type": "array", "items": CLOSED}}}, True),
-        ({**CLOSED, "properties": {"a": {"type": "array", "items": {"type": "object"}}}}, False),
-        ({**CLOSED, "properties": {"a": {"type": ["object", "null"]}}}, False),
-        ({**CLOSED, "required": []}, False),
-        ({**CLOSED, "required": "a"}, False),
-        ({**CLOSED, "additionalProperties": True}, False),
-        ({**CLOSED, "properties": {"a": {"oneOf": []}}}, False),
-        ({**CLOSED, "properties": 5}, False),
-        ({**CLOSED, "anyOf": [CLOSED]}, False),
-        ({**CLOSED, "$defs": [1]}, False),
-        ({"type": "object"}, False),
-        ({"type": "string"}, False),
-        (5, False),
-    ],
-)
-def test_strictness(schema, strict):
-    assert is_strict(schema) is strict

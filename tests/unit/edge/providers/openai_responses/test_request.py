@@ -178,6 +178,13 @@ def test_messages(turns, expected, left_out):
     assert items(*turns) == (expected, left_out)
 
 
+def test_thinking_that_led_to_nothing_is_left_out():
+    thinking = {"type": "thinking", "thinking": "", "signature": signatures.tag('{"encrypted_content":"F"}', "OpenAI")}
+    found, ignored = items(HI, assistant(thinking), HI)
+    assert [item["role"] for item in found] == ["user", "user"]
+    assert ignored == ["messages.1 (thinking that led to nothing)"]
+
+
 def test_instructions_stay_apart():
     system = [{"type": "text", "text": "a"}, {"type": "text", "text": "b", "cache_control": {"type": "ephemeral"}}]
     body, ignored = write({"system": system})
@@ -242,7 +249,8 @@ def test_choices(choice, written):
     ("body", "model", "reasoning", "left_out"),
     [
         ({}, REASONING, None, []),
-        ({"thinking": {"type": "adaptive"}}, REASONING, {"summary": "auto"}, []),
+        ({"thinking": {"type": "adaptive"}}, REASONING, {"effort": "medium", "summary": "auto"}, []),
+        ({"thinking": {"type": "adaptive"}}, "o3", {"summary": "auto"}, []),
         ({"output_config": {"effort": "xhigh"}}, REASONING, {"effort": "xhigh"}, []),
         ({"output_config": {"effort": "max"}}, REASONING, {"effort": "xhigh"}, ["output_config.effort=xhigh"]),
         ({"output_config": {"effort": "max"}}, "gpt-6-sol", {"effort": "max"}, []),
@@ -266,7 +274,7 @@ def test_choices(choice, written):
             {"effort": "xhigh", "summary": "auto"},
             [],
         ),
-        ({"thinking": {"type": "enabled", "budget_tokens": "x"}}, REASONING, {"summary": "auto"}, []),
+        ({"thinking": {"type": "enabled", "budget_tokens": "x"}}, "o3", {"summary": "auto"}, []),
         (
             {"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}},
             REASONING,

@@ -72,6 +72,8 @@ def inputs(draw):
             case "reasoning":
                 summary = [{"type": "summary_text", "text": draw(WORDS)}]
                 items.append({"type": "reasoning", "id": "rs_1", "summary": summary, "encrypted_content": draw(WORDS)})
+                # Reasoning is never without what it was for.
+                items.append({"role": "assistant", "content": draw(WORDS)})
             case "call":
                 call_id, arguments = f"call_{number}", json.dumps(draw(INPUTS))
                 items += [

@@ -1,4 +1,4 @@
-"""Whether a JSON schema is one of those that OpenAI can hold a model to."""
+"""What OpenAI demands of JSON schemas, beyond what others do."""
 
 from __future__ import annotations
 
@@ -23,7 +23,26 @@ _UNKNOWN: Final = frozenset(
         "uniqueItems",
     }
 )
+_DATA: Final = ("enum", "const", "default", "examples", "required")
 _TABLES: Final = ("properties", "$defs", "definitions")
+
+
+def completed(schema: Any) -> Any:
+    """Return a schema whose lists say what is in them, which no list need say elsewhere; the same if nothing lacks."""
+    if isinstance(schema, list):
+        parts = [completed(part) for part in schema]
+        return parts if any(new is not old for new, old in zip(parts, schema, strict=True)) else schema
+    if not isinstance(schema, dict):
+        return schema
+    changed = {
+        name: new
+        for name, part in schema.items()
+        if isinstance(part, (dict, list)) and name not in _DATA and (new := completed(part)) is not part
+    }
+    kind = schema.get("type")
+    if "items" not in schema and (kind == "array" or (isinstance(kind, list) and "array" in kind)):
+        changed["items"] = {}
+    return schema | changed if changed else schema
 
 
 def is_strict(schema: Any) -> bool:
