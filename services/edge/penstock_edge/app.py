@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from penstock_chassis import docs_page
 from penstock_edge import errors, openapi, request_id
 from penstock_edge.errors import Problem, ProblemError
-from penstock_edge.routes.plain import nothing_at, refusal
+from penstock_edge.routes.plain import names_a_method, nothing_at, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -108,10 +108,10 @@ async def _on_problem(request: Request, error: Exception) -> Response:
 async def _on_http(request: Request, error: Exception) -> Response:
     status, path = error.status_code if isinstance(error, HTTPException) else 500, request.url.path
     problem = Problem(status, errors.INVALID_REQUEST if status < 500 else errors.API, "the request failed")
-    if status == 405:
+    if status == 405 and not names_a_method(path):
         allowed = ((error.headers or {}) if isinstance(error, HTTPException) else {}).get("Allow", "")
         problem = Problem(405, errors.INVALID_REQUEST, f"{request.method} is not supported here", allow=allowed)
-    elif status == 404:
+    elif status in {404, 405}:
         problem = Problem(404, errors.NOT_FOUND, nothing_at(path))
     return refusal(problem, path)
 

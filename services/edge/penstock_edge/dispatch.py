@@ -177,7 +177,7 @@ class Dispatcher:
             except ProblemError as refusal:
                 # An account of another provider may be able to carry what this one cannot.
                 self._view.pool.unused(choice, time.monotonic())
-                exchange.uncarriable = refusal.problem
+                exchange.refusal = refusal.problem
                 tried |= {account.name}
                 continue
             exchange.ignored = tuple(passage.ignored)
@@ -185,10 +185,10 @@ class Dispatcher:
             failure = attempt.failure
             if failure is None:
                 return
-            if failure.fault is not None and not exchange.output_committed:
-                await self._answering.problem(
-                    exchange, failure.fault if passage.native else replace(failure.fault, detail=None)
-                )
+            if failure.cls == outcomes.CLIENT_FAULT and failure.fault is not None and not exchange.output_committed:
+                # An upstream's own error object means something in its own wire format alone.
+                fault = failure.fault if passage.native else replace(failure.fault, detail=None)
+                await self._answering.problem(exchange, fault)
                 return
             if exchange.output_committed:
                 await self._break_off(exchange, failure.cls)
@@ -199,6 +199,7 @@ class Dispatcher:
                 continue
             tried |= {account.name}
             history.append(Attempted(account.name, failure.cls, failure.status, repeatable=failure.repeatable))
+            exchange.refusal = failure.fault
             if not may_retry(history, self._policy) or self._left(exchange) <= 0:
                 await self._answering.problem(exchange, self._given_up(exchange, failure.cls))
                 return
@@ -243,12 +244,14 @@ class Dispatcher:
     def _no_account(self, exchange: Exchange, history: list[Attempted], none: NoneLeft) -> Problem:
         if history:
             return self._given_up(exchange, history[-1].cls)
-        if exchange.uncarriable is not None:
-            return exchange.uncarriable
+        if exchange.refusal is not None:
+            return exchange.refusal
         return errors.none_left(throttled=none.throttled, soonest_seconds=none.soonest_seconds)
 
     def _given_up(self, exchange: Exchange, cls: str) -> Problem:
         """Answer by the last failure; the accounts that were tried count for the soonest recovery too."""
+        if exchange.refusal is not None:
+            return exchange.refusal
         traits = exchange.traits
         assert traits is not None  # noqa: S101 -- set before serve
         return errors.last_failure(cls, self._view.pool.soonest(traits, time.monotonic()))

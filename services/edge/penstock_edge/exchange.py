@@ -118,13 +118,13 @@ class Exchange:
         "over",
         "price",
         "query",
+        "refusal",
         "reply",
         "request_id",
         "started_at",
         "streamed",
         "task",
         "traits",
-        "uncarriable",
         "waited",
     )
 
@@ -147,8 +147,8 @@ class Exchange:
         """The providers that signed thinking in it, as far as our tags tell."""
         self.ignored: tuple[str, ...] = ()
         """What of the request the last attempt could not carry."""
-        self.uncarriable: Problem | None = None
-        """Why an account of another wire format could not even be tried."""
+        self.refusal: Problem | None = None
+        """What the client is told if nobody else can do it: why an account would or could not take the request."""
         self.follower: Follower | None = None
         """Of the attempt whose stream reaches, or last reached, the client."""
         self.asked_model = ""

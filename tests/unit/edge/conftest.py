@@ -373,6 +373,7 @@ class Gateway:
         accounts = [
             AccountFacts(
                 name="abcdefgh"[index],
+                provider=options.get("providers", ["Anthropic"] * 8)[index],
                 base_url=f"http://127.0.0.1:{upstream.port}{options.get('base_path', '')}",
                 api_key=f"sk-upstream-{index}",
                 models=names,

@@ -174,9 +174,9 @@ class AnthropicDialect:
             error = {"type": problem.kind, "message": problem.message}
         return msgspec.json.encode({"type": "error", "error": error, "request_id": request_id})
 
-    def error_event(self, problem: Problem, request_id: str, head: Head) -> bytes:
+    def error_event(self, problem: Problem, request_id: str, head: Head, after: int = 0) -> bytes:
         """Return the event that ends a stream which cannot be finished."""
-        del head
+        del head, after
         return b"event: error\ndata: " + self.error_body(problem, request_id) + b"\n\n"
 
     def error_headers(self, problem: Problem) -> list[tuple[bytes, bytes]]:

@@ -142,8 +142,8 @@ class Dialect(Protocol):
         """Return the error envelope. `problem.detail`, if any, is an error object of this wire format."""
         ...
 
-    def error_event(self, problem: Problem, request_id: str, head: Head) -> bytes:
-        """Return what ends a stream of which nothing but keep-alives went out."""
+    def error_event(self, problem: Problem, request_id: str, head: Head, after: int = 0) -> bytes:
+        """Return what ends a stream of this wire format that cannot be finished, after so many of its events."""
         ...
 
     def limit_headers(self, states: Iterable[LimitState], now: float) -> Headers:

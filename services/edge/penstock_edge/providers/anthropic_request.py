@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -23,6 +25,8 @@ _LEAST_BUDGET: Final = 1_024
 _BUDGETS: Final = {"low": 2_048, "medium": 8_192, "high": 24_576, "xhigh": 32_768, "max": 49_152}
 _JSON_ONLY: Final = {"type": "text", "text": "Answer with one JSON object and nothing else."}
 _COUNTED: Final = ("messages", "system", "tools", "tool_choice", "thinking", "output_config")
+_CALL_ID: Final = re.compile(r"[a-zA-Z0-9_-]+")
+_ID_FIELDS: Final = {"tool_use": "id", "tool_result": "tool_use_id"}
 _encoder = msgspec.json.Encoder()
 
 
@@ -83,7 +87,8 @@ class _Draft:
             self.body["system"] = [*self.body.get("system", ()), _JSON_ONLY]
 
     def _messages(self) -> None:
-        """Unwrap own thinking; leave out what others signed."""
+        """Give tool calls ids that Claude takes; unwrap own thinking and leave out what others signed."""
+        self._call_ids()
         messages = self.body["messages"]
         if not any(block["type"] == "thinking" for message in messages for block in message["content"]):
             return
@@ -95,6 +100,20 @@ class _Draft:
             if content:
                 kept.append({**message, "content": content})
         self.body["messages"] = kept
+
+    def _call_ids(self) -> None:
+        """Replace ids of tool calls that the API would refuse, such as `functions.x:0`: always by the same ones."""
+        if all(
+            _CALL_ID.fullmatch(block[name])
+            for message in self.body["messages"]
+            for block in message["content"]
+            if (name := _ID_FIELDS.get(block["type"]))
+        ):
+            return
+        self.body["messages"] = [
+            {**message, "content": [_with_sound_id(block) for block in message["content"]]}
+            for message in self.body["messages"]
+        ]
 
     def _own_thinking(self, index: int, content: list[Json]) -> list[Json]:
         kept: list[Json] = []
@@ -207,6 +226,13 @@ class _Draft:
         self.body["tools"] = [_tool(tool) for tool in tools]
         if not tools:
             del self.body["tools"]
+
+
+def _with_sound_id(block: Json) -> Json:
+    name = _ID_FIELDS.get(block["type"])
+    if name is None or _CALL_ID.fullmatch(block[name]):
+        return block
+    return {**block, name: "toolu_" + blake2b(block[name].encode("utf-8", "replace"), digest_size=16).hexdigest()}
 
 
 def _tool(tool: Json) -> Json:

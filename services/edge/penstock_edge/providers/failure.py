@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """`cls` is a class of the health table; `fault` is set for a client's own fault, in the upstream's words."""
+    """`cls` is a class of the health table; `fault` is set for a client's own fault, in the upstream's words.
+
+    A fault of another class than ClientFault is told only when no other account can do better.
+    """
 
     cls: str
     status: int = 0

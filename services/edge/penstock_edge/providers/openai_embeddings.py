@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -10,11 +11,13 @@ from penstock_edge.canonical import UnreadableError
 from penstock_edge.errors import ProblemError, invalid
 from penstock_edge.providers.openai_chat import ChatWire
 from penstock_edge.providers.openai_chat_usage import UNREADABLE, report_of
+from penstock_routing import outcomes
 
 if TYPE_CHECKING:
     from penstock_edge.canonical import Message, Request
+    from penstock_edge.providers.failure import Failure
     from penstock_edge.providers.openai_chat_stream import ChatParser
-    from penstock_edge.providers.wire import Addressee, Written
+    from penstock_edge.providers.wire import Addressee, Headers, Written
     from penstock_edge.usage import UsageMeter
 
 
@@ -62,6 +65,18 @@ class EmbeddingsWire(ChatWire):
     def parser(self) -> ChatParser:
         """Refuse: nothing is streamed."""
         raise UnreadableError
+
+    def of_status(self, status: int, headers: Headers, body: bytes) -> Failure:
+        """Return what an error answer means.
+
+        A model that is refused here may well serve chats, so it does not go out of use: the next account is asked, and
+        if none does it, the client is told.
+        """
+        failure = super().of_status(status, headers, body)
+        if failure.cls not in {outcomes.MODEL_MISSING, outcomes.FORBIDDEN}:
+            return failure
+        refusal = invalid("model: the provider makes no embeddings with this model", status=404)
+        return replace(failure, fault=refusal, blames_account=False)
 
 
 WIRE: Final = EmbeddingsWire()

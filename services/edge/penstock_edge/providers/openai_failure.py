@@ -160,7 +160,9 @@ def _classify(status: int, error: _Error, detail: bytes | None, hint: float | No
 def _misses_model(status: int, error: _Error) -> bool:
     if isinstance(error.code, str):
         return error.code == "model_not_found"
-    return status == 404 and "model" in error.words.lower()
+    words = error.words.lower()
+    # A model that is there and does something else is the client's mistake: it must not put the model out for others.
+    return status == 404 and "model" in words and "not a chat model" not in words and "not supported in" not in words
 
 
 def _kind(status: int) -> str:

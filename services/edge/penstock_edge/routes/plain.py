@@ -61,6 +61,11 @@ def nothing_at(path: str) -> str:
     """Say that there is nothing at a path, and where to go instead if that is known."""
     if "/interactions" in path:
         return "the Interactions API is not served here: use models/{model}:generateContent or :streamGenerateContent"
-    if "/models/" in path and ":" in path:
+    if names_a_method(path):
         return "of the Gemini API, generateContent, streamGenerateContent and countTokens are served here"
     return f"there is nothing at {path[:200]}"
+
+
+def names_a_method(path: str) -> bool:
+    """Whether a path asks for a method of Gemini's API, such as `models/x:embedContent`."""
+    return "/models/" in path and ":" in path

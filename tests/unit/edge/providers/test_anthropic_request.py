@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -169,3 +170,18 @@ def test_counting_sends_only_what_counts():
     request = Request({"messages": HI, "temperature": 2, "max_tokens": 5, "stop_sequences": ["x"]})
     written = WIRE.write_count(request, Addressee("Anthropic", OLD, 64_000))
     assert json.loads(written.body) == {"model": OLD, "messages": HI}
+
+
+def test_ids_of_tool_calls_that_claude_refuses_are_replaced_by_the_same_ones():
+    call = {"type": "tool_use", "id": "functions.f:0", "name": "f", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": "functions.f:0", "content": "1"}
+    good = {"type": "tool_use", "id": "call_1", "name": "f", "input": {}}
+    asked = [*HI, {"role": "assistant", "content": [call, good]}, {"role": "user", "content": [result]}]
+    body, _ = write(messages=asked)
+    _, assistant, user = body["messages"]
+    replaced = assistant["content"][0]["id"]
+    assert re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", replaced)
+    assert user["content"][0]["tool_use_id"] == replaced
+    assert assistant["content"][1] == good
+    again, _ = write(messages=asked)
+    assert again["messages"][1] == assistant

@@ -32,9 +32,10 @@ _own = msgspec.json.Decoder(_Own)
 class InputItems:
     """Collects the items of one request, and what had to be left out."""
 
-    def __init__(self, ignored: list[str]) -> None:
+    def __init__(self, ignored: list[str], *, reasons: bool) -> None:
         self.items: list[Json] = []
         self._ignored = ignored
+        self._reasons = reasons
 
     def instruct(self, system: list[Json]) -> None:
         """Add the system's texts. As a developer's message they stay apart from each other."""
@@ -165,6 +166,10 @@ class InputItems:
         if mine is None:
             whose = signatures.origin(signature)
             self._ignored.append(f"{where} ({f'thinking signed by {whose}' if whose else 'unsigned thinking'})")
+            return
+        if not self._reasons:
+            # The upstream refuses reasoning that is for a model without any.
+            self._ignored.append(f"{where} (thinking)")
             return
         try:
             own = _own.decode(mine)

@@ -91,7 +91,7 @@ class _Draft:
         return self._body
 
     def _input(self) -> None:
-        items = InputItems(self.ignored)
+        items = InputItems(self.ignored, reasons=self._manners.reasons)
         items.instruct(self._asked.get("system", []))
         if self._request.extras.json_object and b"json" not in self._spoken().lower():
             # The upstream refuses to give JSON to a conversation that never speaks of it.
