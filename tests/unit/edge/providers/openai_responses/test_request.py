@@ -185,6 +185,14 @@ def test_thinking_that_led_to_nothing_is_left_out():
     assert ignored == ["messages.1 (thinking that led to nothing)"]
 
 
+def test_models_that_do_not_think_get_no_thinking():
+    thinking = {"type": "thinking", "thinking": "", "signature": signatures.tag('{"encrypted_content":"F"}', "OpenAI")}
+    turns = [HI, assistant(thinking, {"type": "text", "text": "a"}), HI]
+    body, ignored = write({"messages": turns}, model=TALKING)
+    assert [item["type"] for item in body["input"]] == ["message"] * 3
+    assert ignored == ["messages.1.content.0 (thinking)"]
+
+
 def test_instructions_stay_apart():
     system = [{"type": "text", "text": "a"}, {"type": "text", "text": "b", "cache_control": {"type": "ephemeral"}}]
     body, ignored = write({"system": system})
