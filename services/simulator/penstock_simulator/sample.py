@@ -6,8 +6,11 @@ import math
 from typing import Any
 
 # Below this depth only what must be there is made, so that a schema within itself ends.
-_DEPTH = 8
-_FLOOR = 3 * _DEPTH
+_DEPTH = 5
+_FLOOR = 32
+_MOST = 10_000
+# So near to an excluded bound a number goes.
+_NEAR = 1e-6
 _FORMATS = {
     "date": "2026-01-31",
     "date-time": "2026-01-31T12:00:00Z",
@@ -30,10 +33,10 @@ def sample(schema: Any, seed: int = 0, depth: int = 0, root: Any = None) -> Any:
     schema = _resolved(schema, root)
     if "const" in schema:
         return schema["const"]
-    if schema.get("enum"):
+    if _listed(schema, "enum"):
         return schema["enum"][seed % len(schema["enum"])]
     for union in ("anyOf", "oneOf"):
-        if schema.get(union):
+        if _listed(schema, union):
             return sample(_branch(schema[union], depth, root), seed, depth + 1, root)
     match _kind(schema, depth):
         case "object":
@@ -43,7 +46,7 @@ def sample(schema: Any, seed: int = 0, depth: int = 0, root: Any = None) -> Any:
         case "integer":
             return _number(schema, seed, 1)
         case "number":
-            return _number(schema, seed, 0.5)
+            return _number(schema, seed, _NEAR)
         case "boolean":
             return seed % 2 == 0
         case "null":
@@ -51,7 +54,22 @@ def sample(schema: Any, seed: int = 0, depth: int = 0, root: Any = None) -> Any:
     return _string(schema, seed)
 
 
-def _resolved(schema: dict[str, Any], root: Any) -> dict[str, Any]:
+def _listed(schema: dict[str, Any], name: str) -> list[Any]:
+    value = schema.get(name)
+    return value if isinstance(value, list) else []
+
+
+def _bound(schema: dict[str, Any], name: str, default: Any) -> Any:
+    value = schema.get(name, default)
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else default
+
+
+def _size(schema: dict[str, Any], name: str, default: int) -> int:
+    """Return a bound of a size; never more than what a test can bear."""
+    return max(0, min(int(_bound(schema, name, default)), _MOST))
+
+
+def _resolved(schema: dict[str, Any], root: Any, level: int = 0) -> dict[str, Any]:
     """Follow `$ref` within the document, and put `allOf` together."""
     for _ in range(_DEPTH):
         reference = schema.get("$ref")
@@ -60,12 +78,12 @@ def _resolved(schema: dict[str, Any], root: Any) -> dict[str, Any]:
         target = _pointed(root, reference)
         beside = {name: value for name, value in schema.items() if name != "$ref"}
         schema = {**target, **beside} if isinstance(target, dict) else beside
-    if not schema.get("allOf"):
+    if not _listed(schema, "allOf") or level > _DEPTH:
         return schema
     merged: dict[str, Any] = {name: value for name, value in schema.items() if name != "allOf"}
     for part in schema["allOf"]:
-        inner = _resolved(part, root) if isinstance(part, dict) else {}
-        properties = {**inner.get("properties", {}), **merged.get("properties", {})}
+        inner = _resolved(part, root, level + 1) if isinstance(part, dict) else {}
+        properties = {**_properties(inner), **_properties(merged)}
         merged = {**inner, **merged}
         if properties:
             merged["properties"] = properties
@@ -98,9 +116,13 @@ def _kind(schema: dict[str, Any], depth: int) -> Any:
     return "object" if kind is None and "properties" in schema else kind
 
 
+def _properties(schema: dict[str, Any]) -> dict[str, Any]:
+    properties = schema.get("properties")
+    return properties if isinstance(properties, dict) else {}
+
+
 def _object(schema: dict[str, Any], seed: int, depth: int, root: Any) -> dict[str, Any]:
-    properties = schema.get("properties") or {}
-    required = schema.get("required") or ()
+    properties, required = _properties(schema), _listed(schema, "required")
     return {
         name: sample(inner, seed + index, depth + 1, root)
         for index, (name, inner) in enumerate(properties.items())
@@ -109,27 +131,24 @@ def _object(schema: dict[str, Any], seed: int, depth: int, root: Any) -> dict[st
 
 
 def _array(schema: dict[str, Any], seed: int, depth: int, root: Any) -> list[Any]:
-    least = schema.get("minItems", 0 if depth > _DEPTH else 1)
-    size = min(least if depth > _DEPTH else max(1, least), schema.get("maxItems", least + 1))
+    least = _size(schema, "minItems", 0)
+    size = min(least if depth > _DEPTH else max(1, least), _size(schema, "maxItems", least + 1))
     return [sample(schema.get("items"), seed, depth + 1, root) for _ in range(size)]
 
 
 def _number(schema: dict[str, Any], seed: int, step: float) -> Any:
     whole = step == 1
-    low = schema.get("minimum", schema.get("exclusiveMinimum", -math.inf))
-    if "exclusiveMinimum" in schema:
-        low = max(low, schema["exclusiveMinimum"] + step)
-    high = schema.get("maximum", math.inf)
-    if "exclusiveMaximum" in schema:
-        high = min(high, schema["exclusiveMaximum"] - step)
+    low = max(_bound(schema, "minimum", -math.inf), _bound(schema, "exclusiveMinimum", -math.inf) + step)
+    high = min(_bound(schema, "maximum", math.inf), _bound(schema, "exclusiveMaximum", math.inf) - step)
     value = min(max(seed % 100 + (0 if whole else 0.5), low), high)
-    multiple = schema.get("multipleOf")
-    if multiple:
-        value = math.ceil(max(low, 0) / multiple) * multiple if value % multiple else value
+    multiple = _bound(schema, "multipleOf", 0)
+    if multiple > _NEAR / 1000:
+        value = math.floor(value / multiple) * multiple
+        value += multiple if value < low else 0
     return math.ceil(value) if whole else value
 
 
 def _string(schema: dict[str, Any], seed: int) -> str:
     text = _FORMATS.get(str(schema.get("format")), f"value {seed % 100}")
-    least, most = schema.get("minLength", 0), schema.get("maxLength", len(text) + 64)
-    return text.ljust(least, "x")[: max(most, least)] if "maxLength" in schema or len(text) < least else text
+    text = text.ljust(_size(schema, "minLength", 0), "x")
+    return text[: _size(schema, "maxLength", _MOST)]

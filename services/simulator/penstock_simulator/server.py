@@ -14,6 +14,8 @@ from penstock_simulator.connection import Connection, GoneError
 from penstock_simulator.control import PREFIX, Control
 from penstock_simulator.delivery import head
 from penstock_simulator.faults import FaultBook
+from penstock_simulator.formats import models_form
+from penstock_simulator.openai.errors import no_such_url
 from penstock_simulator.records import Records
 from penstock_simulator.registry import FORMATS
 from penstock_simulator.serving import Serving
@@ -22,7 +24,7 @@ from penstock_simulator.settings import SimulatorSettings
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from penstock_simulator.connection import Exchange
+    from penstock_simulator.connection import Exchange, Request
 
 log = logs.get(__name__)
 
@@ -102,12 +104,17 @@ class Simulator:
             elif self.settings.control and (path == PREFIX or path.startswith(PREFIX + "/")):
                 await self._control.serve(exchange)
             elif not await self._serving.serve(exchange):
-                await _plain(exchange, 404, _NOT_FOUND)
+                await _plain(exchange, 404, _not_found(exchange.request))
         except GoneError:
             raise
         except Exception:
             log.exception("simulator_failed", method=exchange.request.method, path=path)
             exchange.cut()
+
+
+def _not_found(request: Request) -> bytes:
+    """Return the body for a path that no format knows, in the form of whom the client takes us for."""
+    return no_such_url(request.method, request.path) if models_form(request) == "openai" else _NOT_FOUND
 
 
 async def _plain(exchange: Exchange, status: int, body: bytes) -> None:

@@ -63,6 +63,8 @@ async def test_records_as_json_lines(http):
     assert [row["seq"] for row in rows(await http.get("/simulator/records?after=2"))] == [3]
     assert [row["seq"] for row in rows(await http.get("/simulator/records?request_id=r-a"))] == [1]
     assert rows(await http.get("/simulator/records?operation=models")) == []
+    assert len(rows(await http.get("/simulator/records?format=anthropic"))) == 3
+    assert rows(await http.get("/simulator/records?format=gemini")) == []
     await http.delete("/simulator/records")
     assert rows(await http.get("/simulator/records")) == []
 

@@ -49,6 +49,12 @@ def test_bearer(given, token):
         ("GET", "/v1/messages", {"x_api_key": "k"}, None),
         ("POST", "/v1/models", {"x_api_key": "k"}, None),
         ("PUT", "/v1/chat/completions", {"authorization": "Bearer k"}, None),
+        ("POST", "/v1/chat/completions", {"x_api_key": "k"}, "openai_chat"),
+        ("POST", "/v1/responses?x=1", {}, "openai_responses"),
+        ("POST", "/v1/responses/input_tokens", {}, "openai_responses"),
+        ("POST", "/v1/embeddings", {"authorization": "Bearer k"}, "openai_embeddings"),
+        ("GET", "/v1/models", {"authorization": "Bearer k"}, "openai_models"),
+        ("GET", "/v1/models/gpt-4o", {"authorization": "Bearer k"}, "openai_models"),
     ],
 )
 def test_one_format_at_most_claims_a_request(method, target, headers, claimed):

@@ -225,7 +225,7 @@ def _check_audio(asked: Asked, messages: list[Any]) -> None:
     document, model = asked.document, asked.model
     modalities = may(document, "modalities", list)
     for index, one in enumerate(modalities or ()):
-        if one not in {"text", "audio"}:
+        if typed(one, str, f"modalities[{index}]") not in {"text", "audio"}:
             raise wrong_value(f"modalities[{index}]", one, ("text", "audio"))
     speaks = "audio" in (modalities or ())
     if model.free:

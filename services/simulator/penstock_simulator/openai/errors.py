@@ -63,22 +63,28 @@ def quota_exceeded() -> RefusalError:
     return RefusalError(429, "insufficient_quota", QUOTA, code="insufficient_quota")
 
 
-def described(kind: str, message: str, *, param: str | None = None, code: str | None = None) -> dict[str, Any]:
-    """Return the inside of an error envelope."""
-    if kind not in _TYPES and not kind.endswith("_error"):
-        kind, code = INVALID, kind
-    elif kind == "insufficient_quota":
-        code = kind
-    return {"message": message, "type": kind, "param": param, "code": code}
+def _described(kind: str, message: str, status: int) -> dict[str, Any]:
+    """Return the inside of an error envelope; a word that is no type is a code."""
+    if kind in _TYPES or kind.endswith("_error"):
+        return {"message": message, "type": kind, "param": None, "code": kind if kind == "insufficient_quota" else None}
+    return {"message": message, "type": usual(status).kind, "param": None, "code": kind}
 
 
 def body(refusal: RefusalError) -> bytes:
     """Return the error envelope."""
-    error = described(refusal.kind, refusal.message, param=refusal.param, code=refusal.code)
-    return msgspec.json.encode({"error": error})
+    error = _described(refusal.kind, refusal.message, refusal.status)
+    if refusal.code is not None:
+        error["code"] = refusal.code
+    return msgspec.json.encode({"error": error | {"param": refusal.param}})
 
 
 def mid_stream(kind: str, message: str) -> dict[str, Any]:
     """Return the inside of an error within a stream; `kind` and `message` as a directive gives them, or empty."""
     kind = kind or SERVER
-    return described(kind, message or (_SERVER_WORDS if kind in {SERVER, "api_error"} else _OVERLOADED_WORDS))
+    usual_words = _SERVER_WORDS if kind in {SERVER, "api_error"} else _OVERLOADED_WORDS
+    return _described(kind, message or usual_words, 500)
+
+
+def no_such_url(method: str, path: str) -> bytes:
+    """Return the body of the 404 of a path that does not exist."""
+    return body(RefusalError(404, INVALID, f"Invalid URL ({method} {path})"))

@@ -79,12 +79,12 @@ def responses_parts(asked: Asked, organization: str) -> Iterator[Part]:
     if document.get("instructions"):
         yield len(document["instructions"]), document["instructions"]
     for item in asked.items:
-        yield 0, f"\n{item.get('role', item.get('type'))}\n"
+        yield 0, f"\n{item.get('role', item['type'])}\n"
         yield from _item(item, organization)
 
 
 def _item(item: dict[str, Any], organization: str) -> Iterator[Part]:
-    match item.get("type", "message"):
+    match item["type"]:
         case "message":
             yield from _content(item["content"])
         case "function_call" | "custom_tool_call":

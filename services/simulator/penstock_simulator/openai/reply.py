@@ -140,7 +140,7 @@ def _source(tool: Tool, how: Behaviour, seed: int, index: int) -> str:
     if how.tool_input:
         return how.tool_input
     value: Any = sample(tool.schema, seed % 1000 + index) if tool.schema else {}
-    if how.tool_bytes:
+    if how.tool_bytes and isinstance(value, dict):
         name = next((name for name, inner in value.items() if isinstance(inner, str)), "data")
         value[name] = text.passage(how.text, how.tool_bytes, seed)
     return msgspec.json.encode(value).decode()

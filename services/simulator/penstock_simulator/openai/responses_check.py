@@ -168,8 +168,7 @@ def _check_input(asked: Asked, account: Account, stored: Stored) -> None:
         raise wrong_type("input", "one of a string or array of objects", given)
     asked.items = [*(earlier or ()), *items]
     check_together(asked.items)
-    last = asked.items[-1].get("type", "message") if asked.items else ""
-    asked.answered = last.endswith("_output")
+    asked.answered = bool(asked.items) and asked.items[-1]["type"].endswith("_output")
 
 
 def _earlier(document: dict[str, Any], stored: Stored) -> list[Any] | None:

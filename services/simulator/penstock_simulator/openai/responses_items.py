@@ -74,7 +74,7 @@ class ItemCheck:
         self._organization = organization
 
     def check(self, items: list[Any]) -> list[Any]:
-        """Check each item; returns them with references followed."""
+        """Check each item; returns them with their types named and references followed."""
         found = []
         for index, item in enumerate(items):
             at = f"input[{index}]"
@@ -83,6 +83,7 @@ class ItemCheck:
 
     def _item(self, item: dict[str, Any], at: str) -> dict[str, Any]:
         kind = _kind(item, at)
+        item = {**item, "type": kind}
         if kind in _OTHERS:
             return item
         only(item, _FIELDS[kind] | {"type", "id", "status"}, at)
@@ -163,7 +164,7 @@ class ItemCheck:
 
 
 def _kind(item: dict[str, Any], at: str) -> str:
-    kind = item.get("type")
+    kind = may(item, "type", str, at)
     if kind is None:
         kind = "message" if "role" in item else "item_reference" if set(item) <= {"id", "type"} else None
     if kind is None:
@@ -179,7 +180,7 @@ def check_together(items: list[dict[str, Any]]) -> None:
     calls: dict[str, str] = {}
     answered: set[str] = set()
     for item in items:
-        kind = item.get("type", "message")
+        kind = item["type"]
         if kind in _CALLS:
             calls[item["call_id"]] = kind
         elif kind in {"function_call_output", "custom_tool_call_output"}:
@@ -197,12 +198,12 @@ def _check_reasoning(items: list[dict[str, Any]]) -> None:
     seen: set[str] = set()
     nameless = False
     for index, item in enumerate(items):
-        kind, identity = item.get("type", "message"), item.get("id")
+        kind, identity = item["type"], item.get("id")
         if kind == "reasoning":
             # Some clients leave its id away: then nothing can be missed.
             nameless = nameless or identity is None
             following = items[index + 1] if index + 1 < len(items) else {}
-            after = following.get("type", "message")
+            after = following.get("type")
             if after not in _AFTER_REASONING and following.get("role") != "assistant":
                 words = f"Item '{identity}' of type 'reasoning' was provided without its required following item."
                 raise invalid(words, "input")

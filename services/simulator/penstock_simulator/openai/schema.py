@@ -25,6 +25,7 @@ _NOT_STRICT = (
     "uniqueItems",
     "default",
 )
+_UNIONS = ("anyOf", "oneOf", "allOf")
 _MOST_LEVELS = 10
 _MOST_PROPERTIES = 5_000
 
@@ -88,15 +89,18 @@ class _Walk:
         if items is not None:
             for one in items if isinstance(items, list) else [items]:
                 self.visit(one, (*path, "items"), level + 1)
-        for union in ("anyOf", "oneOf", "allOf"):
+        for union in _UNIONS:
             for index, one in enumerate(schema.get(union) or ()):
                 self.visit(one, (*path, union, str(index)), level)
 
     def _type(self, schema: dict[str, Any], path: Path) -> None:
         kind = schema.get("type")
         for one in kind if isinstance(kind, list) else [kind]:
-            if one is not None and one not in _TYPES:
+            if one is not None and (not isinstance(one, str) or one not in _TYPES):
                 raise _at(path, f"'{one}' is not valid under any of the given schemas.")
+        for name in ("enum", *_UNIONS):
+            if name in schema and not (isinstance(schema[name], list) and schema[name]):
+                raise _at(path, f"{schema[name]!r} is not of type 'array' or is too short.")
 
     def _check_strict(self, schema: dict[str, Any], path: Path, level: int) -> None:
         if level > _MOST_LEVELS:

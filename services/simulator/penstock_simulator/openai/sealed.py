@@ -26,11 +26,15 @@ def _mac(payload: bytes) -> bytes:
     return hmac.digest(_KEY, payload, "sha256")[:_MAC_BYTES]
 
 
+def _encoded(raw: bytes) -> str:
+    return _PREFIX + base64.urlsafe_b64encode(raw).decode()
+
+
 def seal(organization: str, reasoning: str, tokens: int) -> str:
     """Return the encrypted form of a reasoning of so many tokens; about as long as the reasoning itself."""
     hidden = hashlib.shake_256(reasoning.encode()).digest(max(64, len(reasoning)))
     payload = _owner(organization) + tokens.to_bytes(_COUNT_BYTES, "big") + hidden
-    return _PREFIX + base64.urlsafe_b64encode(_mac(payload) + payload).decode()
+    return _encoded(_mac(payload) + payload)
 
 
 def unseal(organization: str, content: str) -> int:
@@ -43,7 +47,8 @@ def unseal(organization: str, content: str) -> int:
     except (binascii.Error, UnicodeEncodeError):
         raise broken from None
     mac, payload = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
-    if not hmac.compare_digest(mac, _mac(payload)):
+    # The last letter has bits to spare: it must be the one that was issued all the same.
+    if not hmac.compare_digest(mac, _mac(payload)) or _encoded(raw) != content:
         raise broken
     if payload[:_OWNER_BYTES] != _owner(organization):
         raise SealError("Encrypted content organization_id did not match the target organization.")

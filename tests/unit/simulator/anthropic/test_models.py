@@ -21,7 +21,8 @@ def test_names_and_aliases():
 
 
 def test_settings_add_models():
-    models = Models([ModelSettings(id="my-model", max_output_tokens=10)])
+    models = Models([ModelSettings(id="my-model", max_output_tokens=10), ModelSettings(id="gpt-6", format="openai")])
+    assert models.find("gpt-6") is None
     assert models.find("my-model").output == 10
     assert models.find("claude-opus-4-8") is not None
 
