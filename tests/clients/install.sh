@@ -37,7 +37,9 @@ install_commands() {
   chmod +x commands/bin/*
   touch commands/bin/.ready
 }
-is_ready commands/bin/.ready commands/package.json || install_commands
+if ! is_ready commands/bin/.ready commands/package.json || [ ! -x commands/bin/claude ] || [ ! -x commands/bin/codex ] || [ ! -x commands/bin/opencode ]; then
+  install_commands
+fi
 
 if ! is_ready python-before/.venv/.ready python-before/requirements.txt; then
   uv=$("$root/scripts/find-uv.sh")
