@@ -51,14 +51,17 @@ def wait_until(what: str, holds: Callable[[], Any], seconds: float = 20.0, pause
 
 
 class Simulator:
-    """A simulator process with some accounts."""
+    """A simulator process with some accounts; `own`: further settings of an account, by its name."""
 
     def __init__(self, folder: Path, accounts: Sequence[str] = ("a", "b", "c"), **settings: Any) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.accounts = list(accounts)
         limits = settings.pop("limits", {})
-        played = [{"name": name, "key": f"sim-key-{name}", "limits": limits} for name in accounts]
+        own: Mapping[str, Mapping[str, Any]] = settings.pop("own", {})
+        played = [
+            {"name": name, "key": f"sim-key-{name}", "limits": limits} | dict(own.get(name, {})) for name in accounts
+        ]
         env = {"PORT": str(self.port), "ACCOUNTS": json.dumps(played), "RUN_DIR": str(folder / "simulator")}
         env |= {
             name.upper(): value if isinstance(value, str) else json.dumps(value) for name, value in settings.items()
