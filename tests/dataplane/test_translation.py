@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 from tests import dialects
@@ -126,7 +126,11 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def books_agree(stack: Stack, said: dialects.Said, tokens: bool = True) -> dict[str, Any]:
     """Compare one request's row with what the upstream reported, and with what the client was told."""
     name = said.request_id  # type: ignore[attr-defined]  # see Stack.say
-    (record,) = stack.simulator.records(request_id=name)
+
+    def ended() -> Any:
+        return [record for record in stack.simulator.records(request_id=name) if record["state"] != "open"]
+
+    (record,) = wait_until("the upstream's record is whole", ended)
 
     def row() -> Any:
         answer = httpx.get(f"{stack.gateway.url}/v1/usage/{name}", headers={"x-api-key": stack.key}, timeout=30)
@@ -296,6 +300,7 @@ def test_no_pair_loses_or_doubles_a_token(
     directive = " ".join(f"{name}={value}" for name, value in words.items())
     prompt = f"{'x' * padding} [[sim: {directive}]]"
     said = stack.say(dialect, MODELS[provider], prompt, stream=stream, tools=tool)
+    note(f"{dialect} to {provider}, {'streamed' if stream else 'unary'}: {directive}")
     assert bool(said.calls) is tool
     shown = books_agree(stack, said)
     assert shown["state"] == "complete"
