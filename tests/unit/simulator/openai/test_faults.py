@@ -72,12 +72,17 @@ async def test_embeddings_and_models_fail_too(sim, send):
 
 @PATHS
 @pytest.mark.parametrize(
-    ("directive", "status"),
-    [("stream_error_before", 503), ("stream_error_after", 503), ("stream_error_after error=server_error", 500)],
+    ("directive", "status", "kind", "code"),
+    [
+        ("stream_error_before", 503, "server_error", None),
+        ("stream_error_after", 503, "server_error", None),
+        ("stream_error_after error=server_error", 500, "server_error", None),
+        ("stream_error_after error=rate_limit_exceeded", 429, "requests", "rate_limit_exceeded"),
+    ],
 )
-async def test_errors_of_a_stream_are_statuses_without_one(send, path, directive, status):
+async def test_errors_of_a_stream_are_statuses_without_one(send, path, directive, status, kind, code):
     wire = await send(ask(path, f"fault={directive}"), path)
-    assert (wire.status, error_of(wire)["type"]) == (status, "server_error")
+    assert (wire.status, error_of(wire)["type"], error_of(wire)["code"]) == (status, kind, code)
 
 
 @pytest.mark.parametrize(("after", "deltas"), [(0, 0), (1, 1), (3, 3)])
