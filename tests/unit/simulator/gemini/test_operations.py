@@ -139,6 +139,7 @@ async def test_added_models_and_models_that_an_account_lacks():
         assert [row["name"] for row in (await http.get("/v1beta/models")).json()["models"]] == ["models/gemini-9-x"]
         assert (await http.post(path(model="gemini-9-x"), json=said())).status_code == 200
         assert (await http.post(path(), json=said())).status_code == 404
+        assert (await http.post(path(model="gemini-9-x"), json=said("x" * 400))).status_code == 200
         long = await http.post(path(model="gemini-9-x"), json=said("x" * 404))
         assert long.json()["error"]["message"] == (
             "The input token count (101) exceeds the maximum number of tokens allowed (100)."
