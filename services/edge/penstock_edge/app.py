@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from penstock_chassis import docs_page
 from penstock_edge import errors, openapi, request_id
 from penstock_edge.errors import Problem, ProblemError
+from penstock_edge.routes import gemini_models
 from penstock_edge.routes.plain import names_a_method, nothing_at, refusal
 
 if TYPE_CHECKING:
@@ -101,8 +102,14 @@ async def _unreachable() -> Response:
     return refusal(errors.INTERNAL)
 
 
+def _path(request: Request) -> str:
+    """Return the path by which an error's envelope is chosen: Gemini's clients ask for models under /v1 too."""
+    path = request.url.path
+    return "/v1beta/models" if "/models" in path and gemini_models.asks(request) else path
+
+
 async def _on_problem(request: Request, error: Exception) -> Response:
-    return refusal(error.problem if isinstance(error, ProblemError) else errors.INTERNAL, request.url.path)
+    return refusal(error.problem if isinstance(error, ProblemError) else errors.INTERNAL, _path(request))
 
 
 async def _on_http(request: Request, error: Exception) -> Response:
@@ -113,14 +120,14 @@ async def _on_http(request: Request, error: Exception) -> Response:
         problem = Problem(405, errors.INVALID_REQUEST, f"{request.method} is not supported here", allow=allowed)
     elif status in {404, 405}:
         problem = Problem(404, errors.NOT_FOUND, nothing_at(path))
-    return refusal(problem, path)
+    return refusal(problem, _path(request))
 
 
 async def _on_invalid(request: Request, error: Exception) -> Response:
     del error
-    return refusal(errors.invalid("the request's parameters are not valid"), request.url.path)
+    return refusal(errors.invalid("the request's parameters are not valid"), _path(request))
 
 
 async def _on_crash(request: Request, error: Exception) -> Response:
     del error
-    return refusal(errors.INTERNAL, request.url.path)
+    return refusal(errors.INTERNAL, _path(request))

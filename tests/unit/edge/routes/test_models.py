@@ -142,6 +142,12 @@ async def test_gemini_clients_get_their_own_errors(edge, path):
     assert answer.json()["error"]["status"] in {"INVALID_ARGUMENT", "NOT_FOUND"}
 
 
+@pytest.mark.parametrize("path", ["/v1/models/none", "/v1/models?pageSize=0"])
+async def test_a_gemini_client_is_known_by_its_header_too(edge, play, path):
+    answer = await edge.http.get(path, headers={"x-goog-api-key": play.key})
+    assert answer.json()["error"]["code"] == answer.status_code
+
+
 async def test_a_key_may_stand_in_the_query_of_a_gemini_path(edge, play):
     del edge.http.headers["x-api-key"]
     assert (await edge.http.get("/v1beta/models", params={"key": play.key})).status_code == 200
