@@ -65,7 +65,7 @@ class Stack:
 
 
 @contextlib.contextmanager
-def started(folder: Path, accounts: int) -> Iterator[Stack]:
+def started(folder: Path, accounts: int, **env: str) -> Iterator[Stack]:
     """Start a gateway with so many accounts of each provider."""
     names = {provider: [f"{letter}{index}" for index in range(accounts)] for provider, letter in LETTERS.items()}
     simulator = Simulator(
@@ -101,7 +101,7 @@ def started(folder: Path, accounts: int) -> Iterator[Stack]:
         spec = {"provider": provider} | ({"models": ["local-*"]} if provider == "OpenAICompatible" else {})
         for name in each:
             documents += account(name, base, f"sim-key-{name}", **spec)
-    gateway = Gateway(folder, documents)
+    gateway = Gateway(folder, documents, env=env)
     try:
         with contextlib.closing(Stack(gateway, simulator)) as both:
             yield both
