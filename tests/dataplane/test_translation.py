@@ -305,3 +305,48 @@ def test_no_pair_loses_or_doubles_a_token(
     shown = books_agree(stack, said)
     assert shown["state"] == "complete"
     assert shown["attempts"] == 1
+
+
+FAULTS = st.sampled_from(["500", "529", "cut_before_headers", "cut_mid_stream", "stream_error_before", "end_early"])
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(pair=st.sampled_from(PAIRS), fault=FAULTS, stream=st.booleans(), after=st.integers(0, 2))
+def test_attempts_that_fail_are_in_the_books_too(
+    many: Stack, pair: tuple[str, str], fault: str, stream: bool, after: int
+) -> None:
+    """One failed attempt, then whatever comes: upstream totals, summed over attempts, are what upstreams reported."""
+    dialect, provider = pair
+    model = MODELS[provider]
+    prompt = f"[[sim: fault={fault} after={after} times=1 thinking=0 tokens=40]] hi"
+    body = dialects.request(dialect, model, prompt, stream=stream)
+    answer = many.ask(dialect, body, model, stream=stream)
+    name = answer.headers["request-id"]
+
+    def row() -> Any:
+        return next((row for row in many.gateway.usage() if row["request_id"] == name), None)
+
+    shown = wait_until("the request has its row", row)
+    records = wait_until(
+        "the upstreams' records are whole",
+        lambda: (
+            (found := many.simulator.records(request_id=name)) and all(r["state"] != "open" for r in found) and found
+        ),
+    )
+    assert [attempt["account"] for attempt in shown["attempts"]] == [record["account"] for record in records]
+    for attempt, record in zip(shown["attempts"], records, strict=True):
+        if record["reported"] and not attempt["estimated"]:
+            usage = record["usage"]
+            assert attempt["input_tokens"] == usage["input_tokens"]
+            # A stream that broke off may have reported more than the canonical form hears of it before its end.
+            assert attempt["output_tokens"] <= max(usage["output_tokens"], record["relayed_tokens"])
+            if attempt["class"] == "Ok":
+                assert attempt["output_tokens"] == usage["output_tokens"]
+    if answer.status_code == 200 and shown["state"] == "complete":
+        said = (dialects.read_stream if stream else dialects.read)(dialect, answer.content)
+        assert said.usage == (
+            sum(records[-1]["usage"][n] for n in records[-1]["usage"] if n.endswith("input_tokens")),
+            records[-1]["usage"]["output_tokens"],
+        )
