@@ -142,6 +142,12 @@ class MessageStop(msgspec.Struct):
     """The stream's proper end; nothing follows."""
 
 
+class UsageSoFar(msgspec.Struct):
+    """What has been used by now, for the books alone: cumulative. No dialect is told, the figures come at the end."""
+
+    usage: UsageReport
+
+
 class Ping(msgspec.Struct):
     """Nothing, said to keep the line open."""
 
@@ -164,6 +170,7 @@ Event = (
     | BlockStop
     | MessageDelta
     | MessageStop
+    | UsageSoFar
     | Ping
     | Failed
 )

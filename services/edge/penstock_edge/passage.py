@@ -232,6 +232,8 @@ class TranslatedFollower:
                 self.failure = event.failure  # type: ignore[union-attr]  # by its type, just above
                 return Signal.ERROR, b""
             self._hear(event)
+            if kind is canonical.UsageSoFar:
+                continue
             said = self._writer.write(event)
             if kind is canonical.MessageStop:
                 signal = Signal.STOP
@@ -249,7 +251,7 @@ class TranslatedFollower:
                 self.characters += len(event.partial_json)
             case canonical.ThinkingDelta():
                 self.characters += len(event.thinking)
-            case canonical.MessageStart():
+            case canonical.MessageStart() | canonical.UsageSoFar():
                 self._merge(event.usage)
             case canonical.MessageDelta():
                 self._merge(event.usage)

@@ -50,7 +50,7 @@ class EventWriter(Protocol):
     def write(self, event: canonical.Event) -> bytes:
         """Return what goes out for an event, b"" for nothing. MessageStop gives the dialect's proper end.
 
-        Never called with Failed.
+        Never called with Failed or UsageSoFar.
         """
         ...
 

@@ -154,6 +154,7 @@ class ChatParser:
         report = report_of(chunk.usage)
         if report is not None:
             self._usage = report
+            self._events.append(canonical.UsageSoFar(report))
         for choice in chunk.choices or ():
             if not choice.index:
                 self._choice(choice)

@@ -22,6 +22,7 @@ from penstock_edge.canonical import (
     TextDelta,
     ThinkingDelta,
     UnreadableError,
+    UsageSoFar,
 )
 from penstock_edge.dialects.dialect import Birth
 from penstock_edge.dialects.openai_chat import DIALECT
@@ -51,6 +52,7 @@ def call(index=0, key=None, name=None, arguments=None, **more):
 def events_of(*chunks, end=False):
     parser = WIRE.parser()
     events = [event for raw in chunks for event in parser.feed(raw)]
+    events = [event for event in events if not isinstance(event, UsageSoFar)]
     return [*events, *parser.end()] if end else events
 
 
@@ -464,3 +466,9 @@ def test_strange_streams_are_unreadable_at_most(kinds, draws):
     except UnreadableError:
         return
     well_formed(events if not any(isinstance(event, Failed) for event in events) else [])
+
+
+def test_usage_is_heard_when_it_comes_though_the_stream_breaks_off():
+    usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+    heard = WIRE.parser().feed(chunk({"content": "h"}, usage=usage))
+    assert UsageSoFar(UsageReport(10, 5, 0, 0)) in heard

@@ -65,6 +65,8 @@ class GeminiParser:
         if self._ids is None:
             self._ids = CallIds(response.id, data)
             events.append(canonical.MessageStart(response.id or "", response.model or "", self._usage))
+        elif response.usage is not None:
+            events.append(canonical.UsageSoFar(self._usage))
         candidate = response.first()
         if candidate is None:
             if response.blocked:

@@ -36,7 +36,7 @@ def event(data):
 
 def read(*raws, end=True):
     parser = WIRE.parser()
-    events = [event for raw in raws for event in parser.feed(raw)]
+    events = [event for raw in raws for event in parser.feed(raw) if not isinstance(event, c.UsageSoFar)]
     return events + list(parser.end()) if end else events
 
 
@@ -187,3 +187,12 @@ def test_junk(raw):
 def test_nothing_else_comes_of_any_bytes(raws):
     with pytest.raises(UnreadableError):
         read(*raws)
+
+
+def test_usage_is_heard_when_it_comes_though_the_stream_breaks_off():
+    parser = WIRE.parser()
+    for output in (2, 5):
+        usage = {"promptTokenCount": 9, "candidatesTokenCount": output}
+        raw = json.dumps({"candidates": [{"content": {"parts": [{"text": "a"}]}}], "usageMetadata": usage}).encode()
+        heard = parser.feed(b"data: " + raw + b"\r\n\r\n")
+    assert [e.usage.output_tokens for e in heard if isinstance(e, c.UsageSoFar)] == [5]
