@@ -9,6 +9,7 @@ import msgspec
 
 from penstock_simulator import text
 from penstock_simulator.gemini import signature
+from penstock_simulator.gemini.turns import held
 from penstock_simulator.sample import sample
 
 if TYPE_CHECKING:
@@ -124,7 +125,9 @@ def _called(checked: Checked, how: Behaviour) -> list[Function]:
     """Return the functions to call."""
     tools = checked.tools
     offered = [one for one in tools.functions if not tools.allowed or one.name in tools.allowed]
-    unasked = not how.tool and not how.tool_bytes
+    # A directive stays in the conversation; it is not meant for the turn that brings the results.
+    last = checked.document["contents"][-1]
+    unasked = bool(held(last, "function_response")) or not (how.tool or how.tool_bytes)
     if not offered or tools.mode == "NONE" or (tools.mode != "ANY" and unasked):
         return []
     chosen = next((one for one in offered if one.name == how.tool), offered[0])

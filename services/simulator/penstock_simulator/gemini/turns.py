@@ -30,7 +30,7 @@ def check_turns(contents: list[dict[str, Any]], model: Model) -> None:
     for content in contents:
         _check_turn(before, content, model)
         before = content
-    if _held(before, "function_call"):
+    if held(before, "function_call"):
         raise invalid(_COUNT)
     _check_signatures(contents)
     if model.third:
@@ -42,14 +42,14 @@ def role(content: dict[str, Any]) -> str:
     return str(content.get("role") or "user")
 
 
-def _held(content: dict[str, Any], kind: str) -> list[Any]:
+def held(content: dict[str, Any], kind: str) -> list[Any]:
     """Return what the parts of a content hold of a kind."""
     return [part[kind] for part in content.get("parts", ()) if kind in part]
 
 
 def _check_turn(before: dict[str, Any], content: dict[str, Any], model: Model) -> None:
-    calls, responses = _held(content, "function_call"), _held(content, "function_response")
-    asked = _held(before, "function_call")
+    calls, responses = held(content, "function_call"), held(content, "function_response")
+    asked = held(before, "function_call")
     said_by_model = role(content) == "model"
     if calls and (not said_by_model or not before or role(before) == "model"):
         raise invalid(_CALL_TURN)
@@ -64,7 +64,7 @@ def _check_turn(before: dict[str, Any], content: dict[str, Any], model: Model) -
 
 def _check_signatures(contents: list[dict[str, Any]]) -> None:
     for content in contents:
-        for signature in _held(content, "thought_signature"):
+        for signature in held(content, "thought_signature"):
             if not known(signature):
                 raise invalid("Corrupted thought signature.")
 
@@ -87,6 +87,6 @@ def _current_turn(contents: list[dict[str, Any]]) -> int:
     """Return where the current turn begins: with the last words of the user that are not responses."""
     for index in range(len(contents) - 1, -1, -1):
         content = contents[index]
-        if role(content) == "user" and not _held(content, "function_response"):
+        if role(content) == "user" and not held(content, "function_response"):
             return index
     return 0

@@ -103,6 +103,16 @@ def test_which_functions_are_called(how, fields, names):
     assert message.finish_reason == "STOP"
 
 
+def test_functions_are_not_called_again_in_the_turn_that_brings_results():
+    call = {"functionCall": {"name": "weather"}}
+    result = {"functionResponse": {"name": "weather", "response": {}}}
+    turns = [{"parts": [{"text": "hi"}]}, {"role": "model", "parts": [call]}, {"parts": [result]}]
+    assert [part.kind for part in made(Behaviour(tool="*"), contents=turns, **FUNCTIONS).parts] == ["text"]
+    assert [part.kind for part in made(contents=turns, **mode("ANY")).parts] == ["call"]
+    later = [*turns, {"role": "model", "parts": [{"text": "ok"}]}, {"parts": [{"text": "again"}]}]
+    assert [part.kind for part in made(Behaviour(tool="*"), contents=later, **FUNCTIONS).parts] == ["call"]
+
+
 def test_arguments():
     assert set(json.loads(made(Behaviour(tool="weather"), **FUNCTIONS).parts[0].text)) == {"city"}
     assert json.loads(made(Behaviour(tool="clock"), **FUNCTIONS).parts[0].text) == {}

@@ -64,7 +64,7 @@ async def test_stream(sim, sdk):
 
 async def test_a_conversation_with_calls(sdk):
     config = types.GenerateContentConfig(tools=[WEATHER], thinking_config=thinking(thinking_level="LOW"))
-    asked = types.UserContent("weather? [[sim: tool=* tools=2 times=1]]")
+    asked = types.UserContent("weather? [[sim: tool=* tools=2]]")
     first = await sdk.generate_content(model=THIRD, contents=[asked], config=config)
     assert [call.name for call in first.function_calls] == ["weather", "weather"]
     results = []
@@ -73,7 +73,7 @@ async def test_a_conversation_with_calls(sdk):
         part.function_response.id = call.id
         results.append(part)
     again = await sdk.generate_content(
-        model=THIRD, contents=[types.UserContent("weather?"), first.candidates[0].content, types.UserContent(results)],
+        model=THIRD, contents=[asked, first.candidates[0].content, types.UserContent(results)],
         config=config,
     )  # fmt: skip
     assert again.text
