@@ -6,6 +6,7 @@ import re
 from importlib.resources import files
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
 
 from penstock_edge import request_id
 from penstock_edge.errors import ProblemError, invalid
@@ -37,16 +38,20 @@ def router() -> APIRouter:
     @routes.get(
         "/setup.sh",
         summary="A script that sets up Claude Code and Codex",
-        responses={200: {"description": "A script for sh", "content": {"text/plain": {}}}},
+        response_class=PlainTextResponse,
+        responses={
+            200: {"description": "A script for sh"},
+            400: {"description": "The Host header is no name or address", "content": {"application/json": {}}},
+        },
+        openapi_extra={"security": []},
     )
     async def setup(request: Request) -> Response:
         """Give the script: `curl -fsS .../setup.sh | sh`; with `sh -s -- --undo` it takes everything back."""
         hosts = request.headers.getlist("host")
         scheme = request.scope["scheme"]
         base_url = address(hosts[0] if len(hosts) == 1 else "", scheme, request.headers.get("x-forwarded-proto", ""))
-        return Response(
+        return PlainTextResponse(
             script(base_url),
-            media_type="text/plain",
             headers={
                 # A cache that looked at the path alone would send one host's clients to another.
                 "cache-control": "no-store",

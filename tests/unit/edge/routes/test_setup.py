@@ -55,6 +55,13 @@ async def test_the_script_names_the_gateway_that_served_it(edge):
     assert answer.headers["request-id"].startswith("req_")
 
 
+async def test_it_is_described_and_needs_no_key(edge):
+    described = (await edge.http.get("/openapi.json")).json()["paths"]["/setup.sh"]["get"]
+    assert described["security"] == []
+    assert set(described["responses"]) == {"200", "400"}
+    assert list(described["responses"]["200"]["content"]) == ["text/plain"]
+
+
 @pytest.mark.parametrize(
     ("proto", "scheme"),
     [
