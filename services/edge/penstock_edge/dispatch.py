@@ -185,9 +185,11 @@ class Dispatcher:
             failure = attempt.failure
             if failure is None:
                 return
-            if failure.cls == outcomes.CLIENT_FAULT and failure.fault is not None and not exchange.output_committed:
+            fault = failure.fault
+            if fault is not None and not passage.native:
                 # An upstream's own error object means something in its own wire format alone.
-                fault = failure.fault if passage.native else replace(failure.fault, detail=None)
+                fault = replace(fault, detail=None)
+            if failure.cls == outcomes.CLIENT_FAULT and fault is not None and not exchange.output_committed:
                 await self._answering.problem(exchange, fault)
                 return
             if exchange.output_committed:
@@ -199,7 +201,7 @@ class Dispatcher:
                 continue
             tried |= {account.name}
             history.append(Attempted(account.name, failure.cls, failure.status, repeatable=failure.repeatable))
-            exchange.refusal = failure.fault
+            exchange.refusal = fault
             if not may_retry(history, self._policy) or self._left(exchange) <= 0:
                 await self._answering.problem(exchange, self._given_up(exchange, failure.cls))
                 return

@@ -59,6 +59,8 @@ _NO_QUOTA: Final = frozenset(
 )
 _OVERLOADED: Final = frozenset({"overloaded", "server_is_overloaded", "slow_down", errors.OVERLOADED})
 _BAD_KEY: Final = frozenset({"invalid_api_key", "account_deactivated"})
+# Encrypted or stored by one account's organization, and of no use to any other's.
+_ELSEWHERE: Final = frozenset({"invalid_encrypted_content", "previous_response_not_found"})
 
 # Inside a stream there is no status: what an error calls itself has to do.
 _STATUSES: Final = {
@@ -74,6 +76,8 @@ _STATUSES: Final = {
     "not_found_error": 404,
     "context_length_exceeded": 400,
     "invalid_prompt": 400,
+    "invalid_encrypted_content": 400,
+    "previous_response_not_found": 400,
     "content_policy_violation": 400,
     "invalid_image": 400,
     "image_too_large": 400,
@@ -154,6 +158,9 @@ def _classify(status: int, error: _Error, detail: bytes | None, hint: float | No
         return Failure(outcomes.UNSTABLE, status, hint)
     message = error.words or f"the provider refused this request with status {status}"
     fault = Problem(status, _kind(status), message, detail=detail if error.words else None)
+    if names & _ELSEWHERE:
+        # The account that made it may be the next one.
+        return Failure(outcomes.UNSTABLE, status, fault=fault, blames_account=False)
     return Failure(outcomes.CLIENT_FAULT, status, fault=fault)
 
 

@@ -42,7 +42,6 @@ def body(**error):
         (404, body(message="The model `x` does not exist.", type="NotFoundError", code=404), "ModelMissing"),
         (404, b'{"object":"error","message":"The model `x` does not exist.","code":404}', "ModelMissing"),
         (404, b'{"error":"model \'x\' not found"}', "ModelMissing"),
-        (404, body(message="Previous response model_1 not found", code="previous_response_not_found"), "ClientFault"),
         (404, b'{"detail":"Not Found"}', "ClientFault"),
         (400, body(message="too long", code="context_length_exceeded"), "ClientFault"),
         (413, b"", "ClientFault"),
@@ -53,6 +52,27 @@ def test_classes(status, raw, cls):
     failure = provider.of_status(status, [], raw)
     assert (failure.cls, failure.status) == (cls, status)
     assert (failure.fault is not None) == (cls == "ClientFault")
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (400, "invalid_encrypted_content"),
+        (400, "previous_response_not_found"),
+        (404, "previous_response_not_found"),
+    ],
+)
+def test_what_another_organization_made_may_be_known_to_the_next_account(status, code):
+    """It is nobody's failure, and the client hears of it only when no account knows it."""
+    error = {"message": "The encrypted content of model_1 could not be verified.", "code": code}
+    failure = provider.of_status(status, [], body(**error))
+    assert (failure.cls, failure.status, failure.blames_account) == ("Unstable", status, False)
+    assert failure.repeatable
+    assert (failure.fault.status, failure.fault.message) == (status, error["message"])
+    assert json.loads(failure.fault.detail) == error
+    within = provider.of_error_object(json.dumps(error).encode())
+    assert (within.cls, within.status, within.blames_account) == ("Unstable", 400, False)
+    assert within.fault.message == error["message"]
 
 
 @pytest.mark.parametrize(
