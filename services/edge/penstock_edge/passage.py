@@ -12,11 +12,12 @@ import msgspec
 from penstock_edge import canonical, signatures
 from penstock_edge.canonical import UnreadableError
 from penstock_edge.providers.wire import Addressee, Signal
+from penstock_edge.tool_disguise import disguised
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from penstock_edge.canonical import Event
+    from penstock_edge.canonical import Event, Json
     from penstock_edge.dialects.dialect import Conversation, Dialect, EventWriter, Framing, Head
     from penstock_edge.errors import Problem
     from penstock_edge.providers.failure import Failure
@@ -162,7 +163,8 @@ class TranslatedPassage:
         self, conversation: Conversation, wire: Wire, to: Addressee, *, streamed: bool, counting: bool
     ) -> None:
         request = conversation.request
-        written = wire.write_count(request, to) if counting else wire.write(request, to, streamed=streamed)
+        named, self._names = disguised(request, to.provider)
+        written = wire.write_count(named, to) if counting else wire.write(named, to, streamed=streamed)
         self.wire = wire
         self.body = written.body
         self.ignored = [*request.ignored, *written.ignored]
@@ -180,22 +182,26 @@ class TranslatedPassage:
         if message.usage.output_tokens is not None or message.usage.input_tokens is not None:
             meter.merge(message.usage)
             meter.final = True
+        if self._names:
+            for block in message.content:
+                _undisguise(block, self._names)
         return self._conversation.answer(message)
 
     def follower(self, meter: UsageMeter) -> Follower:
         """Return a follower that translates."""
-        return TranslatedFollower(self.wire.parser(), self._conversation.writer(), meter)
+        return TranslatedFollower(self.wire.parser(), self._conversation.writer(), meter, self._names)
 
 
 class TranslatedFollower:
     """Reads one format's events and writes another's."""
 
-    __slots__ = ("_meter", "_parser", "_stopped", "_writer", "characters", "failure")
+    __slots__ = ("_meter", "_names", "_parser", "_stopped", "_writer", "characters", "failure")
 
-    def __init__(self, parser: EventParser, writer: EventWriter, meter: UsageMeter) -> None:
+    def __init__(self, parser: EventParser, writer: EventWriter, meter: UsageMeter, names: dict[str, str]) -> None:
         self._parser = parser
         self._writer = writer
         self._meter = meter
+        self._names = names
         self._stopped = False
         self.characters = 0
         self.failure: Failure | None = None
@@ -234,6 +240,8 @@ class TranslatedFollower:
             self._hear(event)
             if kind is canonical.UsageSoFar:
                 continue
+            if self._names and kind is canonical.BlockStart:
+                _undisguise(event.block, self._names)  # type: ignore[union-attr]  # by its type, just above
             said = self._writer.write(event)
             if kind is canonical.MessageStop:
                 signal = Signal.STOP
@@ -265,6 +273,12 @@ class TranslatedFollower:
 
 
 _PRELUDE = frozenset({canonical.MessageStart, canonical.Ping})
+
+
+def _undisguise(block: Json, names: dict[str, str]) -> None:
+    """Give a tool call the name by which the client knows its tool."""
+    if block.get("type") == "tool_use" and block.get("name") in names:
+        block["name"] = names[block["name"]]
 
 
 def without_foreign_thinking(body: bytes, provider: str) -> tuple[bytes, list[str]]:
