@@ -41,6 +41,8 @@ class Extras:
     """Any JSON object, without a schema (`output_config.format` has those with one)."""
     schema_name: str = ""
     """What the client calls the schema of `output_config.format`."""
+    cached: bool = False
+    """What the request begins with is to be remembered for the next one, without marks that say how far."""
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from penstock_edge.canonical import Extras, Json, Request
+from penstock_edge.dialects.openai_caching import wants_cache
 from penstock_edge.dialects.openai_chat_messages import Messages
 from penstock_edge.dialects.openai_chat_tools import Names, Tools
 from penstock_edge.dialects.unreadable import UNREADABLE, unreadable, wrong, wrong_type
@@ -228,6 +229,7 @@ def _extras(document: Json) -> Extras:
         presence_penalty=_number(document, "presence_penalty"),
         json_object=wanted["type"] == "json_object",
         schema_name=name if isinstance(name, str) else "",
+        cached=wants_cache(document),
     )
 
 

@@ -696,3 +696,20 @@ def test_a_wrong_value_anywhere_is_a_problem_at_most(path, value):
 def test_extreme_bodies(raw):
     with pytest.raises(ProblemError):
         DIALECT.read(DIALECT.head(raw), raw, BIRTH)
+
+
+@pytest.mark.parametrize(
+    ("fields", "cached"),
+    [
+        ({}, False),
+        ({"prompt_cache_key": None}, False),
+        ({"prompt_cache_key": ""}, False),
+        ({"user": "u"}, False),
+        ({"prompt_cache_key": "k"}, True),
+        ({"prompt_cache_key": "k", "prompt_cache_options": None}, True),
+        ({"prompt_cache_key": "k", "prompt_cache_options": {"mode": "implicit"}}, True),
+        ({"prompt_cache_key": "k", "prompt_cache_options": {"mode": "explicit"}}, False),
+    ],
+)
+def test_who_names_a_conversation_wants_its_beginning_cached(fields, cached):
+    assert read(**fields).extras.cached is cached

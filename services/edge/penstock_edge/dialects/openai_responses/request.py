@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from penstock_edge.canonical import Extras, Request
+from penstock_edge.dialects.openai_caching import wants_cache
 from penstock_edge.dialects.openai_responses.refusal import (
     dictionary,
     number,
@@ -91,6 +92,7 @@ class RequestReader:
         self._reasoning()
         self._text()
         self._user()
+        self._extras.cached = wants_cache(self.document)
         return Request(self._body, self._extras, self._ignored)
 
     def _pass_over(self) -> None:

@@ -37,6 +37,7 @@ def test_everything_it_says_is_understood():
     assert [block["tool_use_id"] for block in body["messages"][2]["content"]] == [f"toolu_{n}" for n in (2, 3, 4, 5)]
     assert len(body["system"]) == 3
     assert body["thinking"] == {"type": "adaptive"}
+    assert request.extras.cached
     assert "grammar" in body["tools"][3]["description"]
     assert set(request.ignored) == {
         "client_metadata",

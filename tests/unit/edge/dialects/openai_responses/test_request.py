@@ -115,3 +115,17 @@ def test_no_parallel_calls():
 
 def test_a_list_is_read_as_a_text_is():
     assert request(input=[USER]).body == request().body
+
+
+@pytest.mark.parametrize(
+    ("fields", "cached"),
+    [
+        ({"user": "u"}, False),
+        ({"prompt_cache_key": None}, False),
+        ({"prompt_cache_key": "k"}, True),
+        ({"prompt_cache_key": "k", "prompt_cache_options": {"mode": "implicit"}}, True),
+        ({"prompt_cache_key": "k", "prompt_cache_options": {"mode": "explicit"}}, False),
+    ],
+)
+def test_who_names_a_conversation_wants_its_beginning_cached(fields, cached):
+    assert request(**fields).extras.cached is cached

@@ -1,0 +1,18 @@
+"""How OpenAI's clients ask for what they repeat to be cached; there it happens by itself, elsewhere it must be asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from penstock_edge.canonical import Json
+
+
+def wants_cache(document: Json) -> bool:
+    """Whether a client that names its conversation counts on finding its beginning cached in the next turn.
+
+    Not one that sets every mark itself.
+    """
+    options = document.get("prompt_cache_options")
+    explicit = isinstance(options, dict) and options.get("mode") == "explicit"
+    return bool(document.get("prompt_cache_key")) and not explicit
