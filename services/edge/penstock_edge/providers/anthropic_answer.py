@@ -9,7 +9,7 @@ import msgspec
 from penstock_edge import canonical, signatures
 from penstock_edge.canonical import UnreadableError
 from penstock_edge.providers.anthropic_failure import of_error_event
-from penstock_edge.providers.anthropic_request import PROVIDER, REDACTED
+from penstock_edge.providers.anthropic_turns import PROVIDER, REDACTED
 from penstock_edge.sse import data_of
 from penstock_edge.usage import UsageReport
 

@@ -23,9 +23,18 @@ class Manners:
     """temperature, top_p and top_k other than their defaults."""
     structured: bool
     """`output_config.format`."""
+    hides: bool = False
+    """Thinking comes back empty unless `thinking.display` asks for a summary."""
+    xhigh: bool = False
+    """The effort of that name, besides low, medium, high and max."""
+
+    @property
+    def thinks(self) -> bool:
+        """Whether it can be told to think at all."""
+        return self.adaptive or self.budgeted
 
 
-_CURRENT = Manners(adaptive=True, budgeted=False, sampling=False, structured=True)
+_CURRENT = Manners(adaptive=True, budgeted=False, sampling=False, structured=True, hides=True, xhigh=True)
 _TURNING = Manners(adaptive=True, budgeted=True, sampling=True, structured=True)
 _BUDGETED = Manners(adaptive=False, budgeted=True, sampling=True, structured=True)
 _FIRST = Manners(adaptive=False, budgeted=False, sampling=True, structured=False)

@@ -11,11 +11,12 @@ from penstock_edge import signatures
 from penstock_edge.canonical import Extras, Request
 from penstock_edge.errors import ProblemError
 from penstock_edge.providers.anthropic import WIRE
-from penstock_edge.providers.anthropic_request import REDACTED
+from penstock_edge.providers.anthropic_turns import REDACTED
 from penstock_edge.providers.claude_manners import manners
 from penstock_edge.providers.wire import Addressee
 
 OLD, TURNING, NEW, FIRST = "claude-haiku-4-5", "claude-sonnet-4-6", "claude-opus-5", "claude-3-5-haiku-20241022"
+TOOL = {"name": "f", "input_schema": {"type": "object"}}
 HI = [{"role": "user", "content": [{"type": "text", "text": "hi"}]}]
 
 
@@ -69,18 +70,57 @@ def test_max_tokens(asked, most, sent, ignored):
         (OLD, {"temperature": 1.7}, {"temperature": 1}, ["temperature=1"]),
         (OLD, {"temperature": 0.3, "top_p": 0.9}, {"temperature": 0.3}, ["top_p"]),
         (OLD, {"top_p": 0.9, "top_k": 5}, {"top_p": 0.9, "top_k": 5}, []),
-        (NEW, {"temperature": 1, "top_p": 0.9}, {}, ["temperature", "top_p"]),
+        (NEW, {"temperature": 1, "top_p": 0.9}, {}, ["top_p"]),
+        (NEW, {"temperature": 0, "top_p": 1, "top_k": 40}, {}, ["temperature", "top_k"]),
         (OLD, {"output_config": {"effort": "low"}}, {"thinking": {"type": "enabled", "budget_tokens": 2048}}, []),
         (OLD, {"output_config": {"effort": "low"}, "max_tokens": 1000}, {}, ["thinking"]),
         (OLD, {"thinking": {"type": "adaptive"}}, {"thinking": {"type": "enabled", "budget_tokens": 8192}}, []),
         (FIRST, {"output_config": {"effort": "low"}}, {}, ["reasoning_effort"]),
         (FIRST, {"thinking": {"type": "disabled"}}, {}, []),
-        (NEW, {"output_config": {"effort": "max"}}, {"output_config": {"effort": "max"}}, []),
+        (FIRST, {"thinking": {"type": "enabled", "budget_tokens": 2000}}, {}, ["thinking"]),
+        (FIRST, {"thinking": {"type": "adaptive"}}, {}, ["thinking"]),
+        # Naming an effort asks for reasoning, and Claude does none without a word about it; the newest hide it.
+        (
+            NEW,
+            {"output_config": {"effort": "max"}},
+            {"thinking": {"type": "adaptive", "display": "summarized"}, "output_config": {"effort": "max"}},
+            [],
+        ),
+        (
+            NEW,
+            {"output_config": {"effort": "xhigh"}, "tools": [TOOL], "tool_choice": {"type": "any"}},
+            {"output_config": {"effort": "xhigh"}, "tools": [TOOL], "tool_choice": {"type": "any"}},
+            ["thinking"],
+        ),
+        (
+            TURNING,
+            {"output_config": {"effort": "xhigh"}, "temperature": 0.5},
+            {"thinking": {"type": "adaptive"}, "output_config": {"effort": "high"}},
+            ["output_config.effort=high", "temperature=1"],
+        ),
+        (NEW, {"thinking": {"type": "adaptive"}}, {"thinking": {"type": "adaptive", "display": "summarized"}}, []),
+        (
+            NEW,
+            {"thinking": {"type": "adaptive", "display": "omitted"}},
+            {"thinking": {"type": "adaptive", "display": "omitted"}},
+            [],
+        ),
+        (OLD, {"thinking": {"type": "disabled", "display": "omitted"}}, {"thinking": {"type": "disabled"}}, []),
+        (
+            OLD,
+            {"thinking": {"type": "enabled", "budget_tokens": 2000, "display": "omitted", "depth": 1}},
+            {"thinking": {"type": "enabled", "budget_tokens": 2000}},
+            ["thinking.depth"],
+        ),
+        (OLD, {"tool_choice": {"type": "auto"}, "tools": []}, {}, []),
         (NEW, {"thinking": {"type": "disabled"}}, {"thinking": {"type": "disabled"}}, []),
         (
             NEW,
             {"thinking": {"type": "enabled", "budget_tokens": 3000}},
-            {"thinking": {"type": "adaptive"}, "output_config": {"effort": "medium"}},
+            {
+                "thinking": {"type": "adaptive", "display": "summarized"},
+                "output_config": {"effort": "medium"},
+            },
             [],
         ),
         (
@@ -91,8 +131,12 @@ def test_max_tokens(asked, most, sent, ignored):
         ),
         (
             TURNING,
-            {"thinking": {"type": "enabled", "budget_tokens": 3000}, "tool_choice": {"type": "any"}},
-            {"tool_choice": {"type": "any"}},
+            {
+                "thinking": {"type": "enabled", "budget_tokens": 3000},
+                "tools": [TOOL],
+                "tool_choice": {"type": "any"},
+            },
+            {"tools": [TOOL], "tool_choice": {"type": "any"}},
             ["thinking"],
         ),
         (OLD, {"stop_sequences": [" ", "END"]}, {"stop_sequences": ["END"]}, ["stop (white space only)"]),
@@ -106,11 +150,14 @@ def test_what_a_generation_refuses_is_changed_and_said(model, asked, sent, ignor
 
 
 def test_structured_output_is_native_and_closed():
-    schema = {"type": "object", "properties": {"a": {"type": "object"}}, "required": ["a"]}
+    inner = {"type": "object"}
+    schema = {"type": "object", "properties": {"a": inner, "default": inner}, "required": ["a"], "default": inner}
     body, _ = write(output_config={"format": {"type": "json_schema", "schema": schema}})
     sent = body["output_config"]["format"]["schema"]
     assert sent["additionalProperties"] is False
     assert sent["properties"]["a"]["additionalProperties"] is False
+    assert sent["properties"]["default"]["additionalProperties"] is False, "a name, not the keyword"
+    assert sent["default"] == inner
     with pytest.raises(ProblemError):
         write(FIRST, output_config={"format": {"type": "json_schema", "schema": schema}})
 
@@ -185,3 +232,53 @@ def test_ids_of_tool_calls_that_claude_refuses_are_replaced_by_the_same_ones():
     assert assistant["content"][1] == good
     again, _ = write(messages=asked)
     assert again["messages"][1] == assistant
+
+
+def said(role, *texts):
+    return {"role": role, "content": [{"type": "text", "text": text} for text in texts]}
+
+
+@pytest.mark.parametrize(
+    ("messages", "sent", "ignored"),
+    [
+        (
+            [said("user", "hi", " \n")],
+            [said("user", "hi")],
+            ["messages.0.content.1 (white space only)"],
+        ),
+        (
+            [*HI, said("assistant", "\t"), said("user", "well?")],
+            [*HI, said("user", "well?")],
+            ["messages.1.content.0 (white space only)"],
+        ),
+        (
+            [said("assistant", "welcome"), *HI],
+            [said("user", "(The assistant speaks first.)"), said("assistant", "welcome"), *HI],
+            ["messages (a first turn of the user was added)"],
+        ),
+        (
+            [*HI, said("assistant", "so", "the answer: \n")],
+            [*HI, said("assistant", "so", "the answer:")],
+            ["messages (white space at the end)"],
+        ),
+        ([*HI, said("assistant", "{")], [*HI, said("assistant", "{")], []),
+    ],
+)
+def test_turns_that_the_api_refuses_are_mended(messages, sent, ignored):
+    body, listed = write(messages=messages)
+    assert (body["messages"], listed) == (sent, ignored)
+
+
+def test_texts_that_say_nothing_are_left_out_everywhere():
+    call = {"type": "tool_use", "id": "t", "name": "f", "input": {}}
+    inner = [{"type": "text", "text": ""}, {"type": "text", "text": " "}, {"type": "text", "text": "1"}]
+    result = {"type": "tool_result", "tool_use_id": "t", "content": inner}
+    body, listed = write(
+        messages=[*HI, {"role": "assistant", "content": [call]}, {"role": "user", "content": [result]}],
+        system=[{"type": "text", "text": "\n"}],
+    )
+    assert body["messages"][2]["content"][0]["content"] == inner[2:]
+    assert "system" not in body
+    assert listed == ["messages.2.content.0.content.1 (white space only)", "system.0 (white space only)"]
+    with pytest.raises(ProblemError):
+        write(messages=[said("user", " ")])
