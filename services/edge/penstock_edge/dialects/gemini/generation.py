@@ -107,8 +107,11 @@ class GenerationReader:
                     raise ProblemError(invalid(f"{path}: Input should be a level of thinking"))
             else:
                 self._ignored.append(path)
-        if self.thoughts and "thinking" not in self._body:
-            self._body["thinking"] = {"type": "adaptive"}
+        thinking = self._body.get("thinking")
+        if thinking is None and (self.thoughts or "effort" in self._body.get("output_config", {})):
+            thinking = self._body["thinking"] = {"type": "adaptive"}
+        if thinking is not None and thinking["type"] != "disabled" and not self.thoughts:
+            thinking["display"] = "omitted"
 
     def _budget(self, tokens: int) -> None:
         if tokens > 0:

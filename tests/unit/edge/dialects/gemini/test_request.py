@@ -77,13 +77,16 @@ def test_sampling(body, gemini):
 @pytest.mark.parametrize(
     ("config", "thinking", "effort", "shown"),
     [
-        ({"thinkingBudget": 100}, {"type": "enabled", "budget_tokens": 100}, None, False),
+        ({"thinkingBudget": 100}, {"type": "enabled", "budget_tokens": 100, "display": "omitted"}, None, False),
+        ({"thinkingBudget": 9, "includeThoughts": True}, {"type": "enabled", "budget_tokens": 9}, None, True),
+        ({"thinkingBudget": 0, "includeThoughts": True}, {"type": "disabled"}, None, True),
+        ({"thinkingBudget": -1}, {"type": "adaptive", "display": "omitted"}, None, False),
         ({"thinking_budget": 0}, {"type": "disabled"}, None, False),
         ({"thinkingBudget": -1, "includeThoughts": True}, {"type": "adaptive"}, None, True),
         ({"include_thoughts": True}, {"type": "adaptive"}, None, True),
-        ({"thinkingLevel": "minimal"}, None, "low", False),
+        ({"thinkingLevel": "minimal"}, {"type": "adaptive", "display": "omitted"}, "low", False),
         ({"thinkingLevel": "MEDIUM", "includeThoughts": True}, {"type": "adaptive"}, "medium", True),
-        ({"thinking_level": "XHIGH"}, None, "xhigh", False),
+        ({"thinking_level": "XHIGH"}, {"type": "adaptive", "display": "omitted"}, "xhigh", False),
         ({"thinkingLevel": "THINKING_LEVEL_UNSPECIFIED"}, None, None, False),
     ],
 )

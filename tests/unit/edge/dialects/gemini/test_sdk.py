@@ -123,7 +123,7 @@ def test_everything_that_its_config_can_say(client, gateway):
             "output_config": {
                 "format": {"type": "json_schema", "schema": {"type": "array", "items": {"type": "integer"}}}
             },
-            "thinking": {"type": "enabled", "budget_tokens": 20},
+            "thinking": {"type": "enabled", "budget_tokens": 20, "display": "omitted"},
         }
     ]
     assert gateway.ignored == [["safetySettings"]]
