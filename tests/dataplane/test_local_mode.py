@@ -10,6 +10,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from penstock_catalog import api_key
@@ -41,6 +42,20 @@ def alive(pid: int) -> bool:
         return False
 
 
+def what_is_listed_and_not_answered(gateway: Gateway, key: str) -> dict[str, str]:
+    """Ask every model of the list, but for those that make pictures, sound or Google's vectors; return the failures."""
+    failures = {}
+    with httpx.Client(base_url=gateway.url, headers={"authorization": f"Bearer {key}"}, timeout=60) as client:
+        for name in [row["id"] for row in client.get("/v1/models").json()["data"]]:
+            if any(word in name for word in ("image", "audio", "gemini-embedding", "tts", "live")):
+                continue
+            kind = "embeddings" if "embedding" in name else "responses"
+            answer = client.post(f"/v1/{kind}", json={"model": name, "input": "hello"})
+            if answer.status_code != 200:
+                failures[name] = answer.text
+    return failures
+
+
 def test_out_of_the_box(tmp_path: Path) -> None:
     gateway = Gateway(tmp_path, None, "--edges", "2")
     try:
@@ -58,6 +73,7 @@ def test_out_of_the_box(tmp_path: Path) -> None:
         assert len(accounts) == 3
         assert all(one["ready"] for one in accounts)
         assert gateway.cli("accounts", "show", row["account"])["name"] == row["account"]
+        assert not what_is_listed_and_not_answered(gateway, gateway.key("demo", "default"))
         running = pids(gateway)
         assert sorted(running) == ["auth-0", "edge-0", "edge-1", "router-0", "simulator-0", "status-0"]
         assert {os.getpgid(pid) for pid in running.values()} == {os.getpgid(gateway.process.pid)}

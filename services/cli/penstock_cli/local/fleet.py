@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from penstock_catalog.builtin import built_in_models
+from penstock_catalog.names import spoken_of
 from penstock_cli.local.processes import Program
 
 if TYPE_CHECKING:
@@ -24,6 +26,22 @@ QUICK_DRAIN_SECONDS = 0.2
 QUICK_END_SECONDS = 3.0
 TOTAL_MARGIN_SECONDS = 1.5
 """What the end of everything may take beyond the edges' drain; an edge settles in it, the rest ends."""
+
+
+def _played() -> list[dict[str, str | int]]:
+    """List the catalogue's models as the simulator's settings: what the gateway lists, the simulator plays."""
+    formats = {"anthropic": "anthropic", "openai": "openai", "google": "gemini"}
+    return [
+        {
+            "id": name,
+            "format": formats[model.owned_by],
+            "context_tokens": model.context_tokens,
+            "max_output_tokens": model.max_output_tokens,
+        }
+        for model in built_in_models()
+        for name in spoken_of(model)
+        if "/" not in name
+    ]
 
 
 class Fleet:
@@ -54,6 +72,7 @@ class Fleet:
             return
         accounts = [{"name": f"sim-{provider.lower()}", "key": key} for provider, key in SIMULATOR_KEYS.items()]
         told = {"HOST": "127.0.0.1", "PORT": str(self._simulator_port), "ACCOUNTS": json.dumps(accounts)}
+        told["MODELS"] = json.dumps(_played())
         yield self._program("simulator", 0, LAST, told)
 
     def _auth_program(self) -> Program:

@@ -214,8 +214,11 @@ def _check_thinking(checked: Checked) -> None:
             f"thinking: Input tag '{kind}' found using 'type' does not match any of the expected tags: 'adaptive', "
             "'disabled', 'enabled'"
         )
-    only(thinking, {"type", "budget_tokens", "display", "block_selection"}, f"thinking.{kind}")
-    checked.thinking_shown = thinking.get("display") != "omitted"
+    only(thinking, {"type", "budget_tokens", "display", "block_selection", "block_binding"}, f"thinking.{kind}")
+    display = thinking.get("display")
+    if display not in {None, "summarized", "omitted"}:
+        raise invalid(f"thinking.{kind}.display: Input should be 'summarized' or 'omitted'")
+    checked.thinking_shown = display == "summarized" or (display is None and not checked.model.hides)
     if kind in {"disabled", "between_tools"}:
         return
     if kind == "adaptive" and not checked.model.adaptive:

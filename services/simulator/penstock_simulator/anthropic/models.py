@@ -35,6 +35,8 @@ class Model:
     """thinking.type enabled with budget_tokens."""
     adaptive: bool = False
     """thinking.type adaptive."""
+    hides: bool = False
+    """Thinking is not shown unless `thinking.display` says `summarized`."""
 
     def shown(self) -> dict[str, Any]:
         """Return the row of GET /v1/models."""
@@ -74,7 +76,7 @@ class Model:
 _M = 1_000_000
 _OLD = {"prefill": True, "sampling": True, "budgeted": True, "adaptive": False}
 _SIX = {"prefill": False, "sampling": True, "budgeted": True, "adaptive": True}
-_NEW = {"prefill": False, "sampling": False, "budgeted": False, "adaptive": True}
+_NEW = {"prefill": False, "sampling": False, "budgeted": False, "adaptive": True, "hides": True}
 
 
 def _row(
@@ -104,6 +106,9 @@ _BUILT_IN = (
 )
 
 
+_KNOWN = frozenset(name for model in _BUILT_IN for name in (model.name, *model.aliases))
+
+
 class Models:
     """All known models, newest first, found by name or alias."""
 
@@ -111,7 +116,7 @@ class Models:
         added = tuple(
             Model(one.id, one.id, "2026-01-01", one.context_tokens, one.max_output_tokens, adaptive=True)
             for one in more
-            if one.format == "anthropic"
+            if one.format == "anthropic" and one.id not in _KNOWN
         )
         self._all = (*added, *_BUILT_IN)
         self._by_name = {name: model for model in reversed(self._all) for name in (model.name, *model.aliases)}

@@ -105,8 +105,11 @@ _BUILT_IN = (
 )
 
 
+_KNOWN = frozenset(model.name for model in _BUILT_IN)
+
+
 class Models:
-    """All known models, found by name."""
+    """All known models, found by name. Of a built-in one nothing is taken from the settings."""
 
     def __init__(self, more: Iterable[ModelSettings] = ()) -> None:
         added = tuple(
@@ -119,7 +122,7 @@ class Models:
                 thinks_unasked=False,
             )
             for one in more
-            if one.format == "gemini"
+            if one.format == "gemini" and one.id not in _KNOWN
         )
         self._all = (*added, *_BUILT_IN)
         self._by_name = {model.name: model for model in reversed(self._all)}

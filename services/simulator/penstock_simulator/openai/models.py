@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -89,15 +90,25 @@ _BUILT_IN = (
 _ANY = Model("", 1_700_000_000, 131_072, 131_072, endpoints=frozenset({CHAT, EMBEDDINGS}), dimensions=1_024, free=True)
 
 
+_KNOWN = frozenset(model.name for model in _BUILT_IN)
+_REASONING = re.compile(r"gpt-[5-9]|o\d|.*codex")
+
+
+def _added(one: ModelSettings) -> Model:
+    """Return a model of the settings, with the manners that its name makes likely."""
+    model = Model(one.id, 1_767_225_600, one.context_tokens, one.max_output_tokens)
+    if "embedding" in one.id:
+        return replace(model, endpoints=frozenset({EMBEDDINGS}), dimensions=1_536)
+    if _REASONING.match(one.id):
+        model = replace(model, efforts=("none", "minimal", *_LOW, "xhigh", "max"))
+    return replace(model, endpoints=_CODEX) if "codex" in one.id else model
+
+
 class Models:
-    """All known models, found by name or by the name of their snapshot."""
+    """All known models, found by name or by that of their snapshot. Of built-in ones the settings change nothing."""
 
     def __init__(self, more: Iterable[ModelSettings] = ()) -> None:
-        added = tuple(
-            Model(one.id, 1_767_225_600, one.context_tokens, one.max_output_tokens)
-            for one in more
-            if one.format == "openai"
-        )
+        added = tuple(_added(one) for one in more if one.format == "openai" and one.id not in _KNOWN)
         self._all = (*added, *_BUILT_IN)
         self._by_name = {name: model for model in reversed(self._all) for name in (model.snapshot, model.name) if name}
 
