@@ -31,6 +31,8 @@ _USUAL_KEYS: Final = {
     "tool_result": frozenset({"type", "tool_use_id", "content", "is_error", "cache_control"}),
     "thinking": frozenset({"type", "thinking", "signature"}),
 }
+# Google wants a user's word before any call of a function.
+_OPENING: Final = {"role": "user", "parts": [{"text": "(The assistant speaks first.)"}]}
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -48,14 +50,11 @@ class ContentsWriter:
 
     def write(self, messages: list[Json]) -> list[Json]:
         """Return the contents. Raises ProblemError (400) for what Google cannot read."""
-        turn = _turn_begins(messages) if self._signs_calls else len(messages)
         contents: list[Json] = []
         for index, message in enumerate(messages):
             model = message["role"] == "assistant"
             where = f"messages.{index}.content"
             parts = self._model(message["content"], where) if model else self._user(message["content"], where)
-            if model and index > turn:
-                _sign_first_call(parts)
             if not parts:
                 continue
             role = "model" if model else "user"
@@ -63,6 +62,11 @@ class ContentsWriter:
                 contents[-1]["parts"] += parts
             else:
                 contents.append({"role": role, "parts": parts})
+        if contents and _holds(contents[0], "functionCall"):
+            contents.insert(0, _OPENING)
+            self._ignored.append("messages (a first turn of the user was added)")
+        if self._signs_calls:
+            _sign_calls(contents)
         return contents
 
     def _check(self, block: Json, where: str) -> str:
@@ -183,21 +187,22 @@ class ContentsWriter:
         raise ProblemError(invalid(f"{where}.source: this cannot be carried to the provider of this model"))
 
 
-def _turn_begins(messages: list[Json]) -> int:
-    """Return the index of the user message that began the current turn: results of tools go on with theirs."""
-    for index in range(len(messages) - 1, -1, -1):
-        message = messages[index]
-        if message["role"] == "user" and message["content"][0].get("type") != "tool_result":
-            return index
-    return -1
+def _holds(content: Json, kind: str) -> bool:
+    return any(kind in part for part in content["parts"])
 
 
-def _sign_first_call(parts: list[Json]) -> None:
-    """See that the first of a step's calls is signed: the others need not be."""
-    for part in parts:
-        if "functionCall" in part:
-            part.setdefault("thoughtSignature", UNSIGNED_CALL)
-            return
+def _sign_calls(contents: list[Json]) -> None:
+    """See that of each step of the current turn the first call is signed: the others need not be."""
+    for content in reversed(contents):
+        if content["role"] == "user":
+            if not _holds(content, "functionResponse"):
+                # Here the turn began: results of functions go on with theirs.
+                return
+            continue
+        for part in content["parts"]:
+            if "functionCall" in part:
+                part.setdefault("thoughtSignature", UNSIGNED_CALL)
+                break
 
 
 def _object_or_result(said: str) -> Any:

@@ -8,11 +8,13 @@ import msgspec
 
 from penstock_edge.errors import ProblemError, invalid
 from penstock_edge.providers.gemini.contents import ContentsWriter
-from penstock_edge.providers.gemini.thinking import signs_calls, thinking_config
+from penstock_edge.providers.gemini.thinking import shapes_with_tools, signs_calls, thinking_config, thinks
 from penstock_edge.providers.gemini.tools import calling_config, declarations
 from penstock_edge.providers.wire import Written
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from penstock_edge.canonical import Json, Request
     from penstock_edge.providers.wire import Addressee
 
@@ -31,9 +33,12 @@ _READ: Final = frozenset(
         "top_p",
     }
 )
-_COPIED: Final = {"top_p": "topP", "top_k": "topK", "stop_sequences": "stopSequences"}
+_PENALTIES: Final = {"frequency_penalty": "frequencyPenalty", "presence_penalty": "presencePenalty"}
+_MOST_STOPS: Final = 5
 _MOST_TEMPERATURE: Final = 2
 _LARGEST_SEED: Final = 2**31 - 1
+_JSON_ONLY: Final = "When you give your answer, give one JSON object and nothing else."
+_BY_SCHEMA: Final = "When you give your answer, give JSON that follows this schema and nothing else: "
 
 
 def write(request: Request, to: Addressee) -> Written:
@@ -41,6 +46,7 @@ def write(request: Request, to: Addressee) -> Written:
     ignored = [name for name in request.body if name not in _READ]
     body = _prompt(request, to, ignored)
     config = _generation(request, to, ignored)
+    _shape(config, body, request, to, ignored)
     if config:
         body["generationConfig"] = config
     return Written(_encode(body), ignored)
@@ -77,46 +83,67 @@ def _prompt(request: Request, to: Addressee, ignored: list[str]) -> Json:
 
 def _generation(request: Request, to: Addressee, ignored: list[str]) -> Json:
     body, extras = request.body, request.extras
-    config: Json = {_COPIED[name]: body[name] for name in _COPIED if name in body}
+    config: Json = {}
+    if "top_p" in body:
+        config["topP"] = body["top_p"]
+    if "top_k" in body:
+        config["topK"] = _bounded("top_k", body["top_k"], 1, body["top_k"], ignored)
+    _stops(config, body.get("stop_sequences") or (), ignored)
     asked = body.get("max_tokens")
     if asked is not None:
-        config["maxOutputTokens"] = _bounded("max_tokens", asked, to.max_output_tokens or asked, ignored)
+        config["maxOutputTokens"] = _bounded("max_tokens", asked, 1, to.max_output_tokens or asked, ignored)
     if "temperature" in body:
-        config["temperature"] = _bounded("temperature", body["temperature"], _MOST_TEMPERATURE, ignored)
+        config["temperature"] = _bounded("temperature", body["temperature"], 0, _MOST_TEMPERATURE, ignored)
     if extras.seed is not None:
         config["seed"] = extras.seed & _LARGEST_SEED if abs(extras.seed) > _LARGEST_SEED else extras.seed
-    if extras.frequency_penalty is not None:
-        config["frequencyPenalty"] = extras.frequency_penalty
-    if extras.presence_penalty is not None:
-        config["presencePenalty"] = extras.presence_penalty
-    _shape(config, request, ignored)
+    for name, penalty in _PENALTIES.items():
+        value = getattr(extras, name)
+        if value and thinks(to.model):
+            ignored.append(name)
+        elif value is not None and not thinks(to.model):
+            config[penalty] = value
     thinking = thinking_config(to.model, body, ignored)
     if thinking:
         config["thinkingConfig"] = thinking
     return config
 
 
-def _bounded(name: str, asked: Any, most: Any, ignored: list[str]) -> Any:
-    if asked <= most:
-        return asked
-    ignored.append(f"{name}={most}")
-    return most
+def _stops(config: Json, stops: Iterable[str], ignored: list[str]) -> None:
+    kept = [stop for stop in stops if stop]
+    if kept:
+        config["stopSequences"] = kept[:_MOST_STOPS]
+    if len(kept) > _MOST_STOPS:
+        ignored.append(f"stop_sequences (all but {_MOST_STOPS})")
 
 
-def _shape(config: Json, request: Request, ignored: list[str]) -> None:
+def _bounded(name: str, asked: Any, least: Any, most: Any, ignored: list[str]) -> Any:
+    bounded = max(least, min(asked, most))
+    if bounded != asked:
+        ignored.append(f"{name}={bounded}")
+    return bounded
+
+
+def _shape(config: Json, prompt: Json, request: Request, to: Addressee, ignored: list[str]) -> None:
     """Say in which form the answer is to be."""
     output = request.body.get("output_config")
     output = output if isinstance(output, dict) else {}
     ignored += [f"output_config.{key[:64]}" for key in output if key not in {"effort", "format"}]
     wanted = output.get("format")
     schema = wanted.get("schema") if isinstance(wanted, dict) else None
-    if request.extras.json_object or schema is not None:
-        config["responseMimeType"] = "application/json"
+    if schema is None and not request.extras.json_object:
+        return
+    if "tools" in prompt and not shapes_with_tools(to.model):
+        # Refused together: words do, if less surely.
+        words = _JSON_ONLY if schema is None else f"{_BY_SCHEMA}{_encode(schema).decode()}"
+        prompt.setdefault("systemInstruction", {"parts": []})["parts"].append({"text": words})
+        ignored.append("output_config.format (beside tools it is only asked for in words)")
+        return
+    config["responseMimeType"] = "application/json"
     if schema is not None:
         config["responseJsonSchema"] = schema
 
 
-def _encode(body: Json) -> bytes:
+def _encode(body: Any) -> bytes:
     try:
         return msgspec.json.encode(body)
     except RecursionError:

@@ -1,4 +1,4 @@
-"""How much Gemini models may be told to think, by generation: each refuses words that another needs."""
+"""What Gemini models may be told, and how much to think, by generation: each refuses words that another needs."""
 
 from __future__ import annotations
 
@@ -30,6 +30,18 @@ def signs_calls(model: str) -> bool:
     return found is not None and found >= (3, 0)
 
 
+def thinks(model: str) -> bool:
+    """Whether a model can think. Those that can take no penalties."""
+    found = generation(model)
+    return found is not None and found >= (2, 5)
+
+
+def shapes_with_tools(model: str) -> bool:
+    """Whether a model takes structured output and functions in one request."""
+    found = generation(model)
+    return found is not None and found >= (3, 0)
+
+
 def thinking_config(model: str, body: Json, ignored: list[str]) -> Json | None:
     """Return `thinkingConfig` for what a canonical body asks; None for what the model does by itself."""
     thinking = body.get("thinking")
@@ -39,7 +51,7 @@ def thinking_config(model: str, body: Json, ignored: list[str]) -> Json | None:
     if kind not in {"enabled", "adaptive", "disabled"} and effort is None:
         return None
     found = generation(model)
-    if found is None or found < (2, 5):
+    if found is None or not thinks(model):
         if kind in {"enabled", "adaptive"}:
             ignored.append("thinking")
         if effort is not None:

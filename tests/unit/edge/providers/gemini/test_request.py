@@ -66,6 +66,7 @@ def refused(messages=HI, **body):
 def test_a_whole_request_is_one_that_googles_sdk_knows():
     schema = {"type": "object", "properties": {"a": {"$ref": "#/$defs/b"}}, "$defs": {"b": {"type": "string"}}}
     body, ignored = write(
+        model=NEW,
         system=[text("s")],
         max_tokens=9,
         temperature=1,
@@ -75,7 +76,7 @@ def test_a_whole_request_is_one_that_googles_sdk_knows():
         tools=[{"name": "f", "description": "d", "input_schema": schema}, {"type": "custom", "name": "g"}],
         tool_choice={"type": "any"},
         output_config={"format": {"type": "json_schema", "schema": schema}},
-        extras=Extras(seed=5, frequency_penalty=0.5, presence_penalty=-0.5, schema_name="n"),
+        extras=Extras(seed=5, schema_name="n"),
     )
     assert body == {
         "contents": [{"role": "user", "parts": [{"text": "hi"}]}],
@@ -96,8 +97,6 @@ def test_a_whole_request_is_one_that_googles_sdk_knows():
             "maxOutputTokens": 9,
             "temperature": 1,
             "seed": 5,
-            "frequencyPenalty": 0.5,
-            "presencePenalty": -0.5,
             "responseMimeType": "application/json",
             "responseJsonSchema": schema,
         },
@@ -447,3 +446,64 @@ def test_nesting_beyond_all_bounds_is_refused():
     request = Request({"messages": [user(text("a")), assistant(use(arguments=deep))]})
     with pytest.raises(ProblemError, match="the request body is nested too deeply"):
         WIRE.write(request, Addressee("Gemini", OLD, 0), streamed=False)
+
+
+@pytest.mark.parametrize(
+    ("model", "config", "listed"),
+    [
+        ("gemini-2.0-flash", {"frequencyPenalty": 0.5, "presencePenalty": 0}, []),
+        (OLD, None, ["frequency_penalty"]),
+        (NEW, None, ["frequency_penalty"]),
+    ],
+)
+def test_models_that_think_take_no_penalties(model, config, listed):
+    body, ignored = write(model=model, extras=Extras(frequency_penalty=0.5, presence_penalty=0))
+    assert (body.get("generationConfig"), ignored) == (config, listed)
+
+
+@pytest.mark.parametrize(
+    ("asked", "config", "listed"),
+    [
+        ({"stop_sequences": ["", *"abcde"]}, {"stopSequences": list("abcde")}, []),
+        ({"stop_sequences": list("abcdefg")}, {"stopSequences": list("abcde")}, ["stop_sequences (all but 5)"]),
+        ({"stop_sequences": [""]}, None, []),
+        ({"max_tokens": 0}, {"maxOutputTokens": 1}, ["max_tokens=1"]),
+        ({"top_k": 0}, {"topK": 1}, ["top_k=1"]),
+    ],
+)
+def test_values_that_google_refuses_are_changed_and_said(asked, config, listed):
+    body, ignored = write(**asked)
+    assert (body.get("generationConfig"), ignored) == (config, listed)
+
+
+SHAPE = {"type": "object", "properties": {"a": {"type": "string"}}}
+
+
+@pytest.mark.parametrize("extras", [None, Extras(json_object=True)])
+def test_a_shape_beside_tools_is_asked_for_in_words_where_google_refuses_both(extras):
+    tools = [{"name": "f", "input_schema": SHAPE}]
+    config = {} if extras else {"output_config": {"format": {"type": "json_schema", "schema": SHAPE}}}
+    body, ignored = write(system=[text("s")], tools=tools, extras=extras, **config)
+    assert "generationConfig" not in body
+    first, last = body["systemInstruction"]["parts"]
+    assert first == {"text": "s"}
+    assert "JSON" in last["text"]
+    assert (json.dumps(SHAPE, separators=(",", ":")) in last["text"]) is (extras is None)
+    assert ignored == ["output_config.format (beside tools it is only asked for in words)"]
+    assert "responseMimeType" in write(model=NEW, tools=tools, extras=extras, **config)[0]["generationConfig"]
+
+
+def test_a_conversation_does_not_begin_with_a_call():
+    body, ignored = write([assistant(use()), user(result("a"))])
+    assert [content["role"] for content in body["contents"]] == ["user", "model", "user"]
+    assert ignored == ["messages (a first turn of the user was added)"]
+    assert write([assistant(text("hello")), *HI])[0]["contents"][0]["role"] == "model"
+
+
+def test_the_current_turn_is_found_after_what_was_left_out():
+    """Foreign thinking alone is no turn: the user's words behind it then stand with results, and the turn goes on."""
+    call, answered = assistant(use()), user(result("a"))
+    body, _ = write([*HI, call, answered, assistant(thinking("T", FOREIGN)), user(text("on"))], model=NEW)
+    assert body["contents"][1]["parts"][0]["thoughtSignature"] == DUMMY
+    body, _ = write([*HI, call, answered, assistant(text("so")), user(text("on"))], model=NEW)
+    assert "thoughtSignature" not in body["contents"][1]["parts"][0]

@@ -86,9 +86,7 @@ bodies = st.fixed_dictionaries(
         "output_config": st.just({"format": {"type": "json_schema", "schema": {"type": "object", "properties": {}}}}),
     },
 )
-extras = st.builds(
-    Extras, st.none() | st.integers(0, 2**31 - 1), st.none() | st.floats(-2, 2), st.none() | st.floats(-2, 2)
-)
+extras = st.builds(Extras, st.none() | st.integers(0, 2**31 - 1))
 schemas = st.sampled_from(
     [{"type": "object", "properties": {}}, {"type": "object", "properties": {"a": {"type": "null"}}}]
 )
@@ -97,6 +95,8 @@ schemas = st.sampled_from(
 @given(bodies, extras, st.lists(names, unique=True, max_size=3), schemas, st.data())
 def test_requests(body, more, tools, schema, data):
     if tools:
+        # Together with tools a shape is only asked for in words.
+        body.pop("output_config", None)
         body["tools"] = [{"name": name, "description": "d", "input_schema": schema} for name in tools]
         choices = [None, {"type": "any"}, {"type": "none"}, {"type": "tool", "name": tools[0]}]
         choice = data.draw(st.sampled_from(choices))
