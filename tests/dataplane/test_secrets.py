@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from tests import dialects
 from tests.client import exchange
+from tests.dataplane.test_translation import MODELS, started
 from tests.stack import MODEL, running
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.dataplane.test_translation import Stack
 
 PROMPT = "the-prompt-that-nobody-may-see"
 COMPLETION = "the-completion-that-nobody-may-see"
@@ -81,3 +85,54 @@ def test_no_secret_reaches_a_log_a_metric_an_error_or_the_ledger(tmp_path: Path)
                 assert key.encode() not in held, path
                 if any(credential.encode() in held for credential in credentials):
                     assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+
+
+FAULTS = (
+    "",
+    "fault=500",
+    "fault=stream_error_after after=1",
+    "fault=cut_mid_stream after=1",
+    "fault=400",
+    "fault=html",
+)
+
+
+def ask_in_every_way(stack: Stack) -> None:
+    """Prompts in every dialect before every provider, well and badly served, and keys where only Gemini's clients put them."""
+    for dialect in dialects.DIALECTS:
+        for model in MODELS.values():
+            for number, fault in enumerate(FAULTS):
+                stream = bool(number % 2)
+                prompt = f'{PROMPT} [[sim: say="{COMPLETION}" {fault}]]'
+                body = dialects.request(dialect, model, prompt, stream=stream, tools=True)
+                stack.ask(dialect, body, model, stream=stream)
+    url = stack.gateway.url
+    contents = {"contents": [{"parts": [{"text": PROMPT}]}]}
+    for path in ("/v1beta/models/gemini-2.5-flash:generateContent", "/v1beta/models/none:generateContent"):
+        httpx.post(f"{url}{path}", params={"key": stack.key}, json=contents)
+        httpx.post(f"{url}{path}", params={"key": stack.key}, content=b"{" + PROMPT.encode())
+    httpx.get(f"{url}/v1beta/models", params={"key": stack.key})
+    for path in ("/v1/chat/completions", "/v1/responses", "/v1/embeddings"):
+        odd = {"model": MODEL, "messages": [{"role": PROMPT}], "input": [{"type": PROMPT}], PROMPT: PROMPT}
+        httpx.post(url + path, json=odd, headers={"authorization": f"Bearer {stack.key}"})
+
+
+@pytest.mark.xdist_group("secrets")
+def test_nor_in_any_dialect_before_any_provider(tmp_path: Path) -> None:
+    env = {"PENSTOCK_EDGE_LOG_LEVEL": "debug", "PENSTOCK_ROUTER_LOG_LEVEL": "debug"}
+    with started(tmp_path, 3, **env) as stack:
+        gateway, simulator = stack.gateway, stack.simulator
+        ask_in_every_way(stack)
+        metrics = "".join(gateway.metrics(name) for name in ("edge-0", "auth-0", "router-0"))
+        assert "penstock_" in metrics
+        credentials = [f"sim-key-{name}" for name in simulator.accounts]
+        # What an upstream saw: no key of ours in its address, and none in a header.
+        assert stack.key not in json.dumps(simulator.records())
+        gateway.end()
+        shown = gateway.log() + metrics
+        for secret in (stack.key, PROMPT, COMPLETION, *credentials):
+            assert secret not in shown
+        for path in gateway.data_dir.rglob("*"):
+            if path.is_file():
+                held = path.read_bytes()
+                assert not any(secret.encode() in held for secret in (stack.key, PROMPT, COMPLETION)), path
