@@ -301,3 +301,23 @@ def test_count_tokens_knows_fewer_fields():
     run(request(max_tokens=..., thinking={"type": "enabled", "budget_tokens": 5000}), counting=True)
     with pytest.raises(RefusalError, match="max_tokens: Extra inputs are not permitted"):
         run(request(), counting=True)
+
+
+@pytest.mark.parametrize(
+    ("model", "display", "shown"),
+    [
+        ("claude-sonnet-4-6", {}, True),
+        ("claude-sonnet-4-6", {"display": "omitted"}, False),
+        (NEW, {}, False),
+        (NEW, {"display": None}, False),
+        (NEW, {"display": "summarized"}, True),
+    ],
+)
+def test_the_newest_models_hide_their_thinking_unless_asked(model, display, shown):
+    asked = request(model=model, thinking={"type": "adaptive", **display}, max_tokens=2000)
+    assert run(asked).thinking_shown is shown
+
+
+def test_how_thinking_is_shown_has_two_words():
+    with pytest.raises(RefusalError, match="thinking.adaptive.display: Input should be"):
+        run(request(model=NEW, thinking={"type": "adaptive", "display": "full"}))
