@@ -319,5 +319,5 @@ def test_the_newest_models_hide_their_thinking_unless_asked(model, display, show
 
 
 def test_how_thinking_is_shown_has_two_words():
-    with pytest.raises(RefusalError, match="thinking.adaptive.display: Input should be"):
+    with pytest.raises(RefusalError, match=r"thinking\.adaptive\.display: Input should be"):
         run(request(model=NEW, thinking={"type": "adaptive", "display": "full"}))
