@@ -1,4 +1,4 @@
-"""How OpenAI's clients ask for what they repeat to be cached; there it happens by itself, elsewhere it must be asked for."""
+"""How OpenAI's clients ask for a prompt cache: there it works by itself, elsewhere it must be asked for."""
 
 from __future__ import annotations
 

@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from penstock_edge.dialects.openai_chat_parts import blocks_of, hint_of, texts
-from penstock_edge.dialects.unreadable import UNREADABLE, wrong, wrong_type
+from penstock_edge.dialects.openai_chat_parts import blocks_of, hint_of, plain_blocks, texts
+from penstock_edge.dialects.unreadable import UNREADABLE, within, wrong, wrong_type
+from penstock_edge.errors import ProblemError
 
 if TYPE_CHECKING:
     from penstock_edge.canonical import Json
     from penstock_edge.dialects.openai_chat_tools import Names
 
-_decode = msgspec.json.Decoder().decode
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+# A tuple, because what is looked for may be of any type.
+_SPEAKERS: Final = ("user", "assistant")
 _CARRIED: Final = frozenset({"role", "content", "cache_control", "prompt_cache_breakpoint"})
 _CARRIED_OF: Final = {
     "user": _CARRIED,
@@ -26,7 +29,7 @@ _CARRIED_OF: Final = {
 
 
 class Messages:
-    """Reads one request's messages."""
+    """Reads one request's messages. What they are made of becomes part of the turns."""
 
     def __init__(self, names: Names, ignored: list[str]) -> None:
         self.system: list[Json] = []
@@ -35,25 +38,21 @@ class Messages:
         self._ignored = ignored
         self._open: dict[str, str] = {}
         """Names of the calls in the newest assistant turn that have no result yet, by id."""
-        self._mixed: list[list[Json]] = []
+        self._mixed: dict[int, list[Json]] = {}
         """Turns in which results stand behind something else."""
 
     def read(self, messages: list[Any]) -> None:
         """Read them all. Raises ProblemError."""
         for index, message in enumerate(messages):
-            if type(message) is not dict:
-                raise wrong_type(f"messages.{index}", "object")
-            role = message.get("role")
-            reader = _READERS.get(role) if type(role) is str else None
-            if reader is None:
-                raise wrong(
-                    f"messages.{index}.role",
-                    "Input should be 'system', 'developer', 'user', 'assistant', 'tool' or 'function'",
-                )
-            if len(message) > 2 or "content" not in message:
-                self._further(index, message)
-            reader(self, index, message)
-        for content in self._mixed:
+            # By far the most are one speaker's mere words: quickly done.
+            if type(message) is dict and len(message) == 2 and message.get("role") in _SPEAKERS:
+                blocks = plain_blocks(message.get("content"))
+                if blocks:
+                    message["content"] = blocks
+                    self._say(message)
+                    continue
+            self._one(index, message)
+        for content in self._mixed.values():
             content.sort(key=lambda block: block["type"] != "tool_result")
         if not self.turns and self.system:
             # Here a system message may stand alone; elsewhere somebody has to speak.
@@ -66,6 +65,20 @@ class Messages:
         if name not in self._ignored:
             self._ignored.append(name)
 
+    def _one(self, index: int, message: Any) -> None:
+        if type(message) is not dict:
+            raise wrong_type(f"messages.{index}", "object")
+        role = message.get("role")
+        reader = _READERS.get(role) if type(role) is str else None
+        if role is None or reader is None:
+            raise wrong(
+                f"messages.{index}.role",
+                "Input should be 'system', 'developer', 'user', 'assistant', 'tool' or 'function'",
+            )
+        if not message.keys() <= _CARRIED_OF[role]:
+            self._further(index, message)
+        reader(self, index, message)
+
     def _further(self, index: int, message: Json) -> None:
         carried = _CARRIED_OF[message["role"]]
         for name, value in message.items():
@@ -74,6 +87,16 @@ class Messages:
             if name == "audio":
                 raise wrong(f"messages.{index}.audio", "audio cannot be carried to this model")
             self.note(f"messages.{name}")
+
+    def _say(self, turn: Json) -> None:
+        """Add a turn, to the one before if that has the same role."""
+        turns, role = self.turns, turn["role"]
+        if turns and turns[-1]["role"] == role:
+            turns[-1]["content"] += turn["content"]
+            return
+        if role == "assistant":
+            self._open.clear()
+        turns.append(turn)
 
     def _add(self, role: str, message: Json, blocks: list[Json]) -> None:
         if not blocks:
@@ -100,9 +123,6 @@ class Messages:
             self._open.clear()
         content = message.get("content")
         blocks = [] if content is None else texts(f"messages.{index}.content", content, self.note)
-        if len(message) == 2 and blocks:
-            self._add("assistant", message, blocks)
-            return
         if not blocks and isinstance(message.get("refusal"), str) and message["refusal"]:
             blocks.append({"type": "text", "text": message["refusal"]})
         calls = message.get("tool_calls")
@@ -110,37 +130,44 @@ class Messages:
             if not isinstance(calls, list):
                 raise wrong_type(f"messages.{index}.tool_calls", "array")
             for place, call in enumerate(calls):
-                self._call(f"messages.{index}.tool_calls.{place}", call, blocks)
+                try:
+                    self._call(call, blocks)
+                except ProblemError as refusal:
+                    raise within(f"messages.{index}.tool_calls.{place}", refusal) from None
         elif message.get("function_call"):
-            where = f"messages.{index}.function_call"
-            self._function(where, message["function_call"], f"call_{index}_0", blocks)
+            try:
+                self._function(message["function_call"], f"call_{index}_0", blocks)
+            except ProblemError as refusal:
+                raise within(f"messages.{index}.function_call", refusal) from None
         self._add("assistant", message, blocks)
 
-    def _call(self, where: str, call: Any, blocks: list[Json]) -> None:
-        if not isinstance(call, dict):
-            raise wrong_type(where, "object")
+    def _call(self, call: Any, blocks: list[Json]) -> None:
+        if type(call) is not dict:
+            raise wrong_type("", "object")
         name = call.get("id")
-        if not isinstance(name, str) or not name:
-            raise wrong(f"{where}.id", "field required")
-        signature = _signature(call)
-        if signature:
+        if type(name) is not str or not name:
+            raise wrong("id", "field required")
+        if "extra_content" in call and (signature := _signature(call)):
             blocks.append({"type": "thinking", "thinking": "", "signature": signature})
-        custom = call.get("custom")
-        if call.get("type") == "custom" and isinstance(custom, dict):
-            # A call without a schema: its text is all there is.
-            fit = self._names.canonical(f"{where}.custom.name", custom.get("name"))
-            text = {"input": str(custom.get("input") or "")}
-            blocks.append({"type": "tool_use", "id": name, "name": fit, "input": text})
-            self._open[name] = fit
+        if call.get("type") == "custom" and isinstance(call.get("custom"), dict):
+            self._custom(call["custom"], name, blocks)
             return
-        self._function(f"{where}.function", call.get("function"), name, blocks)
+        try:
+            self._function(call.get("function"), name, blocks)
+        except ProblemError as refusal:
+            raise within("function", refusal) from None
 
-    def _function(self, where: str, function: Any, name: str, blocks: list[Json]) -> None:
-        if not isinstance(function, dict):
-            raise wrong(where, "field required")
-        fit = self._names.canonical(f"{where}.name", function.get("name"))
-        arguments = _arguments(f"{where}.arguments", function.get("arguments"))
-        blocks.append({"type": "tool_use", "id": name, "name": fit, "input": arguments})
+    def _custom(self, custom: Json, name: str, blocks: list[Json]) -> None:
+        """Read a call without a schema: its text is all there is."""
+        fit = self._names.canonical("custom.name", custom.get("name"))
+        blocks.append({"type": "tool_use", "id": name, "name": fit, "input": {"input": str(custom.get("input") or "")}})
+        self._open[name] = fit
+
+    def _function(self, function: Any, name: str, blocks: list[Json]) -> None:
+        if type(function) is not dict:
+            raise wrong("", "field required")
+        fit = self._names.canonical("name", function.get("name"))
+        blocks.append({"type": "tool_use", "id": name, "name": fit, "input": _arguments(function.get("arguments"))})
         self._open[name] = fit
 
     def _tool(self, index: int, message: Json) -> None:
@@ -171,7 +198,7 @@ class Messages:
                 result["content"] = blocks
         turns = self.turns
         if turns[-1]["role"] == "user" and turns[-1]["content"][-1]["type"] != "tool_result":
-            self._mixed.append(turns[-1]["content"])
+            self._mixed[len(turns)] = turns[-1]["content"]
         self._add("user", message, [result])
 
 
@@ -185,20 +212,17 @@ _READERS: Final = {
 }
 
 
-def _arguments(where: str, arguments: Any) -> Json:
+def _arguments(arguments: Any) -> Json:
     if arguments is None:
         return {}
-    if not isinstance(arguments, str):
-        raise wrong_type(where, "str")
-    if not arguments.strip():
-        return {}
+    if type(arguments) is not str:
+        raise wrong_type("arguments", "str")
     try:
-        value = _decode(arguments)
+        return _decode(arguments)
     except UNREADABLE:
-        value = None
-    if not isinstance(value, dict):
-        raise wrong(where, "Input should be a JSON object")
-    return value
+        if not arguments.strip():
+            return {}
+        raise wrong("arguments", "Input should be a JSON object") from None
 
 
 def _signature(call: Json) -> str:

@@ -35,6 +35,22 @@ def texts(where: str, content: Any, note: Note) -> list[Json]:
     return blocks
 
 
+def plain_blocks(content: Any) -> list[Json] | None:
+    """Return the blocks of content that is nothing but text; None for what needs a closer look."""
+    if type(content) is str:
+        return [{"type": "text", "text": content}] if content else None
+    if type(content) is not list:
+        return None
+    for part in content:
+        if type(part) is not dict or len(part) != 2 or part.get("type") != "text":
+            return None
+        text = part.get("text")
+        if type(text) is not str or not text:
+            return None
+    # A plain text part is a canonical block already.
+    return content
+
+
 def blocks_of(where: str, content: Any, note: Note) -> list[Json]:
     """Read a text or a list of parts, leaving out empty texts. Raises ProblemError."""
     if type(content) is str:

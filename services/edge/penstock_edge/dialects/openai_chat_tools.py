@@ -20,15 +20,23 @@ _CHOICES: Final = {"auto": "auto", "required": "any", "any": "any", "none": "non
 class Names:
     """Tool names that the canonical form cannot hold, and what stands for them there."""
 
-    __slots__ = ("_originals",)
+    __slots__ = ("_known", "_originals")
 
     def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+        """What stands for each name that has been seen."""
         self._originals: dict[str, str] = {}
 
     def canonical(self, where: str, name: Any) -> str:
         """Return a name that fits, the same one for the same name always. Raises ProblemError for none at all."""
-        if not isinstance(name, str) or not name:
+        if type(name) is not str or not name:
             raise wrong(where, "field required")
+        known = self._known.get(name)
+        if known is None:
+            known = self._known[name] = self._fit(name)
+        return known
+
+    def _fit(self, name: str) -> str:
         if _PLAIN_NAME.fullmatch(name):
             return name
         digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:12]

@@ -40,6 +40,15 @@ def wrong_type(where: str, wanted: str) -> ProblemError:
     return wrong(where, f"Input should be {_TYPES[wanted]}")
 
 
+def within(where: str, refusal: ProblemError) -> ProblemError:
+    """Return the refusal of a field of something that stands at `where`.
+
+    So nobody has to know where he reads as long as nothing is wrong there.
+    """
+    field, colon, what = refusal.problem.message.partition(": ")
+    return wrong(f"{where}.{field}" if field else where, what) if colon else refusal
+
+
 def _explain(error: Exception) -> str:
     text = str(error)
     if isinstance(error, msgspec.ValidationError):

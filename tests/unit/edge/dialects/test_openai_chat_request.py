@@ -6,6 +6,7 @@ import base64
 import copy
 import itertools
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -713,3 +714,21 @@ def test_extreme_bodies(raw):
 )
 def test_who_names_a_conversation_wants_its_beginning_cached(fields, cached):
     assert read(**fields).extras.cached is cached
+
+
+def seconds(messages):
+    body = json.dumps({"model": "m", "messages": messages}).encode()
+    head = DIALECT.head(body)
+    begin = time.process_time()
+    turns = DIALECT.read(head, body, BIRTH).request.body["messages"]
+    return time.process_time() - begin, turns
+
+
+def test_results_behind_words_cost_no_more_the_more_there_are():
+    """Each result comes after something that the user said, so all of them have to move."""
+    calls = [call(key=f"c{n}") for n in range(4_000)]
+    talk = [message for n in range(4_000) for message in (HI, result(key=f"c{n}"))]
+    spent, turns = seconds([HI, assistant(*calls), *talk])
+    assert [block["tool_use_id"] for block in turns[2]["content"][:4_000]] == [f"c{n}" for n in range(4_000)]
+    assert turns[2]["content"][4_000:] == [T] * 4_000
+    assert spent < 1

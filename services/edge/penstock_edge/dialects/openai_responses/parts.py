@@ -17,14 +17,19 @@ _IMAGES: Final = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"
 _DETAILS: Final = (None, "auto")
 
 
-def plain_text(content: Any) -> str | None:
-    """Return the text of content that is nothing else; None for anything that needs a closer look."""
-    if isinstance(content, list) and len(content) == 1:
+def plain_blocks(content: Any) -> list[Json] | None:
+    """Return the blocks of content that is one mere text; None for anything that needs a closer look."""
+    if type(content) is list and len(content) == 1:
         part = content[0]
-        if not isinstance(part, dict) or len(part) != 2 or part.get("type") not in _TEXTS:
+        if type(part) is not dict or len(part) != 2 or part.get("type") not in _TEXTS:
             return None
-        content = part.get("text")
-    return content if isinstance(content, str) else None
+        text = part.get("text")
+        if type(text) is not str or not text:
+            return None
+        # With its canonical name it is a canonical block already.
+        part["type"] = "text"
+        return content
+    return [{"type": "text", "text": content}] if type(content) is str and content else None
 
 
 def blocks(content: Any, where: str, ignored: list[str]) -> list[Json]:

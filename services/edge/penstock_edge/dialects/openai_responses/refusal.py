@@ -29,7 +29,7 @@ def required(item: Json, name: str, kind: type[T], where: str) -> T:
     value = item.get(name)
     if isinstance(value, kind):
         return value
-    raise refused(f"{where}.{name}", "field required" if value is None else wrong(kind))
+    raise refused(f"{where}.{name}" if where else name, "field required" if value is None else wrong(kind))
 
 
 def optional(item: Json, name: str, kind: type[T], where: str = "") -> T | None:

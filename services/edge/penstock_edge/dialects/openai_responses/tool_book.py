@@ -23,10 +23,12 @@ class Tool(NamedTuple):
 class ToolBook:
     """The tools of one conversation. The same tools give the same names, turn after turn."""
 
-    __slots__ = ("_names", "_tools")
+    __slots__ = ("_anywhere", "_names", "_tools")
 
     def __init__(self) -> None:
         self._names: dict[Tool, str] = {}
+        self._anywhere: dict[tuple[str, str], str] = {}
+        """The first of each kind and name, whatever its namespace."""
         self._tools: dict[str, Tool] = {}
 
     def enter(self, tool: Tool) -> str:
@@ -38,6 +40,7 @@ class ToolBook:
         if not _FITTING.fullmatch(name) or name in self._tools:
             name = _made_fit(name, tool)
         self._names[tool] = name
+        self._anywhere.setdefault(tool[:2], name)
         self._tools[name] = tool
         return name
 
@@ -46,7 +49,7 @@ class ToolBook:
         known = self._names.get(Tool(kind, name, namespace))
         if known is not None or namespace:
             return known
-        return next((found for tool, found in self._names.items() if tool[:2] == (kind, name)), None)
+        return self._anywhere.get((kind, name))
 
     def tool(self, canonical: str) -> Tool:
         """Return the tool behind a canonical name; a model may also make one up."""

@@ -8,21 +8,26 @@ import msgspec
 
 from penstock_edge import signatures
 from penstock_edge.dialects.openai_responses.client_tools import BY_CALL, BY_RESULT, CLIENT_TOOLS
-from penstock_edge.dialects.openai_responses.parts import blocks, plain_text
+from penstock_edge.dialects.openai_responses.parts import blocks, plain_blocks
 from penstock_edge.dialects.openai_responses.refusal import dictionary, optional, refused, required, uncarriable
 from penstock_edge.dialects.openai_responses.tool_book import Tool
+from penstock_edge.dialects.unreadable import within
+from penstock_edge.errors import ProblemError
 
 if TYPE_CHECKING:
     from penstock_edge.canonical import Json
     from penstock_edge.dialects.openai_responses.tool_book import ToolBook
     from penstock_edge.dialects.openai_responses.tools import ToolReader
 
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+_encode = msgspec.json.Encoder().encode
+
 PROVIDER: Final = "OpenAI"
 """Whose reasoning it is that comes back without a tag."""
 # Tuples, because what is looked for may be of any type.
 _SPEAKERS: Final = ("user", "assistant")
 _SYSTEM: Final = ("system", "developer")
-_RESULTS: Final = ("function_call_output", "custom_tool_call_output")
+_FREQUENT: Final = ("function_call", "function_call_output", "reasoning", "custom_tool_call_output")
 # Without them the conversation is not whole, and only the provider that made them can read them.
 _UNREADABLE: Final = frozenset({"item_reference", "compaction", "compaction_trigger", "compaction_summary"})
 
@@ -38,24 +43,39 @@ class Transcript:
         self._ignored = ignored
         self._calls: dict[str, tuple[int, str]] = {}
         """Where each tool call stands, and its id: some results name the call's item instead."""
+        self._results: dict[int, int] = {}
+        """How many results the calls of a turn have."""
 
     def read(self, items: list[Any]) -> None:
         """Read all items. Raises ProblemError."""
+        turns = self.turns
         for index, item in enumerate(items):
-            kind = item.get("type", "message") if isinstance(item, dict) else None
+            kind = item.get("type", "message") if type(item) is dict else None
             if kind == "message":
                 # By far the most are one mere text: quickly done.
-                role, text = item.get("role"), plain_text(item.get("content"))
-                if text and role in _SPEAKERS and "phase" not in item:
-                    self._say(role, [{"type": "text", "text": text}])
-                else:
+                role, content = item.get("role"), plain_blocks(item.get("content"))
+                if content is None or role not in _SPEAKERS or "phase" in item:
                     self._message(item, f"input.{index}")
-            elif kind == "function_call":
-                self._call(item, kind, f"input.{index}")
-            elif kind in _RESULTS:
-                self._told(item, f"input.{index}")
+                elif turns and turns[-1]["role"] == role:
+                    turns[-1]["content"] += content
+                else:
+                    turns.append({"role": role, "content": content})
+            elif kind in _FREQUENT:
+                # Where it stands is put into words only when something is wrong with it.
+                try:
+                    self._frequent(item, kind)
+                except ProblemError as refusal:
+                    raise within(f"input.{index}", refusal) from None
             else:
                 self._other(dictionary(item, f"input.{index}"), f"input.{index}")
+
+    def _frequent(self, item: Json, kind: str) -> None:
+        if kind == "function_call":
+            self._call(item, kind, "")
+        elif kind == "reasoning":
+            self._reasoning(item)
+        else:
+            self._told(item)
 
     def _message(self, item: Json, where: str) -> None:
         role = item.get("role")
@@ -79,8 +99,6 @@ class Transcript:
             raise refused(f"{where}.type", "Input should be a valid string")
         if kind == "message":
             self._message(item, where)
-        elif kind == "reasoning":
-            self._reasoning(item, where)
         elif kind == "custom_tool_call" or kind in BY_CALL:
             self._call(item, kind, where)
         elif kind in BY_RESULT:
@@ -94,32 +112,33 @@ class Transcript:
 
     def _call(self, item: Json, kind: str, where: str) -> None:
         call_id = item.get("call_id") or item.get("id")
-        if not isinstance(call_id, str) or not call_id:
-            raise refused(f"{where}.call_id", "field required")
+        if type(call_id) is not str or not call_id:
+            raise refused(f"{where}.call_id" if where else "call_id", "field required")
         if kind in BY_CALL:
             own_type = BY_CALL[kind]
             tool = Tool(own_type, own_type)
             given = CLIENT_TOOLS[own_type].asked(item, where)
         else:
             namespace = optional(item, "namespace", str, where) or ""
-            tool = Tool("function", required(item, "name", str, where), namespace)
+            name = required(item, "name", str, where)
             if kind == "custom_tool_call":
-                tool = Tool("custom", tool.name, namespace)
+                tool = Tool("custom", name, namespace)
                 given = {"input": required(item, "input", str, where)}
             else:
-                given = _arguments(required(item, "arguments", str, where), where)
-        name = self._book.enter(tool)
-        self._say("assistant", [{"type": "tool_use", "id": call_id, "name": name, "input": given}])
+                tool = Tool("function", name, namespace)
+                given = _arguments(required(item, "arguments", str, where))
+        fit = self._book.enter(tool)
+        self._say("assistant", [{"type": "tool_use", "id": call_id, "name": fit, "input": given}])
         place = len(self.turns) - 1
         self._calls[call_id] = (place, call_id)
         item_id = item.get("id")
-        if isinstance(item_id, str):
+        if type(item_id) is str:
             self._calls.setdefault(item_id, (place, call_id))
 
-    def _told(self, item: Json, where: str) -> None:
+    def _told(self, item: Json) -> None:
         output = item.get("output")
-        content = output if isinstance(output, str) else blocks(output, f"{where}.output", self._ignored)
-        self._result(item, content or "", where)
+        content = output if type(output) is str else blocks(output, "output", self._ignored)
+        self._result(item, content or "", "")
 
     def _client_result(self, item: Json, kind: str, where: str) -> None:
         told = CLIENT_TOOLS[BY_RESULT[kind]].told(item, where)
@@ -130,27 +149,25 @@ class Transcript:
 
     def _result(self, item: Json, content: str | list[Json], where: str) -> None:
         call_id = item.get("call_id") or item.get("id")
-        call = self._calls.get(call_id) if isinstance(call_id, str) else None
+        call = self._calls.get(call_id) if type(call_id) is str else None
         if call is None:
-            raise refused(f"{where}.call_id", "there is no such call before it")
+            raise refused(f"{where}.call_id" if where else "call_id", "there is no such call before it")
         place, tool_use_id = call
         block = {"type": "tool_result", "tool_use_id": tool_use_id, "content": content}
+        # Right behind its call, and before what else the user said there.
+        told = self._results.get(place, 0)
+        self._results[place] = told + 1
         if place + 1 == len(self.turns):
             self.turns.append({"role": "user", "content": [block]})
-            return
-        # Right behind its call, and before what else the user said there.
-        turn = self.turns[place + 1]["content"]
-        first = 0
-        while first < len(turn) and turn[first]["type"] == "tool_result":
-            first += 1
-        turn.insert(first, block)
+        else:
+            self.turns[place + 1]["content"].insert(told, block)
 
-    def _reasoning(self, item: Json, where: str) -> None:
-        thinking = _joined(item.get("summary"), f"{where}.summary") or _joined(item.get("content"), f"{where}.content")
-        signature = optional(item, "encrypted_content", str, where) or ""
+    def _reasoning(self, item: Json) -> None:
+        thinking = _joined(item.get("summary"), "summary") or _joined(item.get("content"), "content")
+        signature = optional(item, "encrypted_content", str) or ""
         if signature and signatures.origin(signature) is None:
             own = {"id": item.get("id") or "", "encrypted_content": signature}
-            signature = signatures.tag(msgspec.json.encode(own).decode(), PROVIDER)
+            signature = signatures.tag(_encode(own).decode(), PROVIDER)
         if thinking or signature:
             self._say("assistant", [{"type": "thinking", "thinking": thinking, "signature": signature}])
 
@@ -164,22 +181,19 @@ class Transcript:
             turns.append({"role": role, "content": content})
 
 
-def _arguments(text: str, where: str) -> Json:
-    if not text.strip():
-        return {}
+def _arguments(text: str) -> Json:
     try:
-        given = msgspec.json.decode(text)
+        return _decode(text)
     except (msgspec.DecodeError, RecursionError, UnicodeError):
-        given = None
-    if not isinstance(given, dict):
-        raise refused(f"{where}.arguments", "Input should be a JSON object")
-    return given
+        if not text.strip():
+            return {}
+        raise refused("arguments", "Input should be a JSON object") from None
 
 
 def _joined(parts: Any, where: str) -> str:
-    if parts is None:
+    if not parts:
         return ""
-    if not isinstance(parts, list):
+    if type(parts) is not list:
         raise refused(where, "Input should be a valid list")
     return "\n\n".join(
         required(dictionary(part, f"{where}.{index}"), "text", str, f"{where}.{index}")

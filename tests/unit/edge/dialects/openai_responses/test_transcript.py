@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 
 import pytest
 
@@ -300,3 +301,22 @@ def test_tools_found_by_a_search_can_be_called():
     read = request(input=items, tools=[{"type": "tool_search", "execution": "client"}])
     assert [tool["name"] for tool in read.body["tools"]] == ["tool_search", "look"]
     assert read.body["messages"][1]["content"] == [use("tool_search", "1", {"query": "look"})]
+
+
+def test_results_cost_no_more_the_more_there_are():
+    names = [f"c{n}" for n in range(8_000)]
+    items = [USER, *(call("f", name) for name in names), USER, *(result(name) for name in names)]
+    begin = time.process_time()
+    turns = request(input=items).body["messages"]
+    assert time.process_time() - begin < 1
+    assert [block.get("tool_use_id") for block in turns[2]["content"]] == [*names, None]
+
+
+def test_tools_allowed_by_name_alone_cost_no_more_the_more_there_are():
+    tools = [FUNCTION | {"name": f"f{n}"} for n in range(8_000)]
+    allowed = [{"type": "function", "name": f"g{n}"} for n in range(8_000)]
+    choice = {"type": "allowed_tools", "mode": "auto", "tools": [*allowed, {"type": "function", "name": "f7"}]}
+    begin = time.process_time()
+    body = request(tools=tools, tool_choice=choice).body
+    assert time.process_time() - begin < 1
+    assert [tool["name"] for tool in body["tools"]] == ["f7"]
