@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from penstock_edge.errors import ProblemError, invalid
+from penstock_edge.providers.anthropic_marks import with_latest_marks
 from penstock_edge.providers.anthropic_turns import texts, turns
 from penstock_edge.providers.claude_manners import manners
 from penstock_edge.providers.claude_thinking import express
@@ -20,6 +23,10 @@ if TYPE_CHECKING:
 _USUAL_MAX_TOKENS: Final = 32_000
 _JSON_ONLY: Final = {"type": "text", "text": "Answer with one JSON object and nothing else."}
 _COUNTED: Final = ("messages", "system", "tools", "tool_choice", "thinking", "output_config")
+_MARK: Final = b'"cache_control":{'
+_MOST_MARKS: Final = 4
+_LONGEST_USER_ID: Final = 256
+_PERSONAL: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+|\A\+?[\d\s()./-]{7,}\Z")
 _encoder = msgspec.json.Encoder()
 
 
@@ -30,7 +37,17 @@ def write(request: Request, to: Addressee, *, streamed: bool) -> Written:
     if streamed:
         draft.body["stream"] = True
     draft.shape()
-    return Written(_encoder.encode(draft.body), draft.ignored)
+    body = _encoder.encode(draft.body)
+    marks = body.count(_MARK)
+    if marks > _MOST_MARKS:
+        bounded, dropped = with_latest_marks(draft.body, _MOST_MARKS)
+        if dropped:
+            draft.ignored.append(f"cache_control (all but the last {_MOST_MARKS})")
+            body = _encoder.encode(bounded)
+    elif not marks and request.extras.cached:
+        # Claude then remembers everything up to the last block, and finds it again when that is no longer the last.
+        body = body[:-1] + b',"cache_control":{"type":"ephemeral"}}'
+    return Written(body, draft.ignored)
 
 
 def write_count(request: Request, to: Addressee) -> Written:
@@ -70,6 +87,7 @@ class _Draft:
         self._thinking()
         self._sampling()
         self._stops()
+        self._person()
 
     def _extras(self) -> None:
         extras = self._request.extras
@@ -137,6 +155,13 @@ class _Draft:
         else:
             # There is nothing to choose from.
             self.body.pop("tool_choice", None)
+
+    def _person(self) -> None:
+        """Give the API a name that it takes: none that is long, or that looks as if it told whose it is."""
+        user_id = (self.body.get("metadata") or {}).get("user_id")
+        if isinstance(user_id, str) and (len(user_id) > _LONGEST_USER_ID or _PERSONAL.search(user_id)):
+            digest = blake2b(user_id.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+            self.body["metadata"] = {"user_id": digest}
 
 
 def _tool(tool: Json) -> Json:

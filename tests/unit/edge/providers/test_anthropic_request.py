@@ -282,3 +282,76 @@ def test_texts_that_say_nothing_are_left_out_everywhere():
     assert listed == ["messages.2.content.0.content.1 (white space only)", "system.0 (white space only)"]
     with pytest.raises(ProblemError):
         write(messages=[said("user", " ")])
+
+
+EPHEMERAL = {"type": "ephemeral"}
+
+
+@pytest.mark.parametrize(
+    ("extras", "body", "asked"),
+    [
+        (Extras(cached=True), {}, True),
+        (Extras(), {}, False),
+        (Extras(cached=True), {"system": [{"type": "text", "text": "s", "cache_control": EPHEMERAL}]}, False),
+        (Extras(cached=True), {"tools": [{"name": "f", "input_schema": {}, "cache_control": EPHEMERAL}]}, False),
+        (
+            Extras(cached=True),
+            {"messages": [{"role": "user", "content": [{"type": "text", "text": "a", "cache_control": EPHEMERAL}]}]},
+            False,
+        ),
+        (Extras(cached=True), {"system": [{"type": "text", "text": '"cache_control":{'}]}, True),
+    ],
+)
+def test_a_cache_is_asked_for_where_the_client_counts_on_one_and_marks_nothing(extras, body, asked):
+    sent, ignored = write(extras=extras, **body)
+    assert (sent.get("cache_control") == EPHEMERAL) is asked
+    assert ignored == []
+
+
+def test_counting_asks_for_no_cache():
+    written = WIRE.write_count(Request({"messages": HI}, Extras(cached=True)), Addressee("Anthropic", OLD, 64_000))
+    assert b"cache_control" not in written.body
+
+
+def test_of_many_marks_the_latest_four_are_kept():
+    def marked(**block):
+        return {**block, "cache_control": EPHEMERAL}
+
+    call = marked(type="tool_use", id="t", name="f", input={"cache_control": {"kept": 1}})
+    inner = marked(type="text", text="b")
+    result = marked(type="tool_result", tool_use_id="t", content=[inner])
+    body, ignored = write(
+        tools=[marked(name="f", input_schema={"type": "object"})],
+        system=[marked(type="text", text="s")],
+        messages=[
+            {"role": "user", "content": [marked(type="text", text="a")]},
+            {"role": "assistant", "content": [call]},
+            {"role": "user", "content": [result, marked(type="text", text="c")]},
+        ],
+    )
+    plain, calls, results = (message["content"] for message in body["messages"])
+    assert not any("cache_control" in one for one in (body["tools"][0], body["system"][0], plain[0]))
+    assert calls == [call]
+    assert results == [result, marked(type="text", text="c")]
+    assert ignored == ["cache_control (all but the last 4)"]
+
+
+@pytest.mark.parametrize(
+    ("user_id", "kept"),
+    [
+        ("u-1", True),
+        ("k" * 256, True),
+        ("k" * 257, False),
+        ("me@example.com", False),
+        ("project of me@example.com", False),
+        ("+49 170 1234567", False),
+        ("0198c1c0-d1e2-7f3a-8b4c-5d6e7f809102", True),
+    ],
+)
+def test_names_that_claude_refuses_are_replaced_by_the_same_ones(user_id, kept):
+    body, ignored = write(metadata={"user_id": user_id})
+    again, _ = write(metadata={"user_id": user_id})
+    assert (body["metadata"] == {"user_id": user_id}) is kept
+    assert body["metadata"] == again["metadata"]
+    assert re.fullmatch(r"[a-zA-Z0-9-]{3,256}", body["metadata"]["user_id"])
+    assert ignored == []
