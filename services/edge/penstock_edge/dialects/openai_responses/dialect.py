@@ -38,19 +38,19 @@ class ResponsesDialect:
         """Understand a request whole. Raises ProblemError (400)."""
         return ResponsesConversation(_own(head), body, birth)
 
-    def ping(self, head: Head) -> bytes:  # noqa: ARG002 (every stream has the same)
+    def ping(self, head: Head) -> bytes:  # noqa: ARG002  # every stream has the same
         """Return a comment."""
         return openai_errors.KEEP_ALIVE
 
-    def stream_headers(self, head: Head) -> Headers:  # noqa: ARG002 (every stream has the same)
+    def stream_headers(self, head: Head) -> Headers:  # noqa: ARG002  # every stream has the same
         """Return the headers of a streamed answer."""
         return openai_errors.stream_headers()
 
-    def framing(self, head: Head) -> Framing | None:  # noqa: ARG002 (every stream has the same)
+    def framing(self, head: Head) -> Framing | None:  # noqa: ARG002  # every stream has the same
         """Return None: streams are SSE."""
         return None
 
-    def hides_usage(self, head: Head) -> bool:  # noqa: ARG002 (every stream has the same)
+    def hides_usage(self, head: Head) -> bool:  # noqa: ARG002  # every stream has the same
         """Return False: usage is part of the last event."""
         return False
 
@@ -62,7 +62,7 @@ class ResponsesDialect:
         """Return the headers of an error answer."""
         return openai_errors.error_headers(problem)
 
-    def error_body(self, problem: Problem, request_id: str) -> bytes:  # noqa: ARG002 (it stands in a header)
+    def error_body(self, problem: Problem, request_id: str) -> bytes:  # noqa: ARG002  # it stands in a header
         """Return the error envelope."""
         return openai_errors.error_body(problem)
 
@@ -72,7 +72,7 @@ class ResponsesDialect:
         envelope = Envelope(request_id, created, head.model, {}, _own(head).tools)
         return failed(problem, Sequence(after), envelope, [])
 
-    def limit_headers(self, states: Iterable[LimitState], now: float) -> Headers:  # noqa: ARG002 (they count down)
+    def limit_headers(self, states: Iterable[LimitState], now: float) -> Headers:  # noqa: ARG002  # they count down
         """Return the remaining limits as `x-ratelimit-*`."""
         return openai_errors.limit_headers(states)
 

@@ -26,11 +26,11 @@ class ResponsesWire:
     name: Final = "responses"
     request_id_header: Final = REQUEST_ID_HEADER
 
-    def path(self, model: str, *, streamed: bool, counting: bool) -> bytes:  # noqa: ARG002 (the body says them)
+    def path(self, model: str, *, streamed: bool, counting: bool) -> bytes:  # noqa: ARG002  # the body says them
         """Return the path below the account's base URL."""
         return b"/responses/input_tokens" if counting else b"/responses"
 
-    def query(self, client: bytes, *, streamed: bool) -> bytes:  # noqa: ARG002 (the body says it)
+    def query(self, client: bytes, *, streamed: bool) -> bytes:  # noqa: ARG002  # the body says it
         """Return nothing: this format has no query."""
         return b""
 
