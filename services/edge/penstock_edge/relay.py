@@ -26,6 +26,18 @@ if TYPE_CHECKING:
 _PASSED: Final = frozenset({b"content-type", b"content-language", b"deprecation", b"sunset", b"warning"})
 _TRANSLATED: Final = [(b"content-type", b"application/json")]
 
+# Errors of our account, in words that may name it: the client gets our own instead.
+_OUR_OWN: Final = frozenset(
+    {
+        outcomes.CREDENTIAL_INVALID,
+        outcomes.FORBIDDEN,
+        outcomes.MODEL_MISSING,
+        outcomes.QUOTA_EXHAUSTED,
+        outcomes.THROTTLED,
+        outcomes.THROTTLED_NO_HINT,
+    }
+)
+
 MOST_ANSWER_BYTES = 64 * 1024 * 1024
 _MOST_HELD_BYTES = 1024 * 1024
 BROKEN = Failure(outcomes.UNSTABLE)
@@ -184,13 +196,17 @@ class StreamRelay:
                 else:
                     self._hold(said)
             else:
-                if said and signal is Signal.ERROR and exchange.output_committed:
+                if said and signal is Signal.ERROR and exchange.output_committed and self._may_be_told():
                     out.append(said)
                     exchange.error_forwarded = True
                 self._attempt.characters = self._follower.characters
                 return out, signal
         self._attempt.characters = self._follower.characters
         return out, Signal.OUTPUT
+
+    def _may_be_told(self) -> bool:
+        failure = self._follower.failure
+        return failure is None or failure.cls not in _OUR_OWN
 
     def _commit(self, out: list[bytes]) -> None:
         exchange = self._exchange

@@ -145,3 +145,40 @@ async def test_what_a_leaving_client_did_not_get_still_counts_for_the_books(gate
     assert closed.state in {"client_left", "complete"}
     assert closed.attempts[0].usage.input_tokens == 7
     assert (books.holds, books.slots) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("authentication_error", "api_error"),
+        ("billing_error", "api_error"),
+        ("permission_error", "api_error"),
+        ("rate_limit_error", "rate_limit_error"),
+        ("invalid_request_error", "invalid_request_error"),
+        ("overloaded_error", "overloaded_error"),
+    ],
+)
+async def test_an_error_of_our_account_in_the_midst_of_an_answer_is_not_told_in_its_words(gateway, play, kind, told):
+    words = "organization org-1 has no credit"
+    error = play.event("error", error={"type": kind, "message": words})
+    edge = await gateway([play.stream([play.start(), play.block, play.text("Hel"), error])])
+    answer, names = await edge.events()
+    assert names == ["message_start", "content_block_start", "content_block_delta", "error"]
+    shown = json.loads(answer.text.rstrip().rsplit("data: ", 1)[1])["error"]
+    assert shown["type"] == told
+    assert (words in answer.text) is (kind in {"invalid_request_error", "overloaded_error"})
+
+
+async def test_nor_is_it_in_other_formats(gateway, play):
+    error = {"code": "insufficient_quota", "message": "organization org-1 has no quota", "param": None}
+    pieces = [
+        play.event("response.output_text.delta", sequence_number=0, delta="Hel"),
+        play.event("error", sequence_number=1, **error),
+    ]
+    models = [play.model("gpt-5-codex", aliases=(), owned_by="openai")]
+    edge = await gateway([play.stream(pieces)], models=models, providers=["OpenAI"])
+    answer = await edge.http.post("/v1/responses", json={"model": "gpt-5-codex", "input": "hi"})
+    assert "Hel" in answer.text
+    assert "org-1" not in answer.text
+    assert "event: response.failed" in answer.text
+    assert '"code":"server_error"' in answer.text
