@@ -53,9 +53,9 @@ ACCOUNT = """
 ---
 apiVersion: penstock.dev/v1alpha1
 kind: UpstreamAccount
-metadata: {{name: {name}}}
+metadata: {{name: {model}}}
 spec:
-  provider: Anthropic
+  provider: {provider}
   baseURL: {url}
   auth: {{apiKey: {{secretRef: {{name: mock, key: api-key}}}}}}
   models: ["{model}"]
@@ -64,7 +64,7 @@ apiVersion: penstock.dev/v1alpha1
 kind: Model
 metadata: {{name: {model}}}
 spec:
-  ownedBy: anthropic
+  ownedBy: {owner}
   contextTokens: 200000
   maxOutputTokens: 64000
   prices:
@@ -73,17 +73,37 @@ spec:
 
 
 @dataclass(frozen=True)
-class Running:
-    """A gateway that answers: its root process, where to send, and what to send along."""
+class Way:
+    """Where to send a request, and the model's name by which it reaches the fast mock or the paced one."""
 
-    name: str
-    version: str
-    pid: int
     url: str
     model: str
     paced_url: str
     paced_model: str
+
+
+@dataclass(frozen=True)
+class Running:
+    """A gateway that answers: its root process, the ways through it, and what to send along."""
+
+    name: str
+    version: str
+    pid: int
+    messages: Way
+    """Messages to an upstream that speaks Messages."""
     headers: list[str] = field(default_factory=list)
+    chat: Way | None = None
+    """chat.completions to an upstream that speaks chat.completions."""
+    crossing: Way | None = None
+    """chat.completions to an upstream that speaks Messages."""
+
+    def headers_for(self, *, paced: bool) -> list[str]:
+        """Return what to send along, for the fast mock or the paced one."""
+        return [header.replace(MOCK, PACED) if paced else header for header in self.headers]
+
+
+DIRECT = Way(f"{MOCK}/v1/messages", "mock-model", f"{PACED}/v1/messages", "mock-model")
+"""Past every gateway."""
 
 
 def wait_for(url: str, process: subprocess.Popen[bytes], seconds: float = READY_SECONDS) -> None:
@@ -148,7 +168,7 @@ def nginx() -> Iterator[Running]:
         with started(["taskset", "-c", "0", "nginx", "-c", str(config), "-p", folder], log="nginx") as process:
             wait_for("http://127.0.0.1:4100/stats", process)
             url, paced = "http://127.0.0.1:4100/v1/messages", "http://127.0.0.1:4101/v1/messages"
-            yield Running("nginx", version, process.pid, url, "mock-model", paced, "mock-model")
+            yield Running("nginx", version, process.pid, Way(url, "mock-model", paced, "mock-model"))
 
 
 @contextmanager
@@ -188,8 +208,18 @@ def litellm() -> Iterator[Running]:
     ]
     with started(command, env, "litellm") as process:
         wait_for("http://127.0.0.1:4200/health/liveliness", process)
-        url = "http://127.0.0.1:4200/v1/messages"
-        yield Running("litellm", LITELLM_VERSION, process.pid, url, "claude-mock", url, "claude-paced")
+        url = "http://127.0.0.1:4200/v1"
+        yield Running(
+            "litellm",
+            LITELLM_VERSION,
+            process.pid,
+            _way(f"{url}/messages", "claude"),
+            crossing=_way(f"{url}/chat/completions", "claude"),
+        )
+
+
+def _way(url: str, family: str) -> Way:
+    return Way(url, f"{family}-mock", url, f"{family}-paced")
 
 
 @contextmanager
@@ -210,7 +240,7 @@ def portkey() -> Iterator[Running]:
         wait_for("http://127.0.0.1:4300/", process)
         url = "http://127.0.0.1:4300/v1/messages"
         headers = ["x-portkey-provider: anthropic", f"x-portkey-custom-host: {MOCK}/v1", "x-api-key: mock-key"]
-        yield Running("portkey", PORTKEY_VERSION, process.pid, url, "mock-model", url, "mock-model", headers)
+        yield Running("portkey", PORTKEY_VERSION, process.pid, Way(url, "mock-model", url, "mock-model"), headers)
 
 
 @contextmanager
@@ -219,10 +249,19 @@ def penstock() -> Iterator[Running]:
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder)
         resources = data / "resources.yaml"
-        accounts = ACCOUNT.format(name="mock", url=MOCK, model="mock-model") + ACCOUNT.format(
-            name="paced", url=PACED, model="paced-model"
+        accounts = (
+            ("Anthropic", "anthropic", MOCK, "claude-mock"),
+            ("Anthropic", "anthropic", PACED, "claude-paced"),
+            ("OpenAICompatible", "mock", f"{MOCK}/v1", "chat-mock"),
+            ("OpenAICompatible", "mock", f"{PACED}/v1", "chat-paced"),
         )
-        resources.write_text(RESOURCES + accounts)
+        resources.write_text(
+            RESOURCES
+            + "".join(
+                ACCOUNT.format(provider=provider, owner=owner, url=url, model=model)
+                for provider, owner, url, model in accounts
+            )
+        )
         binary = Path(sys.executable).parent / "penstock"
         command = [
             "taskset",
@@ -244,8 +283,18 @@ def penstock() -> Iterator[Running]:
             edge = int((data / "data/run/edge-0.pid").read_text())
             subprocess.run(["taskset", "-a", "-p", "-c", "0", str(edge)], check=True, capture_output=True)
             key = (data / "data/secrets/bench/api-key").read_text().strip()
-            url = "http://127.0.0.1:4400/v1/messages"
-            yield Running("penstock", "this tree", edge, url, "mock-model", url, "paced-model", [f"x-api-key: {key}"])
+            url = "http://127.0.0.1:4400/v1"
+            yield Running(
+                "penstock",
+                "this tree",
+                edge,
+                _way(f"{url}/messages", "claude"),
+                [f"x-api-key: {key}"],
+                chat=_way(f"{url}/chat/completions", "chat"),
+                crossing=_way(f"{url}/chat/completions", "claude"),
+            )
 
 
 GATEWAYS = {"nginx": nginx, "penstock": penstock, "portkey": portkey, "litellm": litellm}
+TRANSLATING = ("penstock", "litellm")
+"""Those whose translation is measured too."""

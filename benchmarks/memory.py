@@ -32,10 +32,10 @@ def resident_mb(pid: int) -> float:
 async def abandon(gateway: Running, count: int) -> None:
     """Start `count` paced streams and close each connection after its first bytes."""
     place = asyncio.Semaphore(AT_ONCE)
-    parts = urlsplit(gateway.paced_url)
+    parts = urlsplit(gateway.messages.paced_url)
     body = json.dumps(
         {
-            "model": gateway.paced_model,
+            "model": gateway.messages.paced_model,
             "max_tokens": 64,
             "stream": True,
             "messages": [{"role": "user", "content": "hello"}],
@@ -73,9 +73,9 @@ def requests(gateway: Running, count: int) -> None:
         str(HERE / "bin/loadgen"),
         "-json",
         "-url",
-        gateway.url,
+        gateway.messages.url,
         "-model",
-        gateway.model,
+        gateway.messages.model,
         "-c",
         "32",
         "-count",
@@ -102,7 +102,7 @@ def measure_memory(gateway: Running) -> str:
             time.sleep(SETTLE_SECONDS if step in {0, CHECKPOINTS - 1} else 0.5)
             readings.append((title, (step + 1) * count // CHECKPOINTS, resident_mb(gateway.pid)))
             print(f"  memory {title:18} {readings[-1][1]:7} {readings[-1][2]:7.1f} MB", flush=True)
-    lines = ["\n## The edge's memory\n", "| load so far | resident MB |", "|---|---|"]
+    lines = ["| load so far | resident MB |", "|---|---|"]
     lines += [f"| {count:,} {title} | {mb:.1f} |" for title, count, mb in readings]
     for title in ("requests", "abandoned streams"):
         mine = [mb for name, _, mb in readings if name == title]

@@ -3,7 +3,8 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 uv=$(../scripts/find-uv.sh)
-if ! command -v nginx >/dev/null 2>&1; then
+# Nginx is the floor of relaying; translation is compared with the gateway's own relaying.
+if [[ " $* " != *" --translation "* ]] && ! command -v nginx >/dev/null 2>&1; then
   if [ "$(id -u)" = 0 ]; then
     { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends nginx-light; } >/dev/null
   else
