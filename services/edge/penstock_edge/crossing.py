@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from penstock_catalog.names import upstream_name
 from penstock_chassis import logs
-from penstock_edge import errors
+from penstock_edge import errors, foreign_thinking
 from penstock_edge.dialects.dialect import Birth
 from penstock_edge.errors import ProblemError
-from penstock_edge.passage import NativePassage, TranslatedPassage, without_foreign_thinking
+from penstock_edge.passage import NativePassage, TranslatedPassage
 from penstock_edge.providers.wire import Addressee
 from penstock_edge.providers.wires import wire_for
 from penstock_routing import outcomes
@@ -50,8 +50,8 @@ def cross(exchange: Exchange, account: AccountFacts) -> tuple[str, Passage]:
 def _native(exchange: Exchange, account: AccountFacts, wire: Wire, name: str) -> Passage:
     dialect, head, body = exchange.dialect, exchange.asked, exchange.body
     dropped: list[str] = []
-    if exchange.origins:
-        body, dropped = without_foreign_thinking(body, account.provider)
+    if foreign_thinking.concerns(body, wire.name, account.provider, exchange.origins):
+        body, dropped = foreign_thinking.cleaned(body, wire.name, account.provider)
     counting = exchange.operation == outcomes.COUNT_TOKENS
     passage = NativePassage(
         dialect, wire, head, dialect.forwarded(head, body, name), exchange.request_id, counting=counting

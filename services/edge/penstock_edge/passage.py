@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-import msgspec
-
-from penstock_edge import canonical, signatures
+from penstock_edge import canonical
 from penstock_edge.canonical import UnreadableError
 from penstock_edge.providers.wire import Addressee, Signal
 from penstock_edge.tool_disguise import disguised
@@ -279,9 +277,3 @@ def _undisguise(block: Json, names: dict[str, str]) -> None:
     """Give a tool call the name by which the client knows its tool."""
     if block.get("type") == "tool_use" and block.get("name") in names:
         block["name"] = names[block["name"]]
-
-
-def without_foreign_thinking(body: bytes, provider: str) -> tuple[bytes, list[str]]:
-    """Return a body that passes untranslated, without thinking that another provider signed; and what was left out."""
-    document, dropped = signatures.cleaned(msgspec.json.decode(body), provider)
-    return msgspec.json.encode(document), [f"{path} (thinking signed by another provider)" for path in dropped]

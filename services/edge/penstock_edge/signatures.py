@@ -16,6 +16,9 @@ _TAG: Final = b"penstock-v1:"
 _SHOWN: Final = base64.b64encode(_TAG).decode()
 _SHOWN_BYTES: Final = _SHOWN.encode()
 
+UNSIGNED_CALL: Final = "skip_thought_signature_validator"
+"""What Google's documentation names for function calls that come from elsewhere; in place of a signature."""
+
 _KEYS: Final = ("signature", "thoughtSignature", "thought_signature", "encrypted_content", "data")
 
 
@@ -64,7 +67,8 @@ def cleaned(document: Any, provider: str, path: str = "") -> tuple[Any, list[str
     """Return a request's JSON as `provider` may see it, and the paths of what was left out.
 
     Its own signatures lose their tag; thinking that others signed is left out whole, and a foreign signature on
-    something else (a function call) is left out alone. What has no tag stays.
+    something else is left out alone: of a function call of Gemini's something harmless takes its place. What has no
+    tag stays.
     """
     dropped: list[str] = []
     return _clean(document, provider, path, dropped), dropped
@@ -94,6 +98,8 @@ def _clean(value: Any, provider: str, path: str, dropped: list[str]) -> Any:
             dropped.append(path if whole else where)
             if whole:
                 return _DROP
+            if "functionCall" in value or "function_call" in value:
+                result[key] = UNSIGNED_CALL
             continue
         result[key] = _clean(item, provider, where, dropped)
     return result
@@ -107,7 +113,8 @@ def _parts(tagged: str) -> tuple[str, str] | None:
     if not tagged.startswith(_SHOWN):
         return None
     try:
-        plain = base64.b64decode(tagged, validate=True)
+        # Some clients decode it and write it anew, in the alphabet of URLs.
+        plain = base64.b64decode(tagged.replace("-", "+").replace("_", "/"), validate=True)
     except (binascii.Error, ValueError):
         return None
     name, colon, signature = plain[len(_TAG) :].partition(b":")

@@ -29,6 +29,13 @@ def test_a_signature_without_a_tag_has_no_known_maker(signature):
     assert signatures.own(signature, "Anthropic") is None
 
 
+def test_a_tag_in_the_alphabet_of_urls_is_known():
+    tagged = signatures.tag("~~~???>>>", "OpenAI")
+    in_urls = tagged.replace("+", "-").replace("/", "_")
+    assert in_urls != tagged
+    assert signatures.own(in_urls, "OpenAI") == "~~~???>>>"
+
+
 @pytest.mark.parametrize("cut", [1, 2, 3, 5])
 def test_a_damaged_tag_is_no_tag(cut):
     tagged = signatures.tag("sig", "Gemini")
@@ -57,7 +64,7 @@ def test_what_others_signed_is_left_out_and_named():
     assert cleaned == {
         "contents": [
             {"parts": [{"text": "kept"}]},
-            {"parts": [{"functionCall": {"name": "f"}}]},
+            {"parts": [{"functionCall": {"name": "f"}, "thoughtSignature": signatures.UNSIGNED_CALL}]},
             {"parts": [{"functionCall": {"name": "g"}, "thoughtSignature": "mine"}, {"text": "x", "signature": "raw"}]},
         ],
         "input": [{"type": "message", "content": "m"}],

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from penstock_edge.signatures import UNSIGNED_CALL
+
 if TYPE_CHECKING:
     from penstock_edge.canonical import Json, Message, StopReason
     from penstock_edge.dialects.gemini.tool_names import ToolNames
@@ -26,12 +28,13 @@ MALFORMED_CALL: Final = "MALFORMED_FUNCTION_CALL"
 class PartsWriter:
     """Writes blocks as parts. A signature without a place of its own goes out on the part that follows it."""
 
-    __slots__ = ("_names", "_signature", "_thoughts", "malformed")
+    __slots__ = ("_called", "_names", "_signature", "_thoughts", "malformed")
 
     def __init__(self, names: ToolNames, *, thoughts: bool) -> None:
         self._names = names
         self._thoughts = thoughts
         self._signature = ""
+        self._called = False
         self.malformed = False
         """A function call had to be left out because its arguments are no object."""
 
@@ -70,7 +73,12 @@ class PartsWriter:
             self.malformed = True
             return None
         call = {"id": call_id, "name": self._names.original(name), "args": encoded}
-        return self._signed({"functionCall": call})
+        part = self._signed({"functionCall": call})
+        if not self._called:
+            # Models of Google's refuse a step without a signature, should the conversation go on with one of them.
+            part.setdefault("thoughtSignature", UNSIGNED_CALL)
+        self._called = True
+        return part
 
     def last(self) -> Json | None:
         """Return the part of a signature that nothing followed."""

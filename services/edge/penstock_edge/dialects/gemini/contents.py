@@ -240,7 +240,7 @@ def _after_results(block: Json) -> bool:
 
 def _signature(signature: str) -> str:
     """Return a signature with a tag; one without comes from an earlier answer of Google's own."""
-    if not signature or signatures.origin(signature) is not None:
-        return signature
+    if not signature or signature.replace("/", "_") == signatures.UNSIGNED_CALL:
+        return ""
     usual = standard_base64(signature)
     return usual if signatures.origin(usual) is not None else signatures.tag(signature, "Gemini")

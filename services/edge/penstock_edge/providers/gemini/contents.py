@@ -12,9 +12,6 @@ from penstock_edge.errors import ProblemError, invalid
 if TYPE_CHECKING:
     from penstock_edge.canonical import Json
 
-# What Google's documentation names for function calls that come from elsewhere.
-UNSIGNED_CALL: Final = "skip_thought_signature_validator"
-
 _BY_ENDING: Final = {
     "jpg": "image/jpeg",
     "jpeg": "image/jpeg",
@@ -201,7 +198,7 @@ def _sign_calls(contents: list[Json]) -> None:
             continue
         for part in content["parts"]:
             if "functionCall" in part:
-                part.setdefault("thoughtSignature", UNSIGNED_CALL)
+                part.setdefault("thoughtSignature", signatures.UNSIGNED_CALL)
                 break
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from penstock_edge.signatures import UNSIGNED_CALL
 from penstock_edge.usage import OutputDetails, UsageReport
 
 if TYPE_CHECKING:
@@ -55,8 +56,13 @@ class Part(msgspec.Struct):
 
     text: str | None = None
     thought: bool | None = None
-    signature: str | None = msgspec.field(default=None, name="thoughtSignature")
+    given_signature: str | None = msgspec.field(default=None, name="thoughtSignature")
     call: FunctionCall | None = msgspec.field(default=None, name="functionCall")
+
+    @property
+    def signature(self) -> str | None:
+        """What signs it; None too where it only says that nothing does, as gateways like this one write."""
+        return None if self.given_signature == UNSIGNED_CALL else self.given_signature
 
 
 class Content(msgspec.Struct):

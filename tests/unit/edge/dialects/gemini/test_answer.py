@@ -66,7 +66,8 @@ def talk(gemini):
 # Blocks, what goes out of them without thoughts, and with thoughts.
 ANSWERS = [
     ([text("a"), text(""), text("b")], [{"text": "a"}, {"text": "b"}], None),
-    ([use()], [call()], None),
+    # Google's own models want a signature on the first call of a step, should they go on with it.
+    ([use(), use()], [call(thoughtSignature=signatures.UNSIGNED_CALL), call()], None),
     ([thinking("T"), text("a")], [{"text": "a"}], [{"text": "T", "thought": True}, {"text": "a"}]),
     (
         [thinking("T", SIGNED), text("a")],
@@ -237,7 +238,7 @@ def test_what_others_tell_in_the_beginning_of_a_block(talk):
         [{"text": "a"}],
         [{"text": "T", "thought": True}],
         [{"text": "", "thought": True, "thoughtSignature": SIGNED}],
-        [call()],
+        [call(thoughtSignature=signatures.UNSIGNED_CALL)],
     ]
 
 

@@ -286,6 +286,12 @@ def test_a_signature_in_the_other_alphabet_keeps_its_tag(read):
     assert message["content"][0]["signature"] == tagged
 
 
+@pytest.mark.parametrize("form", [signatures.UNSIGNED_CALL, signatures.UNSIGNED_CALL.replace("_", "/")])
+def test_what_stands_in_place_of_a_signature_is_none(read, form):
+    (message,) = read(model(call(thoughtSignature=form)))
+    assert [block["type"] for block in message["content"]] == ["tool_use"]
+
+
 def test_what_cannot_be_carried_is_listed(gemini):
     body = {
         "contents": [
