@@ -36,6 +36,7 @@ class _Body(msgspec.Struct):
     user: str | None = None
     safety_identifier: str | None = None
     metadata: _Metadata | None = None
+    background: bool | None = None
 
 
 class _Item(msgspec.Struct):
@@ -72,10 +73,15 @@ def read_head(body: bytes) -> ResponsesHead:
         raise unreadable(error) from None
     if not read.model:
         raise ProblemError(invalid("model: String should have at least 1 character"))
+    if read.background:
+        # Nobody could fetch such an answer here, nor put it into the books.
+        raise ProblemError(invalid("background: answers are not made in the background here"))
     tools = bytes(read.tools)
     instructions = bytes(read.instructions)
     codex = is_codex(read.model)
     opening, prepared = _opening(read.input)
+    if codex and not prepared and isinstance(read.input, list):
+        prepared = any(role in _PREPARING_ROLES for _, role in _roles(read.input))
     return ResponsesHead(
         model=read.model,
         stream=read.stream is True or codex,

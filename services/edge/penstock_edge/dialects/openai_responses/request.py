@@ -129,6 +129,9 @@ class RequestReader:
         elif not isinstance(given, list):
             raise refused("input", "field required" if given is None else "Input should be a valid list")
         transcript.read(given)
+        if not transcript.turns and len(transcript.system) > bool(instructions):
+            # Here a developer's message may stand alone; elsewhere somebody has to speak.
+            transcript.turns = [{"role": "user", "content": [transcript.system.pop()]}]
         if not transcript.turns:
             raise refused("input", "at least one message is required")
         body["messages"] = transcript.turns

@@ -40,7 +40,7 @@ class ToolReader:
         choice = self._chosen(wanted)
         if not self._tools:
             if choice["type"] == "any":
-                raise uncarriable("tool_choice", "none of the tools")
+                raise refused("tool_choice", "none of the tools can be carried to this model")
             return None
         if not parallel and choice["type"] != "none":
             choice["disable_parallel_tool_use"] = True

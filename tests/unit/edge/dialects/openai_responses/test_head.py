@@ -63,6 +63,8 @@ def test_the_prefix_stays_as_the_conversation_grows():
         (encoded(stream="yes"), "stream: Input should be a valid boolean"),
         (encoded(max_output_tokens="5"), "max_output_tokens: Input should be a valid integer"),
         (encoded(metadata=[]), "metadata: Input should be a valid dictionary"),
+        (encoded(background=True), "background: answers are not made in the background here"),
+        (encoded(background="yes"), "background: Input should be a valid boolean"),
         (b"[]", "body: Input should be a valid dictionary"),
         (b"{", "the request body is not valid JSON"),
         (b'{"model":"\xff"}', "the request body is not valid JSON"),
@@ -107,6 +109,7 @@ def test_codex_models_are_always_streamed_and_never_stored():
         ({"input": [{"role": "developer", "content": "mine"}, {"role": "user", "content": "hi"}]}, False),
         ({"input": [{"role": "system", "content": "mine"}]}, False),
         ({"input": [{"role": "user", "content": "hi"}]}, True),
+        ({"input": [{"role": "user", "content": "hi"}, {"role": "developer", "content": "mine"}]}, False),
         ({"input": [7, {"role": 5}]}, True),
     ],
 )

@@ -75,14 +75,14 @@ def test_fields_that_are_listed(fields, ignored):
     [
         ({"previous_response_id": "resp_1"}, "previous_response_id: this field cannot be carried to this model"),
         ({"conversation": "conv_1"}, "conversation: this field cannot be carried to this model"),
-        ({"background": True}, "background: this field cannot be carried to this model"),
+        ({"background": True}, "background: answers are not made in the background here"),
         ({"prompt": {"id": "p"}}, "prompt: this field cannot be carried to this model"),
         ({"top_logprobs": 3}, "top_logprobs: this field cannot be carried to this model"),
         ({"include": ["message.output_text.logprobs"]}, "include: log probabilities cannot be carried to this model"),
         ({"include": "all"}, "include: Input should be a valid list"),
         ({"input": None}, "input: field required"),
         ({"input": []}, "input: at least one message is required"),
-        ({"input": [{"role": "developer", "content": "d"}]}, "input: at least one message is required"),
+        ({"input": [], "instructions": "i"}, "input: at least one message is required"),
         ({"max_output_tokens": 0}, "max_output_tokens: Input should be greater than 0"),
         ({"temperature": "1"}, "temperature: Input should be a valid number"),
         ({"temperature": True}, "temperature: Input should be a valid number"),
@@ -111,6 +111,16 @@ def test_no_parallel_calls():
     read = request(tools=[FUNCTION], parallel_tool_calls=False)
     assert read.body["tool_choice"] == {"type": "auto", "disable_parallel_tool_use": True}
     assert "tool_choice" not in request(parallel_tool_calls=False).body
+
+
+def test_a_developers_message_may_stand_alone():
+    words = {"role": "developer", "content": "do it"}
+    assert request(input=[words]).body == {
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "do it"}]}]
+    }
+    both = request(input=[words], instructions="i").body
+    assert both["messages"][0]["content"][0]["text"] == "do it"
+    assert [block["text"] for block in both["system"]] == ["i"]
 
 
 def test_a_list_is_read_as_a_text_is():

@@ -125,7 +125,7 @@ def test_a_choice_among_some():
     ("fields", "message"),
     [
         ({"tools": [{"type": "web_search"}], "tool_choice": {"type": "web_search"}}, "tool_choice: the chosen tool"),
-        ({"tools": [{"type": "web_search"}], "tool_choice": "required"}, "tool_choice: none of the tools"),
+        ({"tools": [{"type": "web_search"}], "tool_choice": "required"}, "tool_choice: none of the tools can be"),
         ({"tools": [FUNCTION], "tool_choice": {"type": "function", "name": "x"}}, "tool_choice: the chosen tool"),
         ({"tools": [FUNCTION], "tool_choice": {"type": "custom", "name": "look"}}, "tool_choice: the chosen tool"),
         ({"tools": [FUNCTION], "tool_choice": {"type": "mcp", "server_label": "x"}}, "tool_choice: the chosen tool"),
