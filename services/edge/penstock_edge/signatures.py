@@ -27,6 +27,10 @@ def tag(signature: str, provider: str) -> str:
     return base64.b64encode(_TAG + provider.encode() + b":" + signature.encode()).decode()
 
 
+NOBODYS: Final = tag("", "nobody")
+"""Signs thinking that nobody signed, where a format demands a signature and its own provider would judge it."""
+
+
 def origin(tagged: str) -> str | None:
     """Return the provider that made a tagged signature; None for one without a tag."""
     parts = _parts(tagged)

@@ -128,8 +128,18 @@ def test_only_what_is_concerned_is_touched(body, wire, provider, origins, concer
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"[", b"[1]", b"null", b'{"messages": 5}', b'{"messages": [5, null, {"role": "assistant", "content": [5]}]}']
-    + [b"[" * 5000 + b"]" * 5000, b'{"a": "\xff"}', b'{"contents": [{"parts": 5}, 5]}', b'{"tool_calls": 1}'],
+    [
+        b"",
+        b"[",
+        b"[1]",
+        b"null",
+        b'{"messages": 5}',
+        b'{"messages": [5, null, {"role": "assistant", "content": [5]}]}',
+        b"[" * 5000 + b"]" * 5000,
+        b'{"a": "\xff"}',
+        b'{"contents": [{"parts": 5}, 5]}',
+        b'{"tool_calls": 1}',
+    ],
 )
 @pytest.mark.parametrize("wire", ["messages", "generate", "chat", "responses"])
 def test_junk_passes_for_the_upstream_to_judge(body, wire):

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from penstock_edge import canonical
+from penstock_edge import canonical, signatures
 from penstock_edge.canonical import Json, Request
 from penstock_edge.errors import ProblemError, invalid
+from penstock_edge.providers.anthropic_turns import sound_id
 
 if TYPE_CHECKING:
     from penstock_edge.canonical import Event, Message
@@ -56,6 +57,8 @@ def read(body: bytes) -> Request:
             carried[name] = value
     reader = _Reader(ignored)
     carried["messages"] = reader.messages(carried.get("messages") or [])
+    if not carried["messages"]:
+        raise ProblemError(invalid("messages: at least one message with content is required"))
     system = [*reader.texts("system", carried.pop("system", "")), *reader.system]
     if system:
         carried["system"] = system
@@ -156,7 +159,7 @@ class MessagesConversation:
         return _encode(
             {
                 **_skeleton(self._model, self._birth),
-                "content": message.content,
+                "content": [_own_way(block) for block in message.content],
                 "stop_reason": message.stop_reason,
                 "stop_sequence": message.stop_sequence,
                 "usage": _whole(message.usage),
@@ -175,6 +178,15 @@ class MessagesConversation:
 def _skeleton(model: str, birth: Birth) -> Json:
     name = "msg_" + birth.request_id.removeprefix("req_")
     return {"id": name, "type": "message", "role": "assistant", "model": model}
+
+
+def _own_way(block: Json) -> Json:
+    """Return a block that Claude itself will not refuse, should the conversation go on with it."""
+    if block["type"] == "tool_use":
+        return {**block, "id": sound_id(block["id"])}
+    if block["type"] == "thinking" and not block.get("signature"):
+        return {**block, "signature": signatures.NOBODYS}
+    return block
 
 
 def _whole(usage: UsageReport) -> Json:
@@ -202,11 +214,13 @@ def _event(kind: bytes, data: Json) -> bytes:
 class Writer:
     """Writes one stream: the canonical events are this format's own."""
 
-    __slots__ = ("_birth", "_model")
+    __slots__ = ("_birth", "_model", "_unsigned")
 
     def __init__(self, model: str, birth: Birth) -> None:
         self._model = model
         self._birth = birth
+        self._unsigned = False
+        """The open block is thinking, and nobody has signed it yet."""
 
     def write(self, event: Event) -> bytes:
         """Return the bytes of one event."""
@@ -218,14 +232,15 @@ class Writer:
             case canonical.ThinkingDelta():
                 return self._delta(event.index, {"type": "thinking_delta", "thinking": event.thinking})
             case canonical.SignatureDelta():
-                return self._delta(event.index, {"type": "signature_delta", "signature": event.signature})
+                self._unsigned = self._unsigned and not event.signature
+                return self._sign(event.index, event.signature) if event.signature else b""
             case canonical.CitationDelta():
                 return self._delta(event.index, {"type": "citations_delta", "citation": event.citation})
             case canonical.BlockStart():
-                start = {"type": "content_block_start", "index": event.index, "content_block": event.block}
-                return _event(b"content_block_start", start)
+                return self._begin(event.index, event.block)
             case canonical.BlockStop():
-                return _event(b"content_block_stop", {"type": "content_block_stop", "index": event.index})
+                stop = _event(b"content_block_stop", {"type": "content_block_stop", "index": event.index})
+                return self._sign(event.index, signatures.NOBODYS) + stop if self._unsigned else stop
             case canonical.MessageStart():
                 return self._start(event)
             case canonical.MessageDelta():
@@ -242,6 +257,16 @@ class Writer:
 
     def _delta(self, index: int, delta: Json) -> bytes:
         return _event(b"content_block_delta", {"type": "content_block_delta", "index": index, "delta": delta})
+
+    def _sign(self, index: int, signature: str) -> bytes:
+        return self._delta(index, {"type": "signature_delta", "signature": signature})
+
+    def _begin(self, index: int, block: Json) -> bytes:
+        self._unsigned = block["type"] == "thinking" and not block.get("signature")
+        if block["type"] == "tool_use":
+            block = {**block, "id": sound_id(block["id"])}
+        start = {"type": "content_block_start", "index": index, "content_block": block}
+        return _event(b"content_block_start", start)
 
     def _start(self, event: canonical.MessageStart) -> bytes:
         message = {

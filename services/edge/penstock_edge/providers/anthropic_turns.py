@@ -102,11 +102,16 @@ def _with_sound_content(block: Json, where: str, ignored: list[str]) -> Json:
 
 
 def _with_sound_id(block: Json) -> Json:
-    """Replace ids of tool calls that the API would refuse, such as `functions.x:0`: always by the same ones."""
     name = _ID_FIELDS[block["type"]]
-    if _CALL_ID.fullmatch(block[name]):
-        return block
-    return {**block, name: "toolu_" + blake2b(block[name].encode("utf-8", "replace"), digest_size=16).hexdigest()}
+    sound = sound_id(block[name])
+    return block if sound == block[name] else {**block, name: sound}
+
+
+def sound_id(given: str) -> str:
+    """Return a tool call's id in place of one that the API would refuse, such as `functions.x:0`: always the same."""
+    if _CALL_ID.fullmatch(given):
+        return given
+    return "toolu_" + blake2b(given.encode("utf-8", "replace"), digest_size=16).hexdigest()
 
 
 def _beginning(message: Json, ignored: list[str]) -> Json:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 
 import anthropic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock_edge import canonical
+from penstock_edge import canonical, signatures
 from penstock_edge.canonical import Message
 from penstock_edge.dialects.anthropic import DIALECT
 from penstock_edge.dialects.dialect import Birth
@@ -86,6 +87,8 @@ def test_what_is_not_carried_is_named():
         ({"system": [{"type": "image", "source": {}}]}, "system: only text can be carried here"),
         ({"temperature": "hot"}, "temperature: Input should be of another type"),
         ({"tools": [{}]}, "tools.0.name: field required"),
+        ({"messages": []}, "messages: at least one message with content is required"),
+        ({"messages": [{"role": "user", "content": ""}]}, "messages: at least one message with content is required"),
     ],
 )
 def test_what_is_wrong_is_named(fields, message):
@@ -193,3 +196,28 @@ def test_a_failure_is_an_error_event_and_no_end():
         "error": {"type": "api_error", "message": "the provider failed"},
         "request_id": "req_0123",
     }
+
+
+def test_what_claude_would_refuse_in_the_next_turn_is_not_said_in_this_one():
+    """Ids of some servers' calls, and thinking that nobody signed."""
+    thought, call = {**THOUGHT, "signature": ""}, {**CALL, "id": "functions.f:0"}
+    unary = json.loads(converse().answer(Message("up", "m", [thought, call], "tool_use")))["content"]
+    writer = converse().writer()
+    events = [
+        canonical.BlockStart(0, {"type": "thinking", "thinking": "", "signature": ""}),
+        canonical.ThinkingDelta(0, "hm"),
+        canonical.SignatureDelta(0, ""),
+        canonical.BlockStop(0),
+        canonical.BlockStart(1, {**call, "input": {}}),
+        canonical.BlockStop(1),
+    ]
+    raw = b"".join(writer.write(event) for event in events)
+    told = [json.loads(line[6:]) for line in raw.decode().split("\n") if line.startswith("data: ")]
+    assert [event["type"].removeprefix("content_block_") for event in told] == [
+        *("start", "delta", "delta", "stop"),
+        *("start", "stop"),
+    ]
+    assert told[2]["delta"]["signature"] == unary[0]["signature"]
+    assert signatures.origin(unary[0]["signature"]) == "nobody"
+    assert told[4]["content_block"]["id"] == unary[1]["id"]
+    assert re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", unary[1]["id"])
