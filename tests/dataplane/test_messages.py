@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from penstock_simulator.anthropic.signature import issue
 from tests.client import Exchange, exchange, many, payload
 from tests.stack import MODEL, running, wait_until
 
@@ -84,7 +85,7 @@ def test_a_stream_comes_down_byte_for_byte(stack: tuple[Gateway, Simulator, str]
 def test_headers_and_query_are_carried_and_nothing_private_is(stack: tuple[Gateway, Simulator, str]) -> None:
     gateway, simulator, key = stack
     simulator.forget()
-    signed = {"type": "thinking", "thinking": "hm", "signature": "c2lnbmVkIGVsc2V3aGVyZQ=="}
+    signed = {"type": "thinking", "thinking": "hm", "signature": issue("hm")}
     messages = [
         {"role": "user", "content": "a"},
         {"role": "assistant", "content": [signed, {"type": "text", "text": "b"}]},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from penstock_simulator.anthropic.errors import invalid
+from penstock_simulator.anthropic.signature import known
 
 _MEDIA = {"image/jpeg", "image/png", "image/gif", "image/webp"}
 _MARK = {"type", "cache_control"}
@@ -153,6 +154,8 @@ class BlockCheck:
             case "thinking" | "redacted_thinking":
                 if block.get("cache_control") is not None:
                     raise invalid(f"{at}.cache_control: Extra inputs are not permitted")
+                if kind == "thinking" and not known(block["thinking"], block["signature"]):
+                    raise invalid(f"{at.removesuffix('.thinking')}: Invalid `signature` in `thinking` block")
             case "tool_result":
                 self._result(block, at)
 

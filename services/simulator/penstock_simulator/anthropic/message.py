@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from penstock_simulator import text
+from penstock_simulator.anthropic import signature
 from penstock_simulator.sample import sample
 
 if TYPE_CHECKING:
@@ -60,11 +60,6 @@ class Message:
         return text.tokens(self.chars)
 
 
-def signature(thinking: str) -> str:
-    """Return the signature of a thinking text."""
-    return "Sim" + hashlib.sha256(b"thinking:" + thinking.encode()).hexdigest() + "=="
-
-
 def compose(checked: Checked, how: Behaviour, *, identity: str, seed: int, default_tokens: int) -> Message:
     """Return the answer to a request."""
     message = Message(f"msg_sim_{identity}", checked.model.name)
@@ -96,7 +91,9 @@ def _think(message: Message, checked: Checked, how: Behaviour, seed: int, room: 
     thought = text.passage(how.text, wanted, seed + 1)
     shown = thought if checked.thinking_shown else ""
     pieces = text.piece_count(len(shown))
-    message.blocks.append(Block("thinking", shown, signature=signature(thought), chars=len(thought), chunks=pieces))
+    message.blocks.append(
+        Block("thinking", shown, signature=signature.issue(thought), chars=len(thought), chunks=pieces)
+    )
     message.thinking_tokens = text.tokens(wanted)
     return wanted
 

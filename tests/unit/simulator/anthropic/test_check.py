@@ -5,6 +5,7 @@ import pytest
 from penstock_simulator.accounts import Account
 from penstock_simulator.anthropic.check import check
 from penstock_simulator.anthropic.models import Models
+from penstock_simulator.anthropic.signature import issue
 from penstock_simulator.connection import Request
 from penstock_simulator.refusal import RefusalError
 from penstock_simulator.settings import AccountSettings
@@ -316,6 +317,27 @@ def test_count_tokens_knows_fewer_fields():
 def test_the_newest_models_hide_their_thinking_unless_asked(model, display, shown):
     asked = request(model=model, thinking={"type": "adaptive", **display}, max_tokens=2000)
     assert run(asked).thinking_shown is shown
+
+
+@pytest.mark.parametrize(
+    ("thinking", "signed", "good"),
+    [
+        ("hm", issue("hm"), True),
+        ("hm", issue("hm") + "=", False),
+        ("hm!", issue("hm"), False),
+        ("hm", "c2lnbmVkIGVsc2V3aGVyZQ==", False),
+        ("", issue("hm"), True),
+        ("", "", False),
+    ],
+)
+def test_only_thinking_that_was_signed_here_is_taken_back(thinking, signed, good):
+    thought = {"type": "thinking", "thinking": thinking, "signature": signed}
+    asked = request(messages=[HI, assistant(thought, text()), HI])
+    if good:
+        run(asked)
+        return
+    with pytest.raises(RefusalError, match=r"^messages\.1\.content\.0: Invalid `signature` in `thinking` block$"):
+        run(asked)
 
 
 def test_how_thinking_is_shown_has_two_words():
