@@ -101,8 +101,10 @@ class Messages:
     def _add(self, role: str, message: Json, blocks: list[Json]) -> None:
         if not blocks:
             return
-        if len(message) > 2 and (hint := hint_of(message)) is not None:
-            blocks[-1]["cache_control"] = hint
+        if "cache_control" in message or "prompt_cache_breakpoint" in message:
+            hint = hint_of(message)
+            if hint is not None:
+                blocks[-1]["cache_control"] = hint
         turns = self.turns
         if turns and turns[-1]["role"] == role:
             turns[-1]["content"] += blocks

@@ -25,11 +25,16 @@ def turns(messages: list[Json], ignored: list[str]) -> list[Json]:
     kept: list[Json] = []
     for index, message in enumerate(messages):
         content = message["content"]
-        if any(_is_unfit(block) for block in content):
-            content = _blocks(content, f"messages.{index}.content", ignored)
-            message = {**message, "content": content}  # noqa: PLW2901 -- the client's own stays as it is
+        for block in content:
+            # By far the most are texts that say something: quickly done.
+            if (block["type"] != "text" or not block["text"] or block["text"].isspace()) and _is_unfit(block):
+                break
+        else:
+            kept += [message] if content else []
+            continue
+        content = _blocks(content, f"messages.{index}.content", ignored)
         if content:
-            kept.append(message)
+            kept.append({**message, "content": content})
     if not kept:
         raise ProblemError(invalid("messages: nothing is left that the provider of this model could read"))
     if kept[0]["role"] == "assistant":
