@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -108,22 +109,28 @@ _BUILT_IN = (
 _KNOWN = frozenset(model.name for model in _BUILT_IN)
 
 
+def _added(one: ModelSettings) -> Model:
+    """Return a model of the settings. One named for the third generation, a later one or the latest has its manners."""
+    named = re.match(r"gemini-(?:(\d+)[.-]|.*latest$)", one.id)
+    third = named is not None and int(named[1] or 3) >= 3
+    return Model(
+        one.id,
+        one.id,
+        one.context_tokens,
+        one.max_output_tokens,
+        third=third,
+        levels=("MINIMAL", "LOW", "MEDIUM", "HIGH") if third else (),
+        budgets=_THIRD if third else (0, one.max_output_tokens),
+        always_thinks=third and "pro" in one.id,
+        thinks_unasked=third,
+    )
+
+
 class Models:
     """All known models, found by name. Of a built-in one nothing is taken from the settings."""
 
     def __init__(self, more: Iterable[ModelSettings] = ()) -> None:
-        added = tuple(
-            Model(
-                one.id,
-                one.id,
-                one.context_tokens,
-                one.max_output_tokens,
-                budgets=(0, one.max_output_tokens),
-                thinks_unasked=False,
-            )
-            for one in more
-            if one.format == "gemini" and one.id not in _KNOWN
-        )
+        added = tuple(_added(one) for one in more if one.format == "gemini" and one.id not in _KNOWN)
         self._all = (*added, *_BUILT_IN)
         self._by_name = {model.name: model for model in reversed(self._all)}
 

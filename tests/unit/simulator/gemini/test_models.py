@@ -4,6 +4,7 @@ import pytest
 
 from penstock_simulator.gemini.models import Models, page
 from penstock_simulator.refusal import RefusalError
+from penstock_simulator.settings import ModelSettings
 
 ROWS = list(Models().all())
 
@@ -42,3 +43,20 @@ def test_what_a_row_tells():
     assert rows["gemini-2.0-flash"]["outputTokenLimit"] == 8192
     assert "generateContent" in rows["gemini-3-flash-preview"]["supportedGenerationMethods"]
     assert "generateContent" not in rows["gemini-embedding-001"]["supportedGenerationMethods"]
+
+
+@pytest.mark.parametrize(
+    ("name", "third", "always_thinks"),
+    [
+        ("gemini-3.8-flash", True, False),
+        ("gemini-4-argon", True, False),
+        ("gemini-3.2-pro", True, True),
+        ("gemini-flash-latest", True, False),
+        ("gemini-2.9-flash", False, False),
+        ("gemma-4", False, False),
+    ],
+)
+def test_added_models_have_the_manners_of_their_generation(name, third, always_thinks):
+    found = Models([ModelSettings(id=name, format="gemini")]).find(name)
+    assert found is not None
+    assert (found.third, bool(found.levels), found.always_thinks) == (third, third, always_thinks)
