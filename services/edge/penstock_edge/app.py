@@ -86,13 +86,15 @@ class EdgeApp(FastAPI):
 
 
 def _named(send: Send) -> Send:
-    """Return a `send` that gives a request id to answers without one."""
+    """Return a `send` that gives a request id to answers without one, and both of its names to all."""
 
     async def named(message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start":
-            headers = message.setdefault("headers", [])
-            if all(name != b"request-id" for name, _ in headers):
-                message["headers"] = [*headers, (b"request-id", request_id.new().encode())]
+            headers = message.get("headers") or []
+            known = next((value for name, value in headers if name == b"request-id"), None)
+            made = known or request_id.new().encode()
+            added = [] if known else [(b"request-id", made)]
+            message["headers"] = [*headers, *added, (b"x-request-id", made)]
         await send(message)
 
     return named

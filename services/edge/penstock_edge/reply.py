@@ -17,7 +17,7 @@ _LARGE_BYTES = 64 * 1024
 
 
 class Reply:
-    """Writes one answer. Every answer carries `request-id`."""
+    """Writes one answer. Every answer carries `request-id`, under the two names that clients know."""
 
     __slots__ = (
         "_cork",
@@ -72,7 +72,8 @@ class Reply:
         """Send status and headers."""
         self.started = True
         self.status = status
-        headers.append((b"request-id", self._request_id))
+        # Anthropic's SDKs read the first of these, OpenAI's the second.
+        headers += ((b"request-id", self._request_id), (b"x-request-id", self._request_id))
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def piece(self, data: bytes) -> None:

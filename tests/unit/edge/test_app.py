@@ -51,6 +51,13 @@ async def test_every_answer_has_one_request_id(edge, path):
     answer = await edge.http.get(path)
     assert answer.headers["request-id"].startswith("req_")
     assert len(answer.headers.get_list("request-id")) == 1
+    assert answer.headers.get_list("x-request-id") == [answer.headers["request-id"]]
+
+
+@pytest.mark.parametrize("body", [{"model": "claude-sonnet-4-6", "messages": [{"role": "user", "content": "a"}]}, {}])
+async def test_the_request_id_is_where_openais_clients_look_for_it_too(edge, body):
+    answer = await edge.http.post("/v1/chat/completions", json=body)
+    assert answer.headers.get_list("x-request-id") == [answer.headers["request-id"]]
 
 
 async def test_health(edge):
