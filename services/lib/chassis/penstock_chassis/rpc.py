@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from penstock_chassis.rpc_renewal import RenewingChannel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from penstock_chassis.certificates import Certificates, Material
 
 # Snapshots of hundreds of accounts and batches of settlements are larger than gRPC's 4 MB default.
 _MESSAGE_BYTES = 64 * 1024 * 1024
@@ -33,14 +40,37 @@ def channel(address: str) -> grpc.aio.Channel:
     return grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS)
 
 
+def secure_channel(address: str, certificates: Certificates, server_name: str) -> grpc.aio.Channel:
+    """Open the same with the certificate in force, to a server whose certificate must bear `server_name`."""
+    options = [*_CHANNEL_OPTIONS, ("grpc.ssl_target_name_override", server_name)]
+
+    def connect(material: Material) -> grpc.aio.Channel:
+        return grpc.aio.secure_channel(address, material.channel_credentials(), options=options)
+
+    return RenewingChannel(certificates, connect)
+
+
+def is_unix(address: str) -> bool:
+    """Whether this is a socket in the file system, where its mode says who may connect."""
+    return address.startswith("unix:")
+
+
 class RpcServer:
     """A gRPC server with health checking on one address.
 
-    `add` the servicers to `.server` before `begin`.
+    `add` the servicers to `.server` before `begin`. Without credentials it speaks plain text.
     """
 
-    def __init__(self, address: str, *, max_connection_age_seconds: float = 300.0) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        max_connection_age_seconds: float = 300.0,
+        credentials: grpc.ServerCredentials | None = None,
+        interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
+    ) -> None:
         self.address = address
+        self._credentials = credentials
         options: list[tuple[str, Any]] = [
             # New replicas get traffic only when clients reconnect now and then.
             ("grpc.max_connection_age_ms", int(max_connection_age_seconds * 1000)),
@@ -51,7 +81,7 @@ class RpcServer:
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.so_reuseport", 0),
         ]
-        self.server = grpc.aio.server(options=options)
+        self.server = grpc.aio.server(options=options, interceptors=interceptors)
         self.health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self.server)
         self.port = 0
@@ -62,7 +92,10 @@ class RpcServer:
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             path.unlink(missing_ok=True)
-        self.port = self.server.add_insecure_port(self.address)
+        if self._credentials is None:
+            self.port = self.server.add_insecure_port(self.address)
+        else:
+            self.port = self.server.add_secure_port(self.address, self._credentials)
         await self.server.start()
         if path is not None:
             path.chmod(0o600)
@@ -78,4 +111,4 @@ class RpcServer:
 
 
 def _socket_path(address: str) -> Path | None:
-    return Path(address.removeprefix("unix:")) if address.startswith("unix:") else None
+    return Path(address.removeprefix("unix:")) if is_unix(address) else None
