@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.auth.v1.auth_pb2_grpc import AuthServiceStub
 from penstock.router.v1.router_pb2_grpc import RouterServiceStub
-from penstock_chassis import logs, process, rpc
+from penstock_chassis import logs, process
 from penstock_chassis.http import AddressTakenError, HttpServer, listen
+from penstock_chassis.identity import Component
+from penstock_chassis.rpc_transport import Transport
 from penstock_edge.admission import Admission
 from penstock_edge.changes import Changes
 from penstock_edge.dispatch import Dispatcher, Pace
@@ -67,8 +69,9 @@ class Edge:
         clock, rng = time.monotonic, random.random
         self.metrics = metrics = EdgeMetrics()
         session_id = new_session_id()
-        self._auth_channel = rpc.channel(settings.auth_address)
-        self._router_channel = rpc.channel(settings.router_address)
+        self._transport = Transport(Component.EDGE, settings)
+        self._auth_channel = self._transport.channel(settings.auth_address, Component.AUTH)
+        self._router_channel = self._transport.channel(settings.router_address, Component.ROUTER)
         auth: AuthServiceAsyncStub = AuthServiceStub(self._auth_channel)
         router: RouterServiceAsyncStub = RouterServiceStub(self._router_channel)
         policy = Policy(max_attempts=settings.max_attempts)
@@ -185,6 +188,7 @@ class Edge:
         """Reach auth and the router, then listen. Raises AddressTakenError and StartError."""
         settings = self._settings
         with _reserved(settings.host, settings.port) as port:
+            self._begin("certificates", self._transport.run())
             self._begin("router watch", self.view.run())
             self._begin("reports", self.reporter.run())
             self._begin("changes", self.changes.run(self.admission))

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from pydantic_settings import SettingsConfigDict
 
-from penstock_chassis.settings import ProcessSettings
+from penstock_chassis.rpc_settings import RpcSettings
 
 
-class EdgeSettings(ProcessSettings):
+class EdgeSettings(RpcSettings):
     """Settings of one edge process. Durations are in seconds."""
 
     model_config = SettingsConfigDict(env_prefix="PENSTOCK_EDGE_")

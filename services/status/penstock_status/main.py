@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 
-from penstock_chassis import process, rpc
+from penstock_chassis import process
 from penstock_chassis.http import HttpServer, listen
+from penstock_chassis.identity import Component
+from penstock_chassis.rpc_transport import Transport
 from penstock_status.app import create_app
 from penstock_status.bearer import BearerToken
 from penstock_status.peers import Peers
@@ -17,7 +20,12 @@ class StatusService:
 
     def __init__(self, settings: StatusSettings) -> None:
         self._settings = settings
-        self._channels = [rpc.channel(settings.auth_address), rpc.channel(settings.router_address)]
+        self._transport = Transport(Component.STATUS, settings)
+        self._channels = [
+            self._transport.channel(settings.auth_address, Component.AUTH),
+            self._transport.channel(settings.router_address, Component.ROUTER),
+        ]
+        self._certificates: asyncio.Task[None] | None = None
         self._server: HttpServer | None = None
 
     async def start(self) -> None:
@@ -31,11 +39,15 @@ class StatusService:
         app = create_app(peers, BearerToken.read(settings.admin_token_file))
         self._server = HttpServer(app, [listen(settings.host, settings.port)])
         await self._server.begin()
+        self._certificates = asyncio.create_task(self._transport.run(), name="certificates")
 
     async def drain(self, seconds: float) -> None:
         """Let open requests end."""
         if self._server is not None:
             await self._server.end(seconds)
+        if self._certificates is not None:
+            self._certificates.cancel()
+            await asyncio.gather(self._certificates, return_exceptions=True)
         for channel in self._channels:
             await channel.close()
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from penstock_chassis.settings import ProcessSettings
+from penstock_chassis.rpc_settings import RpcSettings
 
 TOKEN_MINIMUM_CHARACTERS = 16
 
 
-class StatusSettings(ProcessSettings):
+class StatusSettings(RpcSettings):
     """Settings of status; each is read from `PENSTOCK_STATUS_<NAME>`."""
 
     model_config = SettingsConfigDict(env_prefix="PENSTOCK_STATUS_", frozen=True, extra="forbid")
