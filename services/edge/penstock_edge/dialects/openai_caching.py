@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from penstock_edge.canonical import Json
+
+CACHE_OPTIONS: Final[tuple[object, ...]] = ({}, {"mode": "implicit"}, {"mode": "explicit"})
+"""Options that are carried whole, or ask for what happens anyway."""
+CACHE_RETENTIONS: Final[tuple[object, ...]] = ("in_memory", "in-memory")
 
 
 def wants_cache(document: Json) -> bool:

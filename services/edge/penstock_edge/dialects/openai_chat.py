@@ -51,6 +51,7 @@ class _Body(msgspec.Struct):
     tools: msgspec.Raw = _EMPTY
     prompt_cache_key: str | None = None
     user: str | None = None
+    safety_identifier: str | None = None
     metadata: _Metadata | None = None
 
 
@@ -114,7 +115,7 @@ class ChatDialect(OpenAIManners):
             model=found.model,
             stream=bool(found.stream),
             max_tokens=min(max(0, most or 0), _MOST_TOKENS),
-            session=found.prompt_cache_key or found.user or user or "",
+            session=found.prompt_cache_key or found.user or found.safety_identifier or user or "",
             prefix=(bytes(found.tools), *_leading(found.messages)),
             wants_usage=_asks(options),
             options=b"" if options == b"null" else options,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 
 import msgspec
 
 from penstock_edge.canonical import Extras, Json, Request
-from penstock_edge.dialects.openai_caching import wants_cache
+from penstock_edge.dialects.openai_caching import CACHE_OPTIONS, CACHE_RETENTIONS, wants_cache
 from penstock_edge.dialects.openai_chat_messages import Messages
 from penstock_edge.dialects.openai_chat_tools import Names, Tools
+from penstock_edge.dialects.openai_names import CONVERSATION, chosen
 from penstock_edge.dialects.unreadable import UNREADABLE, unreadable, wrong, wrong_type
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -38,6 +38,7 @@ _CARRIED: Final = frozenset(
         "thinking",
         "prompt_cache_key",
         "user",
+        "safety_identifier",
         "metadata",
         "seed",
         "frequency_penalty",
@@ -53,9 +54,10 @@ _IDLE: Final[dict[str, tuple[object, ...]]] = {
     "modalities": (["text"], []),
     "service_tier": ("auto", "default"),
     "verbosity": ("medium",),
+    "prompt_cache_options": CACHE_OPTIONS,
+    "prompt_cache_retention": CACHE_RETENTIONS,
 }
 _EFFORTS: Final = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "max"}
-_PRIVATE = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+|\+?[\d\s()./-]{7,}")
 
 
 class ReadRequest:
@@ -95,7 +97,7 @@ def _body(document: Json, tools: Tools, ignored: list[str]) -> Json:
     _limits(document, body)
     _sampling(document, body)
     _thinking(document, body)
-    _format(document, body)
+    _format(document, body, ignored)
     _person(document, body, ignored)
     return body
 
@@ -170,13 +172,15 @@ def _thinking(document: Json, body: Json) -> None:
     body["thinking"] = {name: value for name, value in thinking.items() if value is not None}
 
 
-def _format(document: Json, body: Json) -> None:
+def _format(document: Json, body: Json, ignored: list[str]) -> None:
     wanted = _response_format(document)
     if wanted is None or wanted["type"] != "json_schema":
         return
     schema = wanted["json_schema"].get("schema")
     if not isinstance(schema, dict):
         raise wrong_type("response_format.json_schema.schema", "object")
+    if wanted["json_schema"].get("description"):
+        ignored.append("response_format.json_schema.description")
     body.setdefault("output_config", {})["format"] = {"type": "json_schema", "schema": schema}
 
 
@@ -193,24 +197,15 @@ def _response_format(document: Json) -> Json | None:
 
 
 def _person(document: Json, body: Json, ignored: list[str]) -> None:
-    """Find the one name that goes on: the first of what clients call a conversation, its user, and their metadata."""
     metadata = document.get("metadata")
     if metadata is not None and not isinstance(metadata, dict):
         raise wrong_type("metadata", "object")
-    found = ""
-    for name, value in (
-        ("prompt_cache_key", document.get("prompt_cache_key")),
-        ("user", document.get("user")),
-        ("metadata.user_id", (metadata or {}).get("user_id")),
-    ):
-        if value is None or value == "":
-            continue
-        if not isinstance(value, str):
+    names = {name: document.get(name) for name in (CONVERSATION, "user", "safety_identifier")}
+    names["metadata.user_id"] = (metadata or {}).get("user_id")
+    for name, value in names.items():
+        if value is not None and not isinstance(value, str):
             raise wrong_type(name, "str")
-        if found or (name == "user" and _PRIVATE.fullmatch(value[:200])):
-            ignored.append(name)
-        else:
-            found = value
+    found = chosen(names, ignored)
     if found:
         body["metadata"] = {"user_id": found}
     if metadata and metadata.keys() - {"user_id"}:

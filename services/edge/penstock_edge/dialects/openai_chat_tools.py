@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 _PLAIN_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 _OTHER = re.compile(r"[^a-zA-Z0-9_-]")
+_CARRIED: Final = frozenset(
+    {"type", "function", "name", "description", "parameters", "strict", "cache_control", "prompt_cache_breakpoint"}
+)
 _CHOICES: Final = {"auto": "auto", "required": "any", "any": "any", "none": "none"}
 
 
@@ -116,10 +119,19 @@ class Tools:
             if not isinstance(strict, bool):
                 raise wrong_type(f"{where}.strict", "bool")
             tool["strict"] = strict
+        self._further(outer)
+        if function is not outer:
+            self._further(function)
         hint = hint_of(outer) or hint_of(function)
         if hint is not None:
             tool["cache_control"] = hint
         return tool
+
+    def _further(self, fields: Json) -> None:
+        """List once what no tool can carry."""
+        for name in fields.keys() - _CARRIED:
+            if fields[name] and (words := f"tools.{name[:64]}") not in self._ignored:
+                self._ignored.append(words)
 
     def _choice(self, field: str, choice: Any) -> Json | None:
         if choice is None:

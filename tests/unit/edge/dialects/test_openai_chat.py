@@ -73,6 +73,7 @@ def test_any_junk(body):
         ({}, "session", ""),
         ({"metadata": {"user_id": "m"}}, "session", "m"),
         ({"metadata": {"user_id": "m"}, "user": "u"}, "session", "u"),
+        ({"metadata": {"user_id": "m"}, "safety_identifier": "s"}, "session", "s"),
         ({"metadata": None, "user": "u", "prompt_cache_key": "k"}, "session", "k"),
         ({}, "wants_usage", False),
         ({"stream_options": None}, "wants_usage", False),

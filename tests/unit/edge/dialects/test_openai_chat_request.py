@@ -352,7 +352,9 @@ def test_messages_that_are_wrong(messages, message):
         ),
         ({"prompt_cache_key": "k"}, {"metadata": {"user_id": "k"}}),
         ({"user": "u"}, {"metadata": {"user_id": "u"}}),
+        ({"safety_identifier": "s"}, {"metadata": {"user_id": "s"}}),
         ({"metadata": {"user_id": "m"}}, {"metadata": {"user_id": "m"}}),
+        ({"prompt_cache_options": {"mode": "implicit"}, "prompt_cache_retention": "in_memory"}, {}),
         (
             {
                 "n": 1,
@@ -394,6 +396,30 @@ def test_extras():
         ({"user": "a.b@c.example"}, ["user"]),
         ({"user": "+44 20 1234 5678"}, ["user"]),
         ({"user": "u", "prompt_cache_key": "k"}, ["user"]),
+        ({"user": "u", "safety_identifier": "u"}, []),
+        ({"safety_identifier": "a.b@c.example"}, ["safety_identifier"]),
+        (
+            {"prompt_cache_options": {"mode": "implicit", "ttl": "30m"}, "prompt_cache_retention": "24h"},
+            ["prompt_cache_options", "prompt_cache_retention"],
+        ),
+        (
+            {
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"name": "n", "description": "d", "schema": {"type": "object"}},
+                }
+            },
+            ["response_format.json_schema.description"],
+        ),
+        (
+            {
+                "tools": [
+                    {"type": "function", "function": {"name": "f", "returns": {"type": "string"}, "extra": None}},
+                    {"type": "function", "function": {"name": "g", "returns": {"type": "string"}}, "later": True},
+                ]
+            },
+            ["tools.returns", "tools.later"],
+        ),
         ({"metadata": {"user_id": "u", "x": "y"}}, ["metadata"]),
         ({"stream_options": {"include_obfuscation": True}}, ["stream_options.include_obfuscation"]),
         (

@@ -81,6 +81,9 @@ def _image(part: Json, where: str, ignored: list[str]) -> Json:
     if not url.startswith("data:"):
         return {"type": "image", "source": _link(url, f"{where}.image_url")}
     media_type, data = _inline(url, f"{where}.image_url")
+    if media_type == "image/jpg":
+        # So it is often written, and OpenAI reads it.
+        media_type = "image/jpeg"
     if media_type not in _IMAGES:
         raise refused(f"{where}.image_url", "an image should be JPEG, PNG, GIF or WebP")
     return {"type": "image", "source": {"type": "base64", "media_type": media_type, "data": data}}

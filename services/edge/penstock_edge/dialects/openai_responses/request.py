@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from penstock_edge.canonical import Extras, Request
-from penstock_edge.dialects.openai_caching import wants_cache
+from penstock_edge.dialects.openai_caching import CACHE_OPTIONS, CACHE_RETENTIONS, wants_cache
+from penstock_edge.dialects.openai_names import CONVERSATION, chosen
 from penstock_edge.dialects.openai_responses.refusal import (
     dictionary,
     number,
@@ -54,6 +54,8 @@ _HARMLESS: Final[dict[str, tuple[Any, ...]]] = {
     "stream_options": ({}, {"include_obfuscation": False}),
     "top_logprobs": (0,),
     "truncation": ("disabled",),
+    "prompt_cache_options": CACHE_OPTIONS,
+    "prompt_cache_retention": CACHE_RETENTIONS,
 }
 # Without these the answer would be another one.
 _NEEDED: Final = frozenset({"background", "conversation", "previous_response_id", "prompt", "top_logprobs"})
@@ -67,7 +69,6 @@ _EFFORTS: Final = {
     "xhigh": "xhigh",
     "max": "max",
 }
-_PERSONAL: Final = re.compile(r"[^@\s]+@[^@\s]+|\+?[\d\s().-]{7,}")
 
 
 class RequestReader:
@@ -192,28 +193,19 @@ class RequestReader:
         elif kind == "json_schema":
             schema = required(wanted, "schema", dict, "text.format")
             self._extras.schema_name = optional(wanted, "name", str, "text.format") or ""
+            if wanted.get("description"):
+                self._ignored.append("text.format.description")
             self._body.setdefault("output_config", {})["format"] = {"type": "json_schema", "schema": schema}
         else:
             raise uncarriable("text.format.type", f"a format of the type {kind[:64]}")
 
     def _user(self) -> None:
-        """Take the first name of the user or the conversation that tells nothing about a person."""
         metadata = optional(self.document, "metadata", dict) or {}
-        names = {
-            "prompt_cache_key": optional(self.document, "prompt_cache_key", str),
-            "user": optional(self.document, "user", str),
-            "safety_identifier": optional(self.document, "safety_identifier", str),
-            "metadata.user_id": optional(metadata, "user_id", str, "metadata"),
-        }
-        chosen = None
-        for field, name in names.items():
-            if not name or name == chosen:
-                continue
-            if chosen is None and not (field != "prompt_cache_key" and _PERSONAL.fullmatch(name)):
-                chosen = name
-            else:
-                self._ignored.append(field)
-        if chosen is not None:
-            self._body["metadata"] = {"user_id": chosen}
+        document = self.document
+        names = {name: optional(document, name, str) for name in (CONVERSATION, "user", "safety_identifier")}
+        names["metadata.user_id"] = optional(metadata, "user_id", str, "metadata")
+        found = chosen(names, self._ignored)
+        if found:
+            self._body["metadata"] = {"user_id": found}
         if any(value is not None for name, value in metadata.items() if name != "user_id"):
             self._ignored.append("metadata")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _CHOICES: Final = {"auto": "auto", "none": "none", "required": "any"}
 _NAMED: Final = ("function", "custom")
+_CARRIED: Final = frozenset({"type", "name", "description", "parameters", "strict", "format"})
 _ABOUT_INPUT: Final = "The whole input, as plain text."
 
 
@@ -104,6 +105,9 @@ class ToolReader:
         if not original:
             raise refused(f"{where}.name", "String should have at least 1 character")
         name = self._book.enter(Tool(kind, original, namespace))
+        for further in tool.keys() - _CARRIED:
+            if tool[further] and (words := f"tools.{further[:64]}") not in self._ignored:
+                self._ignored.append(words)
         read: Json = {"name": name}
         about = preface + (optional(tool, "description", str, where) or "")
         if about.strip():

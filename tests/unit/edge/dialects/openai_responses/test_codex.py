@@ -45,6 +45,7 @@ def test_everything_it_says_is_understood():
         "reasoning.context",
         "text.verbosity",
         "tools.4 (web_search)",
+        "tools.defer_loading",
     }
 
 

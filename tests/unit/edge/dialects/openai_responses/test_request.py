@@ -56,6 +56,12 @@ def test_fields_carried_whole(fields, canonical):
         ({"client_metadata": {"a": "b"}, "future": 1}, ["client_metadata", "future"]),
         ({"store": True, "truncation": "auto", "service_tier": "flex"}, ["store", "truncation", "service_tier"]),
         ({"text": {"verbosity": "low", "format": None}}, ["text.verbosity"]),
+        (
+            {"text": {"format": {"type": "json_schema", "name": "n", "description": "d", "schema": SCHEMA}}},
+            ["text.format.description"],
+        ),
+        ({"tools": [FUNCTION | {"defer_loading": True, "allowed_callers": None}]}, ["tools.defer_loading"]),
+        ({"prompt_cache_options": {"mode": "implicit"}, "prompt_cache_retention": "24h"}, ["prompt_cache_retention"]),
         ({"reasoning": {"context": "all_turns", "effort": "ultra"}}, ["reasoning.context", "reasoning.effort"]),
         ({"include": ["web_search_call.results"]}, ["include"]),
         ({"stream_options": {"include_obfuscation": True}}, ["stream_options"]),

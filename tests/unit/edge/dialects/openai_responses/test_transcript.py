@@ -94,6 +94,10 @@ MESSAGES = [
         [user(text("hi")), assistant(text("x"))],
     ),
     (
+        [{"role": "user", "content": [{"type": "input_image", "image_url": "data:image/jpg;base64,AAAA"}]}],
+        [user({"type": "image", "source": {"type": "base64", "media_type": "image/jpeg", "data": "AAAA"}})],
+    ),
+    (
         [{"role": "user", "content": [{"type": "input_image", "image_url": PNG, "detail": "auto"}]}],
         [user({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}})],
     ),
