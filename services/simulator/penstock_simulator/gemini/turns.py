@@ -26,6 +26,7 @@ def check_turns(contents: list[dict[str, Any]], model: Model) -> None:
     for content in contents:
         if role(content) not in {"user", "model"}:
             raise invalid("Please use a valid role: user, model.")
+    contents = _merged(contents)
     before: dict[str, Any] = {}
     for content in contents:
         _check_turn(before, content, model)
@@ -35,6 +36,17 @@ def check_turns(contents: list[dict[str, Any]], model: Model) -> None:
     _check_signatures(contents)
     if model.third:
         _check_missing(contents)
+
+
+def _merged(contents: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return one content for each turn: the SDKs keep a streamed answer as it came, a content for each chunk."""
+    turns: list[dict[str, Any]] = []
+    for content in contents:
+        if turns and role(turns[-1]) == role(content):
+            turns[-1] = turns[-1] | {"parts": [*turns[-1].get("parts", ()), *content.get("parts", ())]}
+        else:
+            turns.append(content)
+    return turns
 
 
 def role(content: dict[str, Any]) -> str:

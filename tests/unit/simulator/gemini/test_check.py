@@ -110,12 +110,12 @@ REFUSED = [
     (request(user("a"), model(call()), user(result(parts=[blob("image/gif")]))), "Unsupported MIME type: image/gif"),
     # the order of calls and responses
     (request(model(call()), user(result())), CALL_TURN),
-    (request(user("a"), model("b"), model(call()), user(result())), CALL_TURN),
     (request(user("a", call())), CALL_TURN),
     (request(user(result())), RESPONSE_TURN),
     (request(user("a"), model("b"), user(result())), RESPONSE_TURN),
     (request(user("a"), model(call()), model(result())), RESPONSE_TURN),
-    (request(user("a"), model(call()), user(result()), user(result())), RESPONSE_TURN),
+    (request(user("a"), model(call()), user(result()), model("b"), user(result())), RESPONSE_TURN),
+    (request(user("a"), model(call()), user(result()), user(result())), COUNT_WORDS),
     (request(user("a"), model(call()), user("b")), COUNT_WORDS),
     (request(user("a"), model(call())), COUNT_WORDS),
     (request(user("a"), model(call(), call("g")), user(result())), COUNT_WORDS),
@@ -215,7 +215,7 @@ REFUSED_BY = [
     (THIRD, request(user("a"), model(call(signature=SIGNED)), user(result()), model(call("g")), user(result("g"))),
      "function call `default_api:g` , position 4."),
     (THIRD, request(user("a"), model(call(), call("g", SIGNED)), user(result(), result("g"))), "`default_api:f`"),
-    (THIRD, request(model("a"), model("b"), user("c"), model(call()), user(result(), "and text")), "position 4."),
+    (THIRD, request(model("a"), model("b"), user("c"), model(call()), user(result(), "and text")), "position 3."),
     (THIRD, request(user("a"), model(call(signature=SIGNED, id="1")), user(result(id="2"))), "the id of each function"),
     (THIRD, request(user("a"), model(call(signature=SIGNED)), user(result(id="2"))), "the id of each function"),
 ]  # fmt: skip
@@ -227,6 +227,9 @@ TAKEN = [
     (FLASH, request(user(file("https://example.com/cat.png"), file("https://youtu.be/x", "")))),
     (FLASH, request(user("a"), model("b", call(), call("g")), user(result("g"), result()))),
     (FLASH, request(user("a"), model(call()), user(result(), "and text"), model("b"), user("c"))),
+    # As the SDKs keep a stream: a content for each chunk.
+    (FLASH, request(user("a"), model("b"), model(call()), model(call("g")), model(""), user(result()), user(result("g")))),
+    (THIRD, request(user("a"), model(call(signature=SIGNED)), model(call("g")), user(result(), result("g")))),
     (FLASH, request(user("a"), model(call(id="1")), user(result(id="2")))),
     (FLASH, request(user("a"), model({"text": "t", "thought": True}, {"text": "b", "thoughtSignature": SIGNED}))),
     (FLASH, request(**functions(**calling(mode="VALIDATED", allowedFunctionNames=["f"])))),
