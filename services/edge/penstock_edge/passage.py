@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from penstock_edge import canonical
 from penstock_edge.canonical import UnreadableError
+from penstock_edge.client_words import in_client_words
 from penstock_edge.providers.wire import Addressee, Signal
 from penstock_edge.tool_disguise import disguised
 
@@ -165,7 +166,7 @@ class TranslatedPassage:
         written = wire.write_count(named, to) if counting else wire.write(named, to, streamed=streamed)
         self.wire = wire
         self.body = written.body
-        self.ignored = [*request.ignored, *written.ignored]
+        self.ignored = [*request.ignored, *in_client_words(written.ignored, request.names)]
         self._conversation = conversation
         self._counting = counting
 

@@ -57,6 +57,15 @@ _IDLE: Final[dict[str, tuple[object, ...]]] = {
     "prompt_cache_options": CACHE_OPTIONS,
     "prompt_cache_retention": CACHE_RETENTIONS,
 }
+_NAMES: Final = {
+    "messages": "messages",
+    "tools": "tools",
+    "stop_sequences": "stop",
+    "output_config.effort": "reasoning_effort",
+    "output_config.format": "response_format",
+    "reasoning.effort": "reasoning_effort",
+    "tool_choice.disable_parallel_tool_use": "parallel_tool_calls",
+}
 _EFFORTS: Final = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "max"}
 
 
@@ -75,7 +84,8 @@ class ReadRequest:
         """What the client calls its tools."""
         _refuse_the_uncarriable(document)
         tools = Tools(self.names, ignored)
-        self.request = Request(_body(document, tools, ignored), _extras(document), ignored)
+        body = _body(document, tools, ignored)
+        self.request = Request(body, _extras(document), ignored, _names(document, body))
         self.legacy = tools.legacy
         """Calls go out as `function_call`."""
         _list_the_rest(document, ignored)
@@ -100,6 +110,25 @@ def _body(document: Json, tools: Tools, ignored: list[str]) -> Json:
     _format(document, body, ignored)
     _person(document, body, ignored)
     return body
+
+
+def _names(document: Json, body: Json) -> dict[str, str]:
+    """Return what this client calls the fields of its canonical request."""
+    names = dict(_NAMES)
+    if document.get("max_completion_tokens") is not None:
+        names["max_tokens"] = "max_completion_tokens"
+    if document.get("thinking") is None and document.get("reasoning_effort") is not None:
+        names["thinking"] = "reasoning_effort"
+    if document.get("parallel_tool_calls") is None:
+        # Old clients have room for one call only, and no word for that.
+        names["tool_choice.disable_parallel_tool_use"] = ""
+    user_id = (body.get("metadata") or {}).get("user_id")
+    if user_id is not None:
+        fields = (CONVERSATION, "user", "safety_identifier")
+        names["metadata"] = names["metadata.user_id"] = next(
+            (field for field in fields if document.get(field) == user_id), "metadata.user_id"
+        )
+    return names
 
 
 def _limits(document: Json, body: Json) -> None:

@@ -61,6 +61,16 @@ _HARMLESS: Final[dict[str, tuple[Any, ...]]] = {
 _NEEDED: Final = frozenset({"background", "conversation", "previous_response_id", "prompt", "top_logprobs"})
 _ENCRYPTED: Final = "reasoning.encrypted_content"
 _LOGPROBS: Final = "message.output_text.logprobs"
+_NAMES: Final = {
+    "messages": "input",
+    "tools": "tools",
+    "max_tokens": "max_output_tokens",
+    "output_config.effort": "reasoning.effort",
+    "output_config.format": "text.format",
+    "reasoning_effort": "reasoning.effort",
+    "thinking": "reasoning",
+    "tool_choice.disable_parallel_tool_use": "parallel_tool_calls",
+}
 _EFFORTS: Final = {
     "minimal": "low",
     "low": "low",
@@ -84,6 +94,7 @@ class RequestReader:
         self._ignored: list[str] = []
         self._extras = Extras()
         self._body: Json = {}
+        self._names = dict(_NAMES)
 
     def read(self) -> Request:
         """Return the canonical request."""
@@ -94,7 +105,7 @@ class RequestReader:
         self._text()
         self._user()
         self._extras.cached = wants_cache(self.document)
-        return Request(self._body, self._extras, self._ignored)
+        return Request(self._body, self._extras, self._ignored, self._names)
 
     def _pass_over(self) -> None:
         """List what is not carried."""
@@ -207,5 +218,7 @@ class RequestReader:
         found = chosen(names, self._ignored)
         if found:
             self._body["metadata"] = {"user_id": found}
+            field = next(field for field, name in names.items() if name == found)
+            self._names["metadata"] = self._names["metadata.user_id"] = field
         if any(value is not None for name, value in metadata.items() if name != "user_id"):
             self._ignored.append("metadata")
