@@ -60,7 +60,7 @@ class Request:
     ignored: list[str] = field(default_factory=list)
     """The client's fields that this form cannot carry, in the client's own names; `temperature=1` for a changed one."""
     names: dict[str, str] = field(default_factory=dict)
-    """The client's own names of fields of this form, such as `stop` for `stop_sequences`; "" for what it did not say."""
+    """What the client calls fields of this form, such as `stop` for `stop_sequences`; "" for what it did not say."""
 
 
 class Message(msgspec.Struct):

@@ -84,8 +84,8 @@ class ReadRequest:
         """What the client calls its tools."""
         _refuse_the_uncarriable(document)
         tools = Tools(self.names, ignored)
-        body = _body(document, tools, ignored)
-        self.request = Request(body, _extras(document), ignored, _names(document, body))
+        written = _body(document, tools, ignored)
+        self.request = Request(written, _extras(document), ignored, _names(document, written))
         self.legacy = tools.legacy
         """Calls go out as `function_call`."""
         _list_the_rest(document, ignored)
