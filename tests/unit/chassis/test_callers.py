@@ -12,7 +12,7 @@ from penstock_chassis.identity import Component
 
 
 def defined() -> set[str]:
-    (root,) = map(Path, penstock.__path__)
+    root = Path(next(iter(penstock.__path__)))
     modules = [".".join(path.relative_to(root.parent).with_suffix("").parts) for path in root.rglob("*_pb2.py")]
     files = [importlib.import_module(name).DESCRIPTOR for name in modules] + [health_pb2.DESCRIPTOR]
     return {
