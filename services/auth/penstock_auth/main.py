@@ -31,14 +31,16 @@ from penstock_auth.truth import SqlTruth
 from penstock_catalog.documents import AuthCatalog
 from penstock_catalog.sources import DocumentSource
 from penstock_chassis import logs
+from penstock_chassis.identity import Component
 from penstock_chassis.process import StartError, run
-from penstock_chassis.rpc import RpcServer
+from penstock_chassis.rpc_transport import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from penstock_auth.database import Database
     from penstock_auth.schema import FileLock
+    from penstock_chassis.rpc import RpcServer
 
 log = logs.get(__name__)
 
@@ -55,6 +57,7 @@ class Auth:
 
     def __init__(self, settings: AuthSettings) -> None:
         self._settings = settings
+        self._transport = Transport(Component.AUTH, settings)
         self._waiting_for = "its start"
         self._tasks: list[asyncio.Task[None]] = []
         self._lock: FileLock | None = None
@@ -141,7 +144,10 @@ class Auth:
         self._keep("epochs", epochs.run)
         if database.shared:
             self._keep("change_log", ChangeLog(database, _heard(keys, changes), unix_ms).run)
-        server = RpcServer(settings.address, max_connection_age_seconds=settings.max_connection_age_seconds)
+        self._keep("certificates", self._transport.run)
+        server = self._transport.server(
+            settings.address, max_connection_age_seconds=settings.max_connection_age_seconds
+        )
         servicer = AuthServicer(
             database=database,
             keys=keys,

@@ -7,10 +7,10 @@ from pathlib import Path
 from pydantic import SecretStr
 from pydantic_settings import SettingsConfigDict
 
-from penstock_chassis.settings import ProcessSettings
+from penstock_chassis.rpc_settings import RpcSettings
 
 
-class AuthSettings(ProcessSettings):
+class AuthSettings(RpcSettings):
     """Settings of one auth."""
 
     model_config = SettingsConfigDict(env_prefix="PENSTOCK_AUTH_", frozen=True, extra="forbid")

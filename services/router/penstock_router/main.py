@@ -12,8 +12,9 @@ from penstock.router.v1 import router_pb2_grpc
 from penstock_catalog.documents import RouterCatalog
 from penstock_catalog.sources import DocumentSource
 from penstock_chassis import logs
+from penstock_chassis.identity import Component
 from penstock_chassis.process import run
-from penstock_chassis.rpc import RpcServer
+from penstock_chassis.rpc_transport import Transport
 from penstock_router.clock import StoreClock
 from penstock_router.desired import Desired
 from penstock_router.metrics import Metrics
@@ -53,7 +54,10 @@ class RouterService:
             self.metrics,
             learning_until=_learning_until(settings, self.store, self.clock),
         )
-        self.server = RpcServer(settings.address, max_connection_age_seconds=settings.max_connection_age_seconds)
+        self._transport = Transport(Component.ROUTER, settings)
+        self.server = self._transport.server(
+            settings.address, max_connection_age_seconds=settings.max_connection_age_seconds
+        )
         self._tasks: list[asyncio.Task[None]] = []
         self._failed = ""
 
@@ -64,6 +68,7 @@ class RouterService:
         router_pb2_grpc.add_RouterServiceServicer_to_server(servicer, self.server.server)
         self._begin("catalog", self._follow_catalog())
         self._begin("turns", self.router.run())
+        self._begin("certificates", self._transport.run())
         if isinstance(self.store, MemoryStore):
             self._begin("flush", self._flush(self.store))
         await self.server.begin()

@@ -7,10 +7,10 @@ from pathlib import Path
 from pydantic import SecretStr
 from pydantic_settings import SettingsConfigDict
 
-from penstock_chassis.settings import ProcessSettings
+from penstock_chassis.rpc_settings import RpcSettings
 
 
-class RouterSettings(ProcessSettings):
+class RouterSettings(RpcSettings):
     """All settings of one router process."""
 
     model_config = SettingsConfigDict(env_prefix="PENSTOCK_ROUTER_", frozen=True, extra="forbid")
