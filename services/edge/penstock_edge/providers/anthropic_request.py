@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -12,6 +12,7 @@ from penstock_edge.errors import ProblemError, invalid
 from penstock_edge.providers.anthropic_marks import with_latest_marks
 from penstock_edge.providers.anthropic_turns import texts, turns
 from penstock_edge.providers.claude_manners import manners
+from penstock_edge.providers.claude_schemas import enforced
 from penstock_edge.providers.claude_thinking import express
 from penstock_edge.providers.wire import Written
 
@@ -109,8 +110,15 @@ class _Draft:
             return
         if not self._manners.structured:
             raise ProblemError(invalid(f"response_format: {self._to.model} has no structured output"))
-        strict = {"type": "json_schema", "schema": _closed(wanted.get("schema") or {})}
+        strict = {"type": "json_schema", "schema": self._enforced("output_config.format", wanted.get("schema") or {})}
         self.body["output_config"] = {**self.body["output_config"], "format": strict}
+
+    def _enforced(self, where: str, schema: Json) -> Json:
+        in_words: set[str] = set()
+        kept: Json = enforced(schema, in_words)
+        if in_words:
+            self.ignored.append(f"{where} ({', '.join(sorted(in_words))}: only asked for in words)")
+        return kept
 
     def _thinking(self) -> None:
         most = self.body["max_tokens"] if "max_tokens" in self.body else self.max_tokens()
@@ -151,10 +159,18 @@ class _Draft:
     def _tools(self) -> None:
         tools = self.body.pop("tools", None)
         if tools:
-            self.body["tools"] = [_tool(tool) for tool in tools]
+            self.body["tools"] = [self._tool(index, tool) for index, tool in enumerate(tools)]
         else:
             # There is nothing to choose from.
             self.body.pop("tool_choice", None)
+
+    def _tool(self, index: int, tool: Json) -> Json:
+        schema = tool.get("input_schema") or {}
+        if schema.get("type") != "object":
+            schema = {**schema, "type": "object"}
+        if tool.get("strict"):
+            schema = self._enforced(f"tools.{index}.strict", schema)
+        return {**tool, "input_schema": schema}
 
     def _person(self) -> None:
         """Give the API a name that it takes: none that is long, or that looks as if it told whose it is."""
@@ -162,31 +178,3 @@ class _Draft:
         if isinstance(user_id, str) and (len(user_id) > _LONGEST_USER_ID or _PERSONAL.search(user_id)):
             digest = blake2b(user_id.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
             self.body["metadata"] = {"user_id": digest}
-
-
-def _tool(tool: Json) -> Json:
-    schema = tool.get("input_schema") or {}
-    if schema.get("type") != "object":
-        schema = {**schema, "type": "object"}
-    return {**tool, "input_schema": _closed(schema) if tool.get("strict") else schema}
-
-
-def _closed(schema: Any) -> Any:
-    """Return a JSON schema whose objects allow no further properties, as structured output demands."""
-    if isinstance(schema, list):
-        return [_closed(part) for part in schema]
-    if not isinstance(schema, dict):
-        return schema
-    closed = {name: _closed_part(name, part) for name, part in schema.items()}
-    if closed.get("type") == "object" and "additionalProperties" not in closed:
-        closed["additionalProperties"] = False
-    return closed
-
-
-def _closed_part(keyword: str, part: Any) -> Any:
-    if keyword in {"enum", "const", "default", "examples"}:
-        return part
-    if keyword in {"properties", "$defs", "definitions", "patternProperties"} and isinstance(part, dict):
-        # Their keys are names, whatever they look like.
-        return {name: _closed(inner) for name, inner in part.items()}
-    return _closed(part)

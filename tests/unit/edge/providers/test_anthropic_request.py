@@ -355,3 +355,14 @@ def test_names_that_claude_refuses_are_replaced_by_the_same_ones(user_id, kept):
     assert body["metadata"] == again["metadata"]
     assert re.fullmatch(r"[a-zA-Z0-9-]{3,256}", body["metadata"]["user_id"])
     assert ignored == []
+
+
+def test_limits_that_a_schema_sets_are_asked_for_in_words_and_told():
+    schema = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 1}}}
+    tools = [{"name": "f", "input_schema": schema}, {"name": "g", "input_schema": schema, "strict": True}]
+    body, ignored = write(output_config={"format": {"type": "json_schema", "schema": schema}}, tools=tools)
+    bounded = {"type": "integer", "description": "minimum: 1"}
+    assert body["output_config"]["format"]["schema"]["properties"]["n"] == bounded
+    assert [tool["input_schema"]["properties"]["n"] for tool in body["tools"]] == [schema["properties"]["n"], bounded]
+    words = "(minimum: only asked for in words)"
+    assert ignored == [f"tools.1.strict {words}", f"output_config.format {words}"]
