@@ -5,7 +5,9 @@ import time
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives import serialization
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
@@ -21,6 +23,38 @@ def with_passphrase(pem: bytes) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"secret")
     )
+
+
+def anew(pem: bytes, issuer: x509.Name | None, *usages: x509.ObjectIdentifier) -> x509.CertificateBuilder:
+    """The same certificate, to be signed by another, for these usages; without an issuer by itself."""
+    leaf = x509.load_pem_x509_certificate(pem)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(leaf.subject)
+        .issuer_name(issuer or leaf.subject)
+        .public_key(leaf.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(leaf.not_valid_before_utc)
+        .not_valid_after(leaf.not_valid_after_utc)
+        .add_extension(leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value, critical=False)
+        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+    )
+
+
+def signed(builder: x509.CertificateBuilder, key: bytes) -> bytes:
+    signer = serialization.load_pem_private_key(key, None)
+    return builder.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def for_clients_only(authority: Authority, pem: bytes) -> bytes:
+    issuer = x509.load_pem_x509_certificate(authority.ca.cert_pem.bytes()).subject
+    return signed(anew(pem, issuer, ExtendedKeyUsageOID.CLIENT_AUTH), authority.ca.private_key_pem.bytes())
+
+
+def self_signed(pem: bytes, key: bytes) -> bytes:
+    usages = ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH
+    return signed(anew(pem, None, *usages), key)
 
 
 def damage(files: CertificateFiles, how: str, authority: Authority) -> None:
@@ -43,6 +77,11 @@ def damage(files: CertificateFiles, how: str, authority: Authority) -> None:
         case "a strange authority":
             stranger = Authority(authority.folder / "stranger")
             shutil.copy(stranger.issue("edge").authorities, files.authorities)
+        case "for clients only":
+            files.chain.write_bytes(for_clients_only(authority, files.chain.read_bytes()))
+        case "its own authority":
+            files.chain.write_bytes(self_signed(files.chain.read_bytes(), files.key.read_bytes()))
+            shutil.copy(files.chain, files.authorities)
         case "expired":
             authority.issue("edge", days=-1)
         case "another component":
@@ -56,12 +95,14 @@ def damage(files: CertificateFiles, how: str, authority: Authority) -> None:
 DAMAGES = {
     "no certificate": "tls.crt cannot be read: No such file or directory",
     "no authorities": "ca.crt cannot be read",
-    "half a certificate": "tls.crt and",
-    "an empty key": "do not work together",
+    "half a certificate": "tls.key cannot be used",
+    "an empty key": "cannot be used",
     "half the authorities": "ca.crt holds no authorities",
     "another key": "KEY_VALUES_MISMATCH",
-    "a key with a passphrase": "do not work together",
+    "a key with a passphrase": "cannot be used",
     "a strange authority": "peers would refuse the certificate",
+    "for clients only": "unsuitable certificate purpose",
+    "its own authority": "none of an authority",
     "expired": "certificate has expired",
     "another component": "names router.penstock.internal, not edge.penstock.internal",
     "another domain": "names edge.staging.internal, not edge.penstock.internal",

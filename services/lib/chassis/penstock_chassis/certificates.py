@@ -153,10 +153,12 @@ def _try_out(files: CertificateFiles) -> tuple[Mapping[str, Any], float]:
         raise CertificateError(f"peers would refuse the certificate {files.chain}: {error.verify_message}") from error
     except (ssl.SSLError, ValueError) as error:
         reason = getattr(error, "reason", None) or "it is not what it should be"
-        raise CertificateError(f"{files.chain} and {files.key} do not work together: {reason}") from error
+        raise CertificateError(f"{files.chain} with {files.key} cannot be used: {reason}") from error
     except OSError as error:
         raise CertificateError(f"the certificate files cannot be read: {error.strerror}") from error
     ends = [ssl.cert_time_to_seconds(str(row["notAfter"])) for row in near.get_ca_certs()]
+    if not ends:
+        raise CertificateError(f"{files.authorities} holds certificates, but none of an authority")
     return presented, max(ends)
 
 
