@@ -28,8 +28,8 @@ from penstock_auth.servicer import AuthServicer
 from penstock_auth.sessions import SessionBook
 from penstock_auth.settings import AuthSettings
 from penstock_auth.truth import SqlTruth
+from penstock_catalog.cluster_access import AccessError
 from penstock_catalog.documents import AuthCatalog
-from penstock_catalog.sources import DocumentSource
 from penstock_chassis import logs
 from penstock_chassis.identity import Component
 from penstock_chassis.process import StartError, run
@@ -71,7 +71,7 @@ class Auth:
         try:
             self._database = await self._open_database()
             await self._assemble(self._database)
-        except (DatabaseRefused, StoreRefused) as error:
+        except (DatabaseRefused, StoreRefused, AccessError) as error:
             raise StartError(str(error)) from error
         self._waiting_for = ""
 
@@ -134,10 +134,10 @@ class Auth:
             random_bytes=secrets.token_bytes,
             now_ms=unix_ms,
         )
-        source = DocumentSource(settings.catalog_path, AuthCatalog, on_problem=_catalog_problem)
+        source = settings.catalog.open(AuthCatalog, _catalog_problem)
         follower = CatalogFollower(source, database, keys, changes, unix_ms)
         self._keep("catalog", follower.run)
-        self._waiting_for = f"the catalog {settings.catalog_path}"
+        self._waiting_for = f"the catalog {settings.catalog}"
         await follower.loaded.wait()
         await _open(counters)
         await epochs.look()
@@ -209,6 +209,7 @@ def _heard(keys: KeyBook, changes: ChangeHub) -> Callable[[Change], None]:
 
 
 def _catalog_problem(problem: str) -> None:
+    metrics.CATALOG_PROBLEMS.inc()
     log.error("catalog_unusable", reason=problem)
 
 

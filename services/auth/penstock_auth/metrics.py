@@ -45,3 +45,4 @@ EPOCHS: Final = Counter("penstock_auth_epochs_total", "Epochs of the counters se
 WATCHERS: Final = Gauge("penstock_auth_watchers", "Open streams of changes.")
 CHANGES: Final = Counter("penstock_auth_changes_total", "Changes sent to edges, by kind.", ["kind"])
 CATALOG_LOADED: Final = Counter("penstock_auth_catalog_loaded_total", "Catalog documents taken up.")
+CATALOG_PROBLEMS: Final = Counter("penstock_auth_catalog_problems_total", "Reasons why a catalog was not taken up.")

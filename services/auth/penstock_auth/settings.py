@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 
-from pydantic import SecretStr
+from pydantic import SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from penstock_catalog.whereabouts import Whereabouts
 from penstock_chassis.rpc_settings import RpcSettings
 
 
 class AuthSettings(RpcSettings):
     """Settings of one auth."""
 
-    model_config = SettingsConfigDict(env_prefix="PENSTOCK_AUTH_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix="PENSTOCK_AUTH_", frozen=True, extra="forbid", hide_input_in_errors=True
+    )
 
     name: str = "auth-0"
     address: str = "unix:.penstock/run/auth.sock"
     """Where gRPC is served: `unix:PATH` (0600) or `HOST:PORT`."""
-    catalog_path: Path = Path(".penstock/catalog/auth.json")
-    """The compiled catalog: plans, declared keys, prices. It is read anew whenever it changes."""
+    catalog_path: Path | None = None
+    """The file of the compiled catalog: plans, declared keys, prices; this or `catalog_secrets` is given.
+
+    It is read anew whenever it changes.
+    """
+    catalog_secrets: str | None = None
+    """What the names of the Secrets begin with that the operator publishes the catalog in."""
+    catalog_namespace: str = ""
+    """The namespace of these Secrets; without it, the pod's own."""
     database_url: SecretStr = SecretStr("sqlite:///.penstock/ledger.db")
     """`sqlite:///FILE` (one auth only) or `postgresql://USER:PASSWORD@HOST/NAME`."""
     database_deadline_seconds: float = 5.0
@@ -36,3 +47,13 @@ class AuthSettings(RpcSettings):
     """How long a settlement waits for a price that the catalog does not have yet before it goes to quarantine."""
     max_connection_age_seconds: float = 300.0
     """gRPC connections are closed after so long, so that clients find new replicas."""
+
+    @model_validator(mode="after")
+    def _one_catalog(self) -> Self:
+        _ = self.catalog
+        return self
+
+    @property
+    def catalog(self) -> Whereabouts:
+        """Where the catalog is."""
+        return Whereabouts(self.catalog_path, self.catalog_secrets, self.catalog_namespace)

@@ -9,11 +9,11 @@ import time
 from typing import TYPE_CHECKING
 
 from penstock.router.v1 import router_pb2_grpc
+from penstock_catalog.cluster_access import AccessError
 from penstock_catalog.documents import RouterCatalog
-from penstock_catalog.sources import DocumentSource
 from penstock_chassis import logs
 from penstock_chassis.identity import Component
-from penstock_chassis.process import run
+from penstock_chassis.process import StartError, run
 from penstock_chassis.rpc_transport import Transport
 from penstock_router.clock import StoreClock
 from penstock_router.desired import Desired
@@ -30,6 +30,7 @@ from penstock_routing import Policy
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
+    from penstock_catalog.whereabouts import CatalogSource
     from penstock_router.stores import StateStore
 
 _log = logs.get(__name__)
@@ -63,10 +64,11 @@ class RouterService:
 
     async def start(self) -> None:
         """Read the state that others left, then serve. Without a catalog it serves, and is not ready."""
+        source = self._catalog()
         await self._meet_store()
         servicer = RouterServicer(self.router, heartbeat_seconds=self.settings.heartbeat_seconds)
         router_pb2_grpc.add_RouterServiceServicer_to_server(servicer, self.server.server)
-        self._begin("catalog", self._follow_catalog())
+        self._begin("catalog", self._follow_catalog(source))
         self._begin("turns", self.router.run())
         self._begin("certificates", self._transport.run())
         if isinstance(self.store, MemoryStore):
@@ -108,8 +110,13 @@ class RouterService:
             return
         self.clock.adjust(reading.now)
 
-    async def _follow_catalog(self) -> None:
-        source = DocumentSource(self.settings.catalog_path, RouterCatalog, on_problem=self._problem)
+    def _catalog(self) -> CatalogSource[RouterCatalog]:
+        try:
+            return self.settings.catalog.open(RouterCatalog, self._problem)
+        except AccessError as error:
+            raise StartError(str(error)) from error
+
+    async def _follow_catalog(self, source: CatalogSource[RouterCatalog]) -> None:
         async for document in source.changes():
             self.router.load(Desired(document))
 

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 
-from pydantic import SecretStr
+from pydantic import SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from penstock_catalog.whereabouts import Whereabouts
 from penstock_chassis.rpc_settings import RpcSettings
 
 
 class RouterSettings(RpcSettings):
     """All settings of one router process."""
 
-    model_config = SettingsConfigDict(env_prefix="PENSTOCK_ROUTER_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix="PENSTOCK_ROUTER_", frozen=True, extra="forbid", hide_input_in_errors=True
+    )
 
     name: str = "router"
     address: str
     """Where it serves gRPC: `unix:/path` or `host:port`."""
-    catalog_path: Path
-    """The router's catalog document."""
+    catalog_path: Path | None = None
+    """The file of the router's catalog document; this or `catalog_secrets` is given."""
+    catalog_secrets: str | None = None
+    """What the names of the Secrets begin with that the operator publishes the document in."""
+    catalog_namespace: str = ""
+    """The namespace of these Secrets; without it, the pod's own."""
     redis_url: SecretStr | None = None
     """State shared with other routers; without it, state is in memory (and in `run_dir`, if there is one)."""
     redis_cluster: bool = False
@@ -42,6 +50,16 @@ class RouterSettings(RpcSettings):
     """Edge sessions known at once; the longest silent goes first."""
     max_connection_age_seconds: float = 300.0
     """Edges reconnect after this, so that new replicas get their part of them."""
+
+    @model_validator(mode="after")
+    def _one_catalog(self) -> Self:
+        _ = self.catalog
+        return self
+
+    @property
+    def catalog(self) -> Whereabouts:
+        """Where the catalog is."""
+        return Whereabouts(self.catalog_path, self.catalog_secrets, self.catalog_namespace)
 
     def learning(self) -> float:
         """Return for how long a router without memory lends nothing new, in seconds."""

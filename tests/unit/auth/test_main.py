@@ -13,13 +13,15 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from penstock_auth import main
+from penstock_auth import main, metrics
 from penstock_auth.counters import StoreDown, StoreRefused
 from penstock_auth.counters_memory import MemoryCounters
 from penstock_auth.counters_redis import RedisCounters
 from penstock_auth.settings import AuthSettings
 from penstock_catalog.documents import AuthCatalog, write
+from penstock_catalog.shards import secret_names, split
 from penstock_chassis.process import StartError
+from tests.apiserver import ApiServer
 from tests.servers import free_port
 
 
@@ -54,6 +56,31 @@ async def test_it_waits_for_a_catalog_and_says_so(folder):
         await starting
     assert auth.ready() == (True, "")
     await auth.drain(1)
+
+
+async def test_in_a_cluster_its_catalog_comes_from_secrets(folder, monkeypatch):
+    cluster = settings(folder, catalog_path=None, catalog_secrets="penstock-auth")
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    outside = main.Auth(cluster)
+    with pytest.raises(StartError, match="or give catalog_path instead of catalog_secrets"):
+        await outside.start()
+    await outside.drain(1)
+
+    async with ApiServer() as server:
+        server.allowed = set(secret_names("penstock-auth"))
+        monkeypatch.setenv("KUBECONFIG", str(server.kubeconfig(folder)))
+        auth = main.Auth(cluster)
+        problems = metrics.CATALOG_PROBLEMS._value.get()
+        starting = asyncio.create_task(auth.start())
+        await until(lambda: metrics.CATALOG_PROBLEMS._value.get() > problems)
+        assert auth.ready() == (False, "waiting for the catalog in Secrets penstock-auth-*")
+        for name, payload in split(AuthCatalog().sealed()).payloads("penstock-auth").items():
+            server.put(name, payload)
+        async with asyncio.timeout(5):
+            await starting
+        assert auth.ready() == (True, "")
+        await auth.drain(1)
 
 
 async def test_it_waits_for_a_database_that_is_down(folder):
@@ -120,11 +147,21 @@ def test_the_store_is_chosen_by_its_url(folder):
 
 def test_settings_hide_what_is_secret_and_refuse_what_is_unknown(folder, monkeypatch):
     monkeypatch.setenv("PENSTOCK_AUTH_DATABASE_URL", "postgresql://u:sesame@h/d")
+    monkeypatch.setenv("PENSTOCK_AUTH_CATALOG_PATH", str(folder / "auth.json"))
     made = AuthSettings()
     assert "sesame" not in repr(made)
     assert made.database_url.get_secret_value().startswith("postgresql://u:sesame")
     with pytest.raises(ValidationError):
         AuthSettings(databse_url="x")
+    monkeypatch.setenv("PENSTOCK_AUTH_CATALOG_SECRETS", "penstock-auth")
+    with pytest.raises(ValidationError, match="catalog_path and catalog_secrets are both set") as refused:
+        AuthSettings()
+    assert "sesame" not in str(refused.value)
+    monkeypatch.delenv("PENSTOCK_AUTH_CATALOG_PATH")
+    assert str(AuthSettings().catalog) == "in Secrets penstock-auth-*"
+    monkeypatch.delenv("PENSTOCK_AUTH_CATALOG_SECRETS")
+    with pytest.raises(ValidationError, match="set catalog_path to the document's file"):
+        AuthSettings()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
