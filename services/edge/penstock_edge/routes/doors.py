@@ -38,7 +38,8 @@ _GEMINI: Final = re.compile(
     r":(?P<method>generateContent|streamGenerateContent|countTokens)"
 )
 _GEMINI_PLACES: Final = re.compile(
-    r".*/v1beta(?:/.*)?|.*/interactions(?:/.*)?|.*/models/.+:[A-Za-z]+|/upload/.*|.*/cachedContents(?:/.*)?"
+    r".*/v1beta(?:/.*)?|.*/interactions(?:/.*)?|.*/(?:models|tunedModels)/.+:[A-Za-z]+|/upload/.*"
+    r"|.*/cachedContents(?:/.*)?"
 )
 
 
@@ -65,7 +66,8 @@ def gemini_door(scope: dict[str, Any]) -> Door | None:
         model=match["model"],
         streamed=streamed,
         counting=counting,
-        sse=query.get("alt") == "sse",
+        # Google knows its system parameters by either name.
+        sse="sse" in (query.get("alt"), query.get("$alt")),
     )
     operation = outcomes.COUNT_TOKENS if counting else outcomes.MESSAGES
     # The query may hold the client's key, so nothing of it goes on.

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _DEFAULT_SIZE = 50
 _LARGEST_SIZE = 1000
+_MOST_DIGITS = 9
 _METHODS = ["generateContent", "countTokens"]
 
 
@@ -34,19 +35,17 @@ def row(model: Model, name: str) -> dict[str, Any]:
         "displayName": model.display_name or model.name,
         "inputTokenLimit": model.context_tokens,
         "outputTokenLimit": model.max_output_tokens,
-        "supportedGenerationMethods": _METHODS,
+        # What answers with vectors has no output to speak of, and is not served in this format.
+        "supportedGenerationMethods": _METHODS if model.max_output_tokens > 1 else [],
     }
 
 
 async def list_them(request: Request, view: View, admission: Admission, seconds: float) -> Response:
     """Answer the list, newest first, in pages of `pageSize` from `pageToken`."""
     _, key = await caller(request, admission, seconds, request.query_params.get("key", ""))
-    size, token = request.query_params.get("pageSize", str(_DEFAULT_SIZE)), request.query_params.get("pageToken", "0")
-    if not (size.isascii() and size.isdecimal() and 1 <= int(size) <= _LARGEST_SIZE):
-        raise ProblemError(invalid(f"pageSize: must be from 1 to {_LARGEST_SIZE}"))
-    if not (token.isascii() and token.isdecimal() and len(token) <= 9):
-        raise ProblemError(invalid("pageToken: is not one that this API gave"))
-    begin, end = int(token), int(token) + int(size)
+    size, begin = _number(request, "pageSize", "page_size"), _number(request, "pageToken", "page_token")
+    # As Google does it: nothing is the usual, and too much is the most.
+    end = begin + min(size or _DEFAULT_SIZE, _LARGEST_SIZE)
     models = sorted(visible(view, key), key=lambda model: (-model.created_at_ms, model.name))
     page: dict[str, Any] = {"models": [row(model, model.name) for model in models[begin:end]]}
     if end < len(models):
@@ -54,8 +53,17 @@ async def list_them(request: Request, view: View, admission: Admission, seconds:
     return answer(page)
 
 
+def _number(request: Request, *names: str) -> int:
+    """Return a number of the query, 0 without one. Raises ProblemError (400)."""
+    text = next((request.query_params[name] for name in names if request.query_params.get(name)), "0")
+    if not (text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS):
+        raise ProblemError(invalid(f"{names[0]}: Input should be a valid number"))
+    return int(text)
+
+
 async def show(name: str, request: Request, view: View, admission: Admission, seconds: float) -> Response:
-    """Answer one model, by its name or an alias."""
+    """Answer one model, by its name or an alias, with or without the collection before it."""
+    name = name.removeprefix("models/")
     _, key = await caller(request, admission, seconds, request.query_params.get("key", ""))
     model = find(visible(view, key), name)
     if model is None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from penstock_edge.routes import gemini_models
 from penstock_edge.routes.models import page
+from penstock_edge.snapshot import Model
 
 
 @pytest.fixture
@@ -130,11 +132,24 @@ async def test_gemini_clients_get_their_own_form(edge, play):
         assert document["models"][1]["inputTokenLimit"] == 200_000
         rest = (await edge.http.get(path, params={"pageToken": document["nextPageToken"]}, headers=headers)).json()
         assert ([row["name"] for row in rest["models"]], rest.get("nextPageToken")) == (["models/claude-old"], None)
-    one = await edge.http.get("/v1beta/models/claude-haiku-latest")
-    assert (one.json()["name"], one.json()["baseModelId"]) == ("models/claude-haiku-latest", "claude-haiku-4-5")
+    for name in ("claude-haiku-latest", "models/claude-haiku-latest"):
+        one = await edge.http.get(f"/v1beta/models/{name}")
+        assert (one.json()["name"], one.json()["baseModelId"]) == ("models/claude-haiku-latest", "claude-haiku-4-5")
 
 
-@pytest.mark.parametrize("path", ["/v1beta/models?pageSize=0", "/v1beta/models?pageToken=x", "/v1beta/models/none"])
+@pytest.mark.parametrize(("size", "rows"), [("", 3), ("0", 3), ("1", 1), ("99999", 3)])
+@pytest.mark.parametrize("name", ["pageSize", "page_size"])
+async def test_a_page_of_gemini_models_is_as_long_as_google_would_make_it(edge, name, size, rows):
+    assert len((await edge.http.get(f"/v1beta/models?{name}={size}")).json()["models"]) == rows
+
+
+@pytest.mark.parametrize(("most", "methods"), [(1, []), (2, ["generateContent", "countTokens"])])
+def test_a_model_without_output_is_not_said_to_generate(most, methods):
+    model = Model("e", (), "openai", "E", 10, most, 0, 0, (), (), {})
+    assert gemini_models.row(model, "e")["supportedGenerationMethods"] == methods
+
+
+@pytest.mark.parametrize("path", ["/v1beta/models?pageSize=-1", "/v1beta/models?pageToken=x", "/v1beta/models/none"])
 async def test_gemini_clients_get_their_own_errors(edge, path):
     answer = await edge.http.get(path)
     assert answer.status_code in {400, 404}
@@ -142,7 +157,7 @@ async def test_gemini_clients_get_their_own_errors(edge, path):
     assert answer.json()["error"]["status"] in {"INVALID_ARGUMENT", "NOT_FOUND"}
 
 
-@pytest.mark.parametrize("path", ["/v1/models/none", "/v1/models?pageSize=0"])
+@pytest.mark.parametrize("path", ["/v1/models/none", "/v1/models?pageSize=x"])
 async def test_a_gemini_client_is_known_by_its_header_too(edge, play, path):
     answer = await edge.http.get(path, headers={"x-goog-api-key": play.key})
     assert answer.json()["error"]["code"] == answer.status_code
