@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from penstock_auth.database import Database
     from penstock_auth.schema import FileLock
+    from penstock_catalog.whereabouts import CatalogSource
     from penstock_chassis.rpc import RpcServer
 
 log = logs.get(__name__)
@@ -69,8 +70,9 @@ class Auth:
     async def start(self) -> None:
         """Open SQL, take up the catalog, open the counters, serve. Raises StartError for what waiting cannot mend."""
         try:
+            source = self._settings.catalog.open(AuthCatalog, _catalog_problem)
             self._database = await self._open_database()
-            await self._assemble(self._database)
+            await self._assemble(self._database, source)
         except (DatabaseRefused, StoreRefused, AccessError) as error:
             raise StartError(str(error)) from error
         self._waiting_for = ""
@@ -115,7 +117,7 @@ class Auth:
             else:
                 return database
 
-    async def _assemble(self, database: Database) -> None:
+    async def _assemble(self, database: Database, source: CatalogSource[AuthCatalog]) -> None:
         """Put the parts together: the one place where they meet."""
         settings = self._settings
         changes = self._changes
@@ -134,7 +136,6 @@ class Auth:
             random_bytes=secrets.token_bytes,
             now_ms=unix_ms,
         )
-        source = settings.catalog.open(AuthCatalog, _catalog_problem)
         follower = CatalogFollower(source, database, keys, changes, unix_ms)
         self._keep("catalog", follower.run)
         self._waiting_for = f"the catalog {settings.catalog}"

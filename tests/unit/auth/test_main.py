@@ -62,7 +62,7 @@ async def test_in_a_cluster_its_catalog_comes_from_secrets(folder, monkeypatch):
     cluster = settings(folder, catalog_path=None, catalog_secrets="penstock-auth")
     monkeypatch.delenv("KUBECONFIG", raising=False)
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    outside = main.Auth(cluster)
+    outside = main.Auth(cluster.model_copy(update={"database_url": SecretStr("postgresql://127.0.0.1:1/none")}))
     with pytest.raises(StartError, match="or give catalog_path instead of catalog_secrets"):
         await outside.start()
     await outside.drain(1)

@@ -333,7 +333,8 @@ async def test_without_the_right_to_watch_changes_come_by_looking(server):
         ("list", Answer(200, b"<html>"), "not JSON"),
         ("list", Answer(200, b"[]"), "not JSON"),
         ("list", Answer(200, b'{"items": []}'), "answered a list with something else"),
-        ("list", Answer(200, b'{"items": 3, "metadata": {}}'), "answered a list with something else"),
+        ("list", Answer(200, b'{"items": 3, "metadata": {"resourceVersion": "1"}}'), "a list with something else"),
+        ("list", Answer(200, b'{"items": [], "metadata": {}}'), "answered a list with something else"),
         ("get", Answer(200, b'{"data": 3}'), "is missing"),
         ("get", Answer(200, b'{"data": {"payload": "?"}}'), "is missing"),
         ("get", Answer(200, b'{"data": {"payload": 3}}'), "is missing"),
@@ -359,6 +360,26 @@ async def test_a_list_with_other_secrets_is_not_trusted(server):
         await followed.until_told(f"no Secret {HEAD}")
 
 
+def watch_that_always_says(server, event):
+    async def watch(_name, _query, writer):
+        server.asked.append(("strange", ""))
+        body = event.encode() + b"\n"
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+        await writer.drain()
+
+    return watch
+
+
+async def test_a_watch_that_always_wakes_is_no_storm(server):
+    publish(server, FIRST)
+    server._watch = watch_that_always_says(server, '{"type": "MODIFIED", "object": {}}')
+    async with following(server) as followed:
+        await followed.until_given(FIRST)
+        await asyncio.sleep(1.0)
+        assert 5 < server.count("list") < 25
+        assert not followed.told
+
+
 @pytest.mark.parametrize(
     ("event", "told"),
     [
@@ -371,15 +392,7 @@ async def test_a_list_with_other_secrets_is_not_trusted(server):
 )
 async def test_strange_events_are_waited_out(server, event, told):
     publish(server, FIRST)
-
-    async def strange(_name, _query, writer):
-        server.asked.append(("strange", ""))
-        body = event.encode() + b"\n"
-        head = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body)
-        writer.write(head + body)
-        await writer.drain()
-
-    usual, server._watch = server._watch, strange
+    usual, server._watch = server._watch, watch_that_always_says(server, event)
     async with following(server) as followed:
         await followed.until_told(told)
         await asyncio.sleep(0.5)

@@ -81,10 +81,11 @@ class ClusterSecrets:
         """Return a Secret's payload and the place from where its changes can be watched. Raises ClusterError."""
         _, found = await self._json("list", name, self._path, _selecting(name))
         items, metadata = found.get("items"), found.get("metadata")
-        if not isinstance(metadata, dict) or not isinstance(items, list | None):
+        version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
+        if not isinstance(version, str) or not version or not isinstance(items, list | None):
             raise ClusterError(f"{self._access.server} answered a list with something else")
         mine = [item for item in items or [] if _is_named(item, name)]
-        return Look(_payload(mine[0]) if mine else None, str(metadata.get("resourceVersion", "")))
+        return Look(_payload(mine[0]) if mine else None, version)
 
     async def changed(self, name: str, resource_version: str) -> bool:
         """Wait until a Secret changes; False after about a minute in which it did not. Raises ClusterError."""
@@ -169,7 +170,8 @@ class ClusterSecrets:
         token = self._access.token()
         if not token.isascii() or not token.isprintable():
             raise AccessError("the service account's token is no token: it has characters that no header can carry")
-        return {"authorization": f"Bearer {token}"} if token else {}
+        known = {"accept": "application/json", "user-agent": "penstock"}
+        return {**known, "authorization": f"Bearer {token}"} if token else known
 
     def _client(self) -> httpx.AsyncClient:
         if self._kept is None:

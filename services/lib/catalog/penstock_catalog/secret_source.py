@@ -19,6 +19,7 @@ _AGAIN_SECONDS = 60.0
 _UNFIT_BASE, _UNFIT_MOST = 0.05, 1.0
 _DOWN_BASE, _DOWN_MOST = 0.2, 5.0
 _PATIENT_LOOKS = 4
+_PACE_SECONDS = 0.05
 
 
 class Secrets(Protocol):
@@ -132,6 +133,8 @@ class SecretSource(Generic[AnyDocument]):
             await self._rest(error)
         else:
             self._failures, self._told = 0, ""
+            # Changes in a row are one look, and a watch that always wakes is no storm.
+            await asyncio.sleep(_PACE_SECONDS)
 
     async def _rest(self, error: ClusterError) -> None:
         self._tell(str(error))
