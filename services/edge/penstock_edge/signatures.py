@@ -43,6 +43,12 @@ def own(tagged: str, provider: str) -> str | None:
     return parts[1] if parts is not None and parts[0] == provider else None
 
 
+def says_something(tagged: str) -> bool:
+    """Whether a tagged signature holds one: some tags only say whose thinking it was."""
+    parts = _parts(tagged)
+    return parts is not None and bool(parts[1])
+
+
 def origins(body: bytes) -> frozenset[str]:
     """Return the providers whose tagged signatures stand in a request body. Quick when there are none."""
     found: set[str] = set()

@@ -115,12 +115,15 @@ def test_any_request_is_read_or_refused(fields):
 USAGE = UsageReport(
     input_tokens=3, output_tokens=7, cache_read_input_tokens=11, output_tokens_details=OutputDetails(thinking_tokens=2)
 )
+THINKING = {"type": "adaptive"}
 THOUGHT = {"type": "thinking", "thinking": "hm", "signature": "c2ln"}
 CALL = {"type": "tool_use", "id": "t1", "name": "f", "input": {"a": 1}}
 
 
 def test_a_unary_answer_is_what_the_sdk_reads():
-    body = converse().answer(Message("up", "gpt-5-2025", [THOUGHT, TEXT, CALL], "tool_use", None, USAGE))
+    body = converse(thinking=THINKING).answer(
+        Message("up", "gpt-5-2025", [THOUGHT, TEXT, CALL], "tool_use", None, USAGE)
+    )
     message = anthropic.types.Message.model_validate_json(body, strict=False)
     assert (message.id, message.model, message.stop_reason, message.role) == (
         "msg_0123",
@@ -152,7 +155,7 @@ EVENTS = [
 
 
 def test_a_stream_has_this_formats_events_in_order():
-    writer = converse(stream=True).writer()
+    writer = converse(stream=True, thinking=THINKING).writer()
     written = [writer.write(event) for event in EVENTS]
     names = [raw.split(b"\n")[0].removeprefix(b"event: ").decode() for raw in written]
     assert names == [
@@ -181,7 +184,7 @@ def test_a_stream_has_this_formats_events_in_order():
 
 
 def test_its_own_wire_reads_what_it_wrote_but_for_the_tags():
-    writer, parser = converse().writer(), provider.WIRE.parser()
+    writer, parser = converse(thinking=THINKING).writer(), provider.WIRE.parser()
     read = [event for written in EVENTS for event in parser.feed(writer.write(written))]
     assert [type(event) for event in read] == [type(event) for event in EVENTS]
     assert (read[6].text, read[10].partial_json, read[12].stop_reason) == ("h\u2028i", '{"a":1}', "tool_use")
@@ -201,8 +204,8 @@ def test_a_failure_is_an_error_event_and_no_end():
 def test_what_claude_would_refuse_in_the_next_turn_is_not_said_in_this_one():
     """Ids of some servers' calls, and thinking that nobody signed."""
     thought, call = {**THOUGHT, "signature": ""}, {**CALL, "id": "functions.f:0"}
-    unary = json.loads(converse().answer(Message("up", "m", [thought, call], "tool_use")))["content"]
-    writer = converse().writer()
+    unary = json.loads(converse(thinking=THINKING).answer(Message("up", "m", [thought, call], "tool_use")))["content"]
+    writer = converse(thinking=THINKING).writer()
     events = [
         canonical.BlockStart(0, {"type": "thinking", "thinking": "", "signature": ""}),
         canonical.ThinkingDelta(0, "hm"),
@@ -221,3 +224,76 @@ def test_what_claude_would_refuse_in_the_next_turn_is_not_said_in_this_one():
     assert signatures.origin(unary[0]["signature"]) == "nobody"
     assert told[4]["content_block"]["id"] == unary[1]["id"]
     assert re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", unary[1]["id"])
+
+
+SIGNED = signatures.tag("sig", "Gemini")
+NAMELESS = signatures.tag("", "OpenAICompatible")
+
+
+def thought(signature, words="hm"):
+    return {"type": "thinking", "thinking": words, "signature": signature}
+
+
+def streamed(content):
+    """Return a stream's events for blocks, deltas and all."""
+    yield canonical.MessageStart("up", "m")
+    for index, block in enumerate(content):
+        if block["type"] == "thinking":
+            yield canonical.BlockStart(index, thought("", ""))
+            yield canonical.ThinkingDelta(index, block["thinking"])
+            yield canonical.SignatureDelta(index, block["signature"])
+        elif block["type"] == "text":
+            yield canonical.BlockStart(index, {"type": "text", "text": ""})
+            yield canonical.TextDelta(index, block["text"])
+        else:
+            yield canonical.BlockStart(index, {**block, "input": {}})
+            yield canonical.InputDelta(index, json.dumps(block["input"]))
+        yield canonical.BlockStop(index)
+    yield canonical.MessageDelta("end_turn")
+    yield canonical.MessageStop()
+
+
+def gathered(raw):
+    """Put a stream together as the SDK does; its own reader sees that indexes and order are right."""
+    content = []
+    for line in raw.decode().split("\n"):
+        if not line.startswith("data: "):
+            continue
+        event = json.loads(line[6:])
+        if event["type"] == "content_block_start":
+            assert event["index"] == len(content)
+            content.append(event["content_block"])
+        elif event["type"] == "content_block_delta":
+            assert event["index"] == len(content) - 1
+            kind, block = event["delta"]["type"], content[-1]
+            if kind == "input_json_delta":
+                block["input"] = json.loads(event["delta"]["partial_json"])
+            else:
+                name = kind.removesuffix("_delta")
+                block[name] += event["delta"][name]
+    return content
+
+
+CONTENT = [thought(SIGNED), TEXT, thought(NAMELESS), thought(SIGNED, ""), thought(SIGNED), CALL, CALL, thought(SIGNED)]
+SILENT = thought(SIGNED, "")
+
+
+@pytest.mark.parametrize(
+    ("asked", "seen"),
+    [
+        # Who did not ask may look for a text in the first block; a call's own signature comes back with its result.
+        ({}, [TEXT, SILENT, SILENT, CALL, CALL]),
+        ({"thinking": {"type": "disabled"}}, [TEXT, SILENT, SILENT, CALL, CALL]),
+        (
+            {"thinking": {"type": "adaptive", "display": "omitted"}},
+            [SILENT, TEXT, thought(NAMELESS, ""), SILENT, SILENT, CALL, CALL, SILENT],
+        ),
+        ({"thinking": {"type": "enabled", "budget_tokens": 2000}}, CONTENT),
+        ({"thinking": {"type": "between_tools"}}, CONTENT),
+    ],
+)
+def test_a_client_sees_as_much_thinking_as_it_asked_for(asked, seen):
+    unary = json.loads(converse(**asked).answer(Message("up", "m", CONTENT, "end_turn")))
+    assert unary["content"] == seen
+    writer = converse(**asked).writer()
+    assert gathered(b"".join(writer.write(event) for event in streamed(CONTENT))) == seen
