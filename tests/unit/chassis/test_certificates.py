@@ -11,6 +11,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
+from penstock_chassis import certificates as module
 from penstock_chassis.certificates import CertificateError, CertificateFiles, Certificates, load
 from penstock_chassis.identity import Component
 from tests.unit.chassis.certificate_files import Authority, files_in
@@ -191,3 +192,25 @@ def test_the_key_is_not_shown(authority: Authority) -> None:
     material = authority.certificates(Component.EDGE).material
     assert b"PRIVATE KEY" in material.key
     assert "PRIVATE KEY" not in repr(material)
+
+
+def test_files_that_change_while_they_are_read_are_read_again_later(authority, monkeypatch) -> None:
+    """A chain of one reading and the key of another would not work together."""
+    certificates = authority.certificates(Component.EDGE)
+    good = certificates.material
+    real = module._try_out
+
+    def rotating(files: CertificateFiles):
+        result = real(files)
+        authority.issue("edge")
+        return result
+
+    authority.issue("edge")
+    monkeypatch.setattr(module, "_try_out", rotating)
+    with capture_logs() as lines:
+        certificates.look()
+    assert certificates.material is good
+    assert lines[0]["reason"] == "the certificate files changed while they were read"
+    monkeypatch.undo()
+    certificates.look()
+    assert certificates.material is not good
