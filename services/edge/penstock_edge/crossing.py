@@ -62,7 +62,8 @@ def _native(exchange: Exchange, account: AccountFacts, wire: Wire, name: str) ->
 
 def _translated(exchange: Exchange, account: AccountFacts, wire: Wire, name: str) -> Passage:
     if exchange.conversation is None:
-        birth = Birth(exchange.request_id, int(time.time()))
+        about = 0 if exchange.admitted is None else exchange.admitted.need.input_tokens
+        birth = Birth(exchange.request_id, int(time.time()), about)
         exchange.conversation = exchange.dialect.read(exchange.asked, exchange.body, birth)
     most = 0 if exchange.model is None else exchange.model.max_output_tokens
     counting = exchange.operation == outcomes.COUNT_TOKENS

@@ -70,6 +70,14 @@ async def test_another_providers_account_absorbs_a_failure_unseen(gateway, books
     assert [attempt.cls for attempt in closed.attempts] == ["Unstable", "Ok"]
 
 
+async def test_a_messages_stream_begins_with_a_figure_and_ends_with_the_right_one(gateway, play):
+    edge = await gateway([play.stream([*STREAM, USAGE, DONE])], providers=["OpenAICompatible"])
+    answer, _ = await edge.events()
+    told = [json.loads(line) for line in lines(answer)]
+    assert told[0]["message"]["usage"]["input_tokens"] > 0
+    assert told[-2]["usage"]["input_tokens"] == 10
+
+
 async def test_a_translated_stream_is_held_until_output_and_never_ends_well_when_it_broke(gateway, books, play):
     pieces = [play.start(), play.block, play.text("Hel")]
     edge = await gateway([play.stream(pieces, end="cut")])

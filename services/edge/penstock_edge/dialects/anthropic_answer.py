@@ -191,12 +191,16 @@ class Writer:
         return _event(b"content_block_stop", {"type": "content_block_stop", "index": self._index})
 
     def _start(self, event: canonical.MessageStart) -> bytes:
+        usage = _whole(event.usage)
+        if event.usage.input_tokens is None:
+            # Some upstreams tell only at the end; until then the estimate is better than nothing.
+            usage["input_tokens"] = self._birth.input_tokens
         message = {
             **_skeleton(self._model, self._birth),
             "content": [],
             "stop_reason": None,
             "stop_sequence": None,
-            "usage": _whole(event.usage),
+            "usage": usage,
         }
         return _event(b"message_start", {"type": "message_start", "message": message})
 

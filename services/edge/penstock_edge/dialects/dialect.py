@@ -42,6 +42,8 @@ class Birth:
     """`req_` and 32 hex digits."""
     created: int
     """Unix seconds."""
+    input_tokens: int = 0
+    """About how many the request holds, for formats that tell before the upstream does; 0 when unknown."""
 
 
 class EventWriter(Protocol):

@@ -297,3 +297,13 @@ def test_a_client_sees_as_much_thinking_as_it_asked_for(asked, seen):
     assert unary["content"] == seen
     writer = converse(**asked).writer()
     assert gathered(b"".join(writer.write(event) for event in streamed(CONTENT))) == seen
+
+
+@pytest.mark.parametrize(("told", "shown"), [(None, 77), (0, 0), (5, 5)])
+def test_what_an_upstream_tells_only_at_the_end_is_estimated_at_the_beginning(told, shown):
+    body = b'{"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}'
+    writer = DIALECT.read(DIALECT.head(body), body, Birth("req_0123", 0, 77)).writer()
+    start = writer.write(canonical.MessageStart("up", "m", UsageReport(input_tokens=told)))
+    assert json.loads(start.split(b"data: ")[1])["message"]["usage"]["input_tokens"] == shown
+    end = writer.write(canonical.MessageDelta("end_turn", usage=UsageReport(input_tokens=6, output_tokens=1)))
+    assert json.loads(end.split(b"data: ")[1])["usage"]["input_tokens"] == 6
