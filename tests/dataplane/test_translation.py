@@ -350,3 +350,21 @@ def test_attempts_that_fail_are_in_the_books_too(
             sum(records[-1]["usage"][n] for n in records[-1]["usage"] if n.endswith("input_tokens")),
             records[-1]["usage"]["output_tokens"],
         )
+
+
+@pytest.mark.parametrize("dialect", ["openai_chat", "openai_responses"])
+def test_who_names_a_conversation_finds_its_beginning_cached(stack: Stack, dialect: str) -> None:
+    model = MODELS["Anthropic"]
+    body = dialects.request(dialect, model, f"The rules of {dialect}. " * 800, stream=False)
+    body["prompt_cache_key"] = f"conversation-{dialect}"
+    rows = []
+    for _ in range(2):
+        answer = stack.ask(dialect, body, model, stream=False)
+        assert answer.status_code == 200, answer.text
+        said = dialects.read(dialect, answer.content)
+        said.request_id = answer.headers["request-id"]  # type: ignore[attr-defined]  # for the comparison of books
+        rows.append(books_agree(stack, said))
+    first, second = rows
+    assert (first["cache_read_input_tokens"], second["cache_creation_input_tokens"]) == (0, 0)
+    assert first["cache_creation_input_tokens"] == second["cache_read_input_tokens"] > 4_000
+    assert second["cost_micro"] < first["cost_micro"] / 2
