@@ -37,7 +37,7 @@ def test_every_cut_gives_the_same_events(stream, data):
     assert b"".join(out) + left == raw
     assert left in (b"", b"\n")
     expected = [data_of(f"data: {text}\n\n".encode()) for text in texts]
-    assert [d.strip(b" ") for event in out if (d := data_of(event))] == [d.strip(b" ") for d in expected if d]
+    assert [d for event in out if (d := data_of(event).strip(b" "))] == [d for e in expected if (d := e.strip(b" "))]
 
 
 def test_every_byte_boundary_of_one_stream():
