@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
+import jsonschema_rs
 import pytest
 
-from tests.chart import cel_rules
-from tests.chart.custom_resources import CRDS, DEFINITIONS, SCHEMAS
+from tests.chart import cel_rules, cluster
+from tests.chart.custom_resources import CRDS, DEFINITIONS, SCHEMAS, cases
 
 NAMES = {"UpstreamAccount": "ua", "Model": "mdl", "Plan": "plan", "APIKey": "ak"}
 COLUMNS = {
@@ -109,6 +110,14 @@ def test_every_field_is_described_and_typed_in_words_that_all_servers_know(kind)
 
 
 @pytest.mark.parametrize("kind", CRDS)
+def test_defaults_fit_their_own_fields(kind):
+    for path, schema in schemas(SCHEMAS[kind]):
+        if "default" in schema:
+            jsonschema_rs.validator_for(schema).validate(schema["default"])
+            assert list(cel_rules.broken(schema, schema["default"], schema["default"])) == [], path
+
+
+@pytest.mark.parametrize("kind", CRDS)
 def test_status(kind):
     status = SCHEMAS[kind]["properties"]["status"]["properties"]
     assert set(status) == STATUS[kind] | {"observedGeneration", "conditions"}
@@ -135,6 +144,51 @@ def test_status(kind):
         "lastTransitionTime": {"type": "string", "format": "date-time"},
         "observedGeneration": {"type": "integer", "format": "int64", "minimum": 0},
     }
+
+
+@pytest.mark.parametrize("kind", CRDS)
+def test_descriptions_tell_the_defaults(kind):
+    for path, schema in schemas(SCHEMAS[kind]):
+        value = schema.get("default")
+        if isinstance(value, str | int):
+            assert schema["description"].endswith((f" Default {value}.", f" If left out, {value}.")), path
+
+
+TIME = "2026-11-21T17:00:00Z"
+CONDITION = {
+    "type": "Ready",
+    "status": "False",
+    "reason": "Cooling",
+    "message": "",
+    "lastTransitionTime": TIME,
+    "observedGeneration": 2,
+}
+STATUSES = {
+    "UpstreamAccount": {
+        "credentialHash": "0123456789ab",
+        "cooldowns": [
+            {"reason": "429 from upstream", "until": TIME},
+            {"model": "claude-opus-4-5", "operation": "count_tokens", "reason": "Throttled", "until": TIME},
+        ],
+    },
+    "Model": {"readyAccounts": 0, "totalAccounts": 2},
+    "Plan": {},
+    "APIKey": {"keyPrefix": "psk_abcdefghij", "issuedTime": TIME},
+}
+
+
+@pytest.mark.parametrize("kind", CRDS)
+def test_a_status_as_the_operator_writes_it_is_taken(kind):
+    status = {"observedGeneration": 2, "conditions": [CONDITION, {**CONDITION, "type": "Accepted"}], **STATUSES[kind]}
+    assert set(status) == set(SCHEMAS[kind]["properties"]["status"]["properties"])
+    example = next(case.document for case in cases("good") if case.kind == kind)
+    assert cluster.answers({**example, "status": status}) == []
+    for bad in (
+        {"phase": "Ready"},
+        {"conditions": [CONDITION, CONDITION]},
+        {"conditions": [{**CONDITION, "status": "No"}]},
+    ):
+        assert cluster.answers({**example, "status": bad})
 
 
 def test_where_an_account_rests():
