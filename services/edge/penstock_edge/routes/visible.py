@@ -6,21 +6,29 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from penstock_edge.snapshot import allows
+from penstock_routing.accounts import ACTIVE
 
 if TYPE_CHECKING:
     from penstock_edge.records import KeyFacts
     from penstock_edge.seams import View
     from penstock_edge.snapshot import Model
+    from penstock_routing import AccountFacts
 
 
 def visible(view: View, key: KeyFacts) -> list[Model]:
     """Return the models that this key may use now."""
-    served = {name for account in view.accounts() if (facts := view.account(account)) for name in facts.models}
+    accounts = [facts for name in view.accounts() if (facts := view.account(name)) and _serves(facts)]
+    served = {name for facts in accounts for name in facts.models}
     return [
         model
         for model in view.models()
         if model.name in served and may_use(key.models, model.name, model.aliases, model.name)
     ]
+
+
+def _serves(facts: AccountFacts) -> bool:
+    """Whether an account takes new requests, as far as that is for people to say: its health comes and goes."""
+    return facts.mode == ACTIVE and facts.weight > 0 and not facts.not_served
 
 
 def find(models: list[Model], name: str) -> Model | None:
