@@ -28,6 +28,8 @@ _CARRIED: Final = {
     "top_k": int,
     "top_p": (int, float),
 }
+# The canonical form is this one; only what others say beyond it needs a name.
+_NAMES: Final = {"reasoning.effort": "thinking", "is_error": "tool_result.is_error"}
 _BLOCKS: Final = frozenset({"text", "image", "document", "thinking", "tool_use", "tool_result"})
 # Made by tools that the provider itself runs: their results mean nothing elsewhere.
 _PROVIDERS_OWN: Final = frozenset({"server_tool_use", "redacted_thinking", "mcp_tool_use"})
@@ -61,7 +63,7 @@ def read(body: bytes) -> Request:
     for index, tool in enumerate(carried.get("tools", ())):
         if not isinstance(tool, dict) or not isinstance(tool.get("name"), str):
             raise ProblemError(invalid(f"tools.{index}.name: field required"))
-    return Request(carried, ignored=ignored)
+    return Request(carried, ignored=ignored, names=_NAMES)
 
 
 class _Reader:

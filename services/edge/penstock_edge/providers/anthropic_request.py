@@ -109,7 +109,7 @@ class _Draft:
         if wanted is None:
             return
         if not self._manners.structured:
-            raise ProblemError(invalid(f"response_format: {self._to.model} has no structured output"))
+            raise ProblemError(invalid(f"output_config.format: {self._to.model} has no structured output"))
         strict = {"type": "json_schema", "schema": self._enforced("output_config.format", wanted.get("schema") or {})}
         self.body["output_config"] = {**self.body["output_config"], "format": strict}
 
@@ -150,7 +150,7 @@ class _Draft:
             return
         kept = [stop for stop in stops if stop.strip()]
         if len(kept) < len(stops):
-            self.ignored.append("stop (white space only)")
+            self.ignored.append("stop_sequences (white space only)")
         if kept:
             self.body["stop_sequences"] = kept
         else:

@@ -40,7 +40,7 @@ def _think(body: Json, kind: str, asked: Json, effort: str | None, manners: Mann
     """Switch thinking on; returns the effort that goes with it."""
     if not manners.thinks:
         ignored += ["thinking"] if asked else []
-        ignored += ["reasoning_effort"] if effort is not None else []
+        ignored += ["output_config.effort"] if effort is not None else []
         return None
     budget: Any = asked.get("budget_tokens")
     budget = budget if isinstance(budget, int) else 0

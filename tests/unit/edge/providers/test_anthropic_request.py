@@ -75,7 +75,7 @@ def test_max_tokens(asked, most, sent, ignored):
         (OLD, {"output_config": {"effort": "low"}}, {"thinking": {"type": "enabled", "budget_tokens": 2048}}, []),
         (OLD, {"output_config": {"effort": "low"}, "max_tokens": 1000}, {}, ["thinking"]),
         (OLD, {"thinking": {"type": "adaptive"}}, {"thinking": {"type": "enabled", "budget_tokens": 8192}}, []),
-        (FIRST, {"output_config": {"effort": "low"}}, {}, ["reasoning_effort"]),
+        (FIRST, {"output_config": {"effort": "low"}}, {}, ["output_config.effort"]),
         (FIRST, {"thinking": {"type": "disabled"}}, {}, []),
         (FIRST, {"thinking": {"type": "enabled", "budget_tokens": 2000}}, {}, ["thinking"]),
         (FIRST, {"thinking": {"type": "adaptive"}}, {}, ["thinking"]),
@@ -139,8 +139,8 @@ def test_max_tokens(asked, most, sent, ignored):
             {"tools": [TOOL], "tool_choice": {"type": "any"}},
             ["thinking"],
         ),
-        (OLD, {"stop_sequences": [" ", "END"]}, {"stop_sequences": ["END"]}, ["stop (white space only)"]),
-        (OLD, {"stop_sequences": ["\n"]}, {}, ["stop (white space only)"]),
+        (OLD, {"stop_sequences": [" ", "END"]}, {"stop_sequences": ["END"]}, ["stop_sequences (white space only)"]),
+        (OLD, {"stop_sequences": ["\n"]}, {}, ["stop_sequences (white space only)"]),
     ],
 )
 def test_what_a_generation_refuses_is_changed_and_said(model, asked, sent, ignored):

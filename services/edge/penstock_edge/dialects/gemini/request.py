@@ -18,6 +18,29 @@ from penstock_edge.errors import ProblemError, invalid
 
 _OBJECT: Final = msgspec.json.Decoder(dict[str, Any])
 _READ: Final = frozenset({"contents", "systemInstruction", "tools", "toolConfig", "generationConfig"})
+_CONFIG: Final = "generationConfig"
+_THINKING: Final = f"{_CONFIG}.thinkingConfig"
+_NAMES: Final = {
+    "messages": "contents",
+    "system": "systemInstruction",
+    "tools": "tools",
+    "tool_choice": "toolConfig.functionCallingConfig",
+    "is_error": "functionResponse.response.error",
+    "max_tokens": f"{_CONFIG}.maxOutputTokens",
+    "temperature": f"{_CONFIG}.temperature",
+    "top_p": f"{_CONFIG}.topP",
+    "top_k": f"{_CONFIG}.topK",
+    "stop_sequences": f"{_CONFIG}.stopSequences",
+    "seed": f"{_CONFIG}.seed",
+    "presence_penalty": f"{_CONFIG}.presencePenalty",
+    "frequency_penalty": f"{_CONFIG}.frequencyPenalty",
+    "thinking": _THINKING,
+    "thinking.budget_tokens": f"{_THINKING}.thinkingBudget",
+    "reasoning.effort": _THINKING,
+    "output_config.effort": f"{_THINKING}.thinkingLevel",
+    "output_config.format": f"{_CONFIG}.responseSchema",
+}
+"""What this format calls the fields of a canonical request."""
 _REFUSED: Final = frozenset({"cachedContent", "continuationToken"})
 
 
@@ -67,7 +90,7 @@ def _read(document: Any, where: str) -> Understood:
         generation.read(*found["generationConfig"])
     _tools(content, found, names, ignored)
     content["messages"] = ContentsReader(names, ignored).read(*found["contents"])
-    return Understood(Request(content, extras, ignored), names, generation.thoughts)
+    return Understood(Request(content, extras, ignored, _NAMES), names, generation.thoughts)
 
 
 def _tools(content: Json, found: dict[str, tuple[Any, str]], names: ToolNames, ignored: list[str]) -> None:

@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 from penstock_edge.dialects.dialect import Birth
 from penstock_edge.dialects.gemini import DIALECT
 from penstock_edge.errors import ProblemError
+from penstock_edge.passage import TranslatedPassage
+from penstock_edge.providers.wire import Addressee
+from penstock_edge.providers.wires import wire_for
 
 
 @pytest.fixture
@@ -352,3 +355,30 @@ def test_deep_nesting(where, depth):
 
 def test_lone_surrogates():
     survives(b'{"contents":[{"parts":[{"text":"\\ud800"}]}]}', counting=False)
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "config", "told"),
+    [
+        ("Anthropic", "claude-haiku-4-5", {"temperature": 2}, ["generationConfig.temperature=1"]),
+        ("Anthropic", "claude-haiku-4-5", {"maxOutputTokens": 9000}, ["generationConfig.maxOutputTokens=8000"]),
+        ("Anthropic", "claude-haiku-4-5", {"seed": 5}, ["generationConfig.seed"]),
+        (
+            "Anthropic",
+            "claude-haiku-4-5",
+            {"stopSequences": [" "]},
+            ["generationConfig.stopSequences (white space only)"],
+        ),
+        (
+            "Anthropic",
+            "claude-haiku-4-5",
+            {"thinkingConfig": {"thinkingLevel": "HIGH"}, "maxOutputTokens": 5},
+            ["generationConfig.thinkingConfig"],
+        ),
+        ("OpenAI", "gpt-5-mini", {"topK": 5}, ["generationConfig.topK"]),
+    ],
+)
+def test_what_an_account_cannot_be_told_is_named_as_google_names_it(gemini, provider, model, config, told):
+    conversation = gemini.conversation(gemini.asked(generationConfig=config))
+    wire, to = wire_for(provider, "generate", model), Addressee(provider, model, 8000)
+    assert TranslatedPassage(conversation, wire, to, streamed=False, counting=False).ignored == told
