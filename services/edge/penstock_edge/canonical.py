@@ -59,7 +59,7 @@ class Request:
     extras: Extras = field(default_factory=Extras)
     ignored: list[str] = field(default_factory=list)
     """The client's fields that this form cannot carry, in the client's own names; `temperature=1` for a changed one."""
-    names: dict[str, str] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict, compare=False)
     """What the client calls fields of this form, such as `stop` for `stop_sequences`; "" for what it did not say."""
 
 

@@ -13,6 +13,7 @@ from penstock_edge.errors import ProblemError
 if TYPE_CHECKING:
     from penstock_edge.canonical import Json
     from penstock_edge.dialects.openai_chat_tools import Names
+    from penstock_edge.notes import Notes
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 # A tuple, because what is looked for may be of any type.
@@ -31,13 +32,15 @@ _CARRIED_OF: Final = {
 class Messages:
     """Reads one request's messages. What they are made of becomes part of the turns."""
 
-    def __init__(self, names: Names, ignored: list[str]) -> None:
+    def __init__(self, names: Names, ignored: Notes) -> None:
         self.system: list[Json] = []
         self.turns: list[Json] = []
         self._names = names
         self._ignored = ignored
         self._open: dict[str, str] = {}
         """Names of the calls in the newest assistant turn that have no result yet, by id."""
+        self._waiting: dict[str, list[str]] | None = None
+        """Their ids by name, the first one last; made for old clients, who know calls by their names alone."""
         self._mixed: dict[int, list[Json]] = {}
         """Turns in which results stand behind something else."""
 
@@ -60,11 +63,6 @@ class Messages:
         if not self.turns:
             raise wrong("messages", "at least one message with content is required")
 
-    def note(self, name: str) -> None:
-        """List what is ignored, once however often it is there."""
-        if name not in self._ignored:
-            self._ignored.append(name)
-
     def _one(self, index: int, message: Any) -> None:
         if type(message) is not dict:
             raise wrong_type(f"messages.{index}", "object")
@@ -86,7 +84,7 @@ class Messages:
                 continue
             if name == "audio":
                 raise wrong(f"messages.{index}.audio", "audio cannot be carried to this model")
-            self.note(f"messages.{name}")
+            self._ignored.once(f"messages.{name}")
 
     def _say(self, turn: Json) -> None:
         """Add a turn, to the one before if that has the same role."""
@@ -96,6 +94,7 @@ class Messages:
             return
         if role == "assistant":
             self._open.clear()
+            self._waiting = None
         turns.append(turn)
 
     def _add(self, role: str, message: Json, blocks: list[Json]) -> None:
@@ -112,19 +111,20 @@ class Messages:
             turns.append({"role": role, "content": blocks})
 
     def _system(self, index: int, message: Json) -> None:
-        blocks = texts(f"messages.{index}.content", message.get("content"), self.note)
+        blocks = texts(f"messages.{index}.content", message.get("content"), self._ignored.once)
         if blocks and (hint := hint_of(message)) is not None:
             blocks[-1]["cache_control"] = hint
         self.system += blocks
 
     def _user(self, index: int, message: Json) -> None:
-        self._add("user", message, blocks_of(f"messages.{index}.content", message.get("content"), self.note))
+        self._add("user", message, blocks_of(f"messages.{index}.content", message.get("content"), self._ignored.once))
 
     def _assistant(self, index: int, message: Json) -> None:
         if not self.turns or self.turns[-1]["role"] != "assistant":
             self._open.clear()
+            self._waiting = None
         content = message.get("content")
-        blocks = [] if content is None else texts(f"messages.{index}.content", content, self.note)
+        blocks = [] if content is None else texts(f"messages.{index}.content", content, self._ignored.once)
         if not blocks and isinstance(message.get("refusal"), str) and message["refusal"]:
             blocks.append({"type": "text", "text": message["refusal"]})
         calls = message.get("tool_calls")
@@ -164,6 +164,7 @@ class Messages:
         fit = self._names.canonical("custom.name", custom.get("name"))
         blocks.append({"type": "tool_use", "id": name, "name": fit, "input": {"input": str(custom.get("input") or "")}})
         self._open[name] = fit
+        self._waiting = None
 
     def _function(self, function: Any, name: str, blocks: list[Json]) -> None:
         if type(function) is not dict:
@@ -171,20 +172,27 @@ class Messages:
         fit = self._names.canonical("name", function.get("name"))
         blocks.append({"type": "tool_use", "id": name, "name": fit, "input": _arguments(function.get("arguments"))})
         self._open[name] = fit
+        self._waiting = None
 
     def _tool(self, index: int, message: Json) -> None:
         name = message.get("tool_call_id")
         if not isinstance(name, str):
             raise wrong(f"messages.{index}.tool_call_id", "field required")
+        self._waiting = None
         if self._open.pop(name, None) is None:
             raise wrong(f"messages.{index}.tool_call_id", "no call without a result before it has this id")
         self._result(index, message, name)
 
     def _old_function(self, index: int, message: Json) -> None:
         fit = self._names.canonical(f"messages.{index}.name", message.get("name"))
-        name = next((name for name, called in self._open.items() if called == fit), None)
-        if name is None:
+        if self._waiting is None:
+            self._waiting = {}
+            for name, called in reversed(self._open.items()):
+                self._waiting.setdefault(called, []).append(name)
+        waiting = self._waiting.get(fit)
+        if not waiting:
             raise wrong(f"messages.{index}.name", "no call without a result before it has this name")
+        name = waiting.pop()
         del self._open[name]
         self._result(index, message, name)
 
@@ -195,7 +203,7 @@ class Messages:
             if content:
                 result["content"] = content
         elif content is not None:
-            blocks = blocks_of(f"messages.{index}.content", content, self.note)
+            blocks = blocks_of(f"messages.{index}.content", content, self._ignored.once)
             if blocks:
                 result["content"] = blocks
         turns = self.turns

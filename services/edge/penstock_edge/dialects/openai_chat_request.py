@@ -12,6 +12,7 @@ from penstock_edge.dialects.openai_chat_messages import Messages
 from penstock_edge.dialects.openai_chat_tools import Names, Tools
 from penstock_edge.dialects.openai_names import CONVERSATION, chosen
 from penstock_edge.dialects.unreadable import UNREADABLE, unreadable, wrong, wrong_type
+from penstock_edge.notes import Notes
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -79,7 +80,7 @@ class ReadRequest:
             document = _decode(body)
         except UNREADABLE as error:
             raise unreadable(error) from None
-        ignored: list[str] = []
+        ignored = Notes()
         self.names = Names()
         """What the client calls its tools."""
         _refuse_the_uncarriable(document)
@@ -91,7 +92,7 @@ class ReadRequest:
         _list_the_rest(document, ignored)
 
 
-def _body(document: Json, tools: Tools, ignored: list[str]) -> Json:
+def _body(document: Json, tools: Tools, ignored: Notes) -> Json:
     messages = Messages(tools.names, ignored)
     if not isinstance(document.get("messages"), list):
         raise wrong("messages", "field required")

@@ -11,6 +11,7 @@ from penstock_edge.dialects.unreadable import wrong, wrong_type
 
 if TYPE_CHECKING:
     from penstock_edge.canonical import Json
+    from penstock_edge.notes import Notes
 
 _PLAIN_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 _OTHER = re.compile(r"[^a-zA-Z0-9_-]")
@@ -55,7 +56,7 @@ class Names:
 class Tools:
     """The tools of one request."""
 
-    def __init__(self, names: Names, ignored: list[str]) -> None:
+    def __init__(self, names: Names, ignored: Notes) -> None:
         self.names = names
         self.tools: list[Json] = []
         self.legacy = False
@@ -130,8 +131,8 @@ class Tools:
     def _further(self, fields: Json) -> None:
         """List once what no tool can carry."""
         for name in fields.keys() - _CARRIED:
-            if fields[name] and (words := f"tools.{name[:64]}") not in self._ignored:
-                self._ignored.append(words)
+            if fields[name]:
+                self._ignored.once(f"tools.{name[:64]}")
 
     def _choice(self, field: str, choice: Any) -> Json | None:
         if choice is None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from penstock_edge.errors import ProblemError, invalid
+from penstock_edge.notes import Notes
 from penstock_edge.providers.openai_chat_turns import Turns
 from penstock_edge.providers.wire import Written
 
@@ -54,7 +55,7 @@ class _Draft:
     """A request on its way."""
 
     def __init__(self, request: Request, to: Addressee) -> None:
-        self.ignored: list[str] = []
+        self.ignored = Notes()
         self._canonical = request.body
         self._extras = request.extras
         self._to = to
@@ -74,8 +75,8 @@ class _Draft:
         self._format(body)
         self._person(body)
         self.ignored += [name for name in self._canonical if name not in _READ]
-        if turns.dropped_hint and "cache_control" not in self.ignored:
-            self.ignored.append("cache_control")
+        if turns.dropped_hint:
+            self.ignored.once("cache_control")
         return body
 
     def _limits(self, body: Json) -> None:
@@ -173,8 +174,8 @@ class _Draft:
         if tool.get("cache_control") is not None:
             if self._hints:
                 written["cache_control"] = tool["cache_control"]
-            elif "cache_control" not in self.ignored:
-                self.ignored.append("cache_control")
+            else:
+                self.ignored.once("cache_control")
         return written
 
     def _choice(self, body: Json, left_out: set[str]) -> None:

@@ -11,6 +11,7 @@ from penstock_edge.errors import ProblemError, invalid
 
 if TYPE_CHECKING:
     from penstock_edge.canonical import Json
+    from penstock_edge.notes import Notes
 
 _encode = msgspec.json.Encoder().encode
 _PDF: Final = "application/pdf"
@@ -19,7 +20,7 @@ _PDF: Final = "application/pdf"
 class Turns:
     """Writes the messages of one request."""
 
-    def __init__(self, ignored: list[str], provider: str, *, hints: bool) -> None:
+    def __init__(self, ignored: Notes, provider: str, *, hints: bool) -> None:
         self.dropped_hint = False
         """Something asked to be cached, and this upstream knows no such hint."""
         self._ignored = ignored
@@ -110,8 +111,8 @@ class Turns:
                 else:
                     raise _uncarriable(f"{where}.content.{place}", "this block")
             content = "\n".join(texts)
-        if block.get("is_error") and "is_error" not in self._ignored:
-            self._ignored.append("is_error")
+        if block.get("is_error"):
+            self._ignored.once("is_error")
         message: Json = {"role": "tool", "tool_call_id": block["tool_use_id"], "content": content}
         if self._hinted([block]):
             message["content"] = [{"type": "text", "text": content, "cache_control": block["cache_control"]}]

@@ -758,3 +758,33 @@ def test_results_behind_words_cost_no_more_the_more_there_are():
     assert [block["tool_use_id"] for block in turns[2]["content"][:4_000]] == [f"c{n}" for n in range(4_000)]
     assert turns[2]["content"][4_000:] == [T] * 4_000
     assert spent < 1
+
+
+def test_fields_that_nobody_knows_cost_no_more_the_more_there_are():
+    parts = [{**T, f"part{n}": 1} for n in range(12_000)]
+    tools = [{"type": "function", "function": {"name": f"f{n}", f"tool{n}": 1}} for n in range(12_000)]
+    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": parts}], "tools": tools}).encode()
+    head = DIALECT.head(body)
+    begin = time.process_time()
+    ignored = DIALECT.read(head, body, BIRTH).request.ignored
+    assert time.process_time() - begin < 1
+    assert len(ignored) == 24_000
+
+
+def test_results_for_functions_cost_no_more_the_more_there_are():
+    old = [{"role": "assistant", "function_call": {"name": f"f{n}", "arguments": "{}"}} for n in range(12_000)]
+    told = [{"role": "function", "name": f"f{n}", "content": "r"} for n in reversed(range(12_000))]
+    spent, turns = seconds([HI, *old, *told])
+    assert spent < 1
+    assert [block["tool_use_id"] for block in turns[2]["content"][:2]] == ["call_12000_0", "call_11999_0"]
+
+
+def test_results_for_one_function_go_to_its_calls_in_their_order():
+    old = {"role": "assistant", "function_call": {"name": "f", "arguments": "{}"}}
+    told = {"role": "function", "name": "f", "content": "r"}
+    turns = read([HI, old, old, told, told]).body["messages"]
+    assert [block["tool_use_id"] for block in turns[2]["content"]] == ["call_1_0", "call_2_0"]
+    with pytest.raises(ProblemError, match=r"messages\.5\.name: no call without a result"):
+        read([HI, old, old, told, told, told])
+    turns = read([HI, old, told, HI, old, told]).body["messages"]
+    assert [turns[n]["content"][0]["tool_use_id"] for n in (2, 4)] == ["call_1_0", "call_4_0"]

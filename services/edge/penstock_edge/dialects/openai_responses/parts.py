@@ -10,6 +10,7 @@ from penstock_edge.dialects.openai_responses.refusal import dictionary, optional
 
 if TYPE_CHECKING:
     from penstock_edge.canonical import Json
+    from penstock_edge.notes import Notes
 
 # Tuples, because what is looked for may be of any type.
 _TEXTS: Final = ("input_text", "output_text", "text", "summary_text", "reasoning_text")
@@ -32,7 +33,7 @@ def plain_blocks(content: Any) -> list[Json] | None:
     return [{"type": "text", "text": content}] if type(content) is str and content else None
 
 
-def blocks(content: Any, where: str, ignored: list[str]) -> list[Json]:
+def blocks(content: Any, where: str, ignored: Notes) -> list[Json]:
     """Return the content blocks of a text or a list of parts; empty texts are left out. Raises ProblemError."""
     if isinstance(content, str):
         return [{"type": "text", "text": content}] if content else []
@@ -53,7 +54,7 @@ def blocks(content: Any, where: str, ignored: list[str]) -> list[Json]:
     return found
 
 
-def _block(part: Json, where: str, ignored: list[str]) -> Json | None:
+def _block(part: Json, where: str, ignored: Notes) -> Json | None:
     kind = required(part, "type", str, where)
     if kind in _TEXTS:
         text = required(part, "text", str, where)
@@ -72,11 +73,11 @@ def _block(part: Json, where: str, ignored: list[str]) -> Json | None:
     return block
 
 
-def _image(part: Json, where: str, ignored: list[str]) -> Json:
+def _image(part: Json, where: str, ignored: Notes) -> Json:
     if part.get("file_id") is not None:
         raise uncarriable(f"{where}.file_id", "a file of another provider")
-    if part.get("detail") not in _DETAILS and "input_image.detail" not in ignored:
-        ignored.append("input_image.detail")
+    if part.get("detail") not in _DETAILS:
+        ignored.once("input_image.detail")
     url = required(part, "image_url", str, where)
     if not url.startswith("data:"):
         return {"type": "image", "source": _link(url, f"{where}.image_url")}

@@ -22,6 +22,7 @@ from penstock_edge.dialects.openai_responses.tool_book import ToolBook
 from penstock_edge.dialects.openai_responses.tools import ToolReader
 from penstock_edge.dialects.openai_responses.transcript import Transcript
 from penstock_edge.dialects.unreadable import UNREADABLE, unreadable
+from penstock_edge.notes import Notes
 
 if TYPE_CHECKING:
     from penstock_edge.canonical import Json
@@ -91,7 +92,7 @@ class RequestReader:
             raise unreadable(error) from None
         self.document: Json = dictionary(document, "body")
         self.book = ToolBook()
-        self._ignored: list[str] = []
+        self._ignored = Notes()
         self._extras = Extras()
         self._body: Json = {}
         self._names = dict(_NAMES)

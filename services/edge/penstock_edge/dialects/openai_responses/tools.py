@@ -11,6 +11,7 @@ from penstock_edge.dialects.openai_responses.tool_book import Tool
 if TYPE_CHECKING:
     from penstock_edge.canonical import Json
     from penstock_edge.dialects.openai_responses.tool_book import ToolBook
+    from penstock_edge.notes import Notes
 
 _CHOICES: Final = {"auto": "auto", "none": "none", "required": "any"}
 _NAMED: Final = ("function", "custom")
@@ -21,7 +22,7 @@ _ABOUT_INPUT: Final = "The whole input, as plain text."
 class ToolReader:
     """Collects the tools of one request, wherever in it they stand."""
 
-    def __init__(self, book: ToolBook, ignored: list[str]) -> None:
+    def __init__(self, book: ToolBook, ignored: Notes) -> None:
         self._book = book
         self._ignored = ignored
         self._tools: dict[str, Json] = {}
@@ -106,8 +107,8 @@ class ToolReader:
             raise refused(f"{where}.name", "String should have at least 1 character")
         name = self._book.enter(Tool(kind, original, namespace))
         for further in tool.keys() - _CARRIED:
-            if tool[further] and (words := f"tools.{further[:64]}") not in self._ignored:
-                self._ignored.append(words)
+            if tool[further]:
+                self._ignored.once(f"tools.{further[:64]}")
         read: Json = {"name": name}
         about = preface + (optional(tool, "description", str, where) or "")
         if about.strip():

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from penstock_edge.canonical import Json
     from penstock_edge.dialects.openai_responses.tool_book import ToolBook
     from penstock_edge.dialects.openai_responses.tools import ToolReader
+    from penstock_edge.notes import Notes
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 _encode = msgspec.json.Encoder().encode
@@ -35,7 +36,7 @@ _UNREADABLE: Final = frozenset({"item_reference", "compaction", "compaction_trig
 class Transcript:
     """Reads items one after the other. `system` and `turns` are what they say."""
 
-    def __init__(self, book: ToolBook, tools: ToolReader, ignored: list[str]) -> None:
+    def __init__(self, book: ToolBook, tools: ToolReader, ignored: Notes) -> None:
         self.system: list[Json] = []
         self.turns: list[Json] = []
         self._book = book
@@ -79,8 +80,8 @@ class Transcript:
 
     def _message(self, item: Json, where: str) -> None:
         role = item.get("role")
-        if item.get("phase") is not None and "phase" not in self._ignored:
-            self._ignored.append("phase")
+        if item.get("phase") is not None:
+            self._ignored.once("phase")
         content = blocks(item.get("content"), f"{where}.content", self._ignored)
         if role in _SPEAKERS:
             self._say(role, content)

@@ -12,6 +12,7 @@ from penstock_edge.errors import ProblemError, invalid
 
 if TYPE_CHECKING:
     from penstock_edge.canonical import Json
+    from penstock_edge.notes import Notes
 
 PROVIDER: Final = "OpenAI"
 _LONGEST_CALL_ID: Final = 64
@@ -32,7 +33,7 @@ _own = msgspec.json.Decoder(_Own)
 class InputItems:
     """Collects the items of one request, and what had to be left out."""
 
-    def __init__(self, ignored: list[str], *, reasons: bool) -> None:
+    def __init__(self, ignored: Notes, *, reasons: bool) -> None:
         self.items: list[Json] = []
         self._ignored = ignored
         self._reasons = reasons
@@ -116,8 +117,8 @@ class InputItems:
     def _result(self, block: Json, where: str) -> Json:
         if len(block) > 3:
             self._note(block)
-        if block.get("is_error") and "is_error" not in self._ignored:
-            self._ignored.append("is_error")
+        if block.get("is_error"):
+            self._ignored.once("is_error")
         content = block.get("content")
         output: str | list[Json]
         if isinstance(content, str):
@@ -186,8 +187,8 @@ class InputItems:
     def _note(self, block: Json) -> None:
         """List once what no block can carry."""
         for name in ("cache_control", "citations"):
-            if block.get(name) and name not in self._ignored:
-                self._ignored.append(name)
+            if block.get(name):
+                self._ignored.once(name)
 
 
 def _image(source: Json, where: str) -> Json:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from penstock_edge.errors import ProblemError, invalid
+from penstock_edge.notes import Notes
 from penstock_edge.providers.openai_responses.gpt_manners import EFFORTS, bounded, effort_of, manners
 from penstock_edge.providers.openai_responses.input_items import InputItems
 from penstock_edge.providers.openai_responses.schemas import completed, is_strict
@@ -69,7 +70,7 @@ class _Draft:
     """A request on its way."""
 
     def __init__(self, request: Request, to: Addressee) -> None:
-        self.ignored: list[str] = []
+        self.ignored = Notes()
         self._request = request
         self._asked = request.body
         self._to = to
@@ -109,8 +110,8 @@ class _Draft:
             if kind not in (None, "custom"):
                 self.ignored.append(f"tools.{index} ({str(kind)[:64]})")
                 continue
-            if tool.get("cache_control") and "cache_control" not in self.ignored:
-                self.ignored.append("cache_control")
+            if tool.get("cache_control"):
+                self.ignored.once("cache_control")
             tools.append(self._tool(tool, f"tools.{index}"))
         if tools:
             self._body["tools"] = tools

@@ -324,3 +324,12 @@ def test_tools_allowed_by_name_alone_cost_no_more_the_more_there_are():
     body = request(tools=tools, tool_choice=choice).body
     assert time.process_time() - begin < 1
     assert [tool["name"] for tool in body["tools"]] == ["f7"]
+
+
+def test_what_is_ignored_costs_no_more_the_more_there_is():
+    odd = [{"type": f"odd{n}"} for n in range(12_000)]
+    phased = [USER | {"phase": "commentary"}] * 12_000
+    begin = time.process_time()
+    ignored = request(input=[*odd, *phased]).ignored
+    assert time.process_time() - begin < 1
+    assert len(ignored) == 12_001
