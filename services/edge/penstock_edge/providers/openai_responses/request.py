@@ -11,7 +11,7 @@ from penstock_edge.errors import ProblemError, invalid
 from penstock_edge.notes import Notes
 from penstock_edge.providers.openai_responses.gpt_manners import EFFORTS, bounded, effort_of, manners
 from penstock_edge.providers.openai_responses.input_items import InputItems
-from penstock_edge.providers.openai_responses.schemas import completed, is_strict
+from penstock_edge.providers.openai_responses.schemas import completed, is_an_answers, is_strict
 from penstock_edge.providers.wire import Written
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ _LONGEST_CACHE_KEY: Final = 64
 _LONGEST_SCHEMA_NAME: Final = 64
 _CHOICES: Final = {"auto": "auto", "any": "required", "none": "none"}
 _JSON_ONLY: Final = {"type": "text", "text": "Answer with one JSON object and nothing else."}
+_BY_SCHEMA: Final = "Answer with JSON that follows this schema and nothing else: "
 _encode = msgspec.json.Encoder().encode
 
 
@@ -97,6 +98,10 @@ class _Draft:
         if self._request.extras.json_object and b"json" not in self._spoken().lower():
             # The upstream refuses to give JSON to a conversation that never speaks of it.
             items.instruct([_JSON_ONLY])
+        schema = self._schema()
+        if schema is not None and not is_an_answers(schema):
+            # A list, say: the upstream takes only objects.
+            items.instruct([{"type": "text", "text": _BY_SCHEMA + _encode(schema).decode()}])
         items.read(self._asked["messages"])
         self._body["input"] = items.items
 
@@ -188,17 +193,29 @@ class _Draft:
             self._body["reasoning"] = reasoning
 
     def _text(self) -> None:
-        config = self._asked.get("output_config")
-        wanted = config.get("format") if isinstance(config, dict) else None
-        if wanted is not None:
-            schema = wanted.get("schema") if isinstance(wanted, dict) else None
-            if not isinstance(schema, dict):
-                raise _refused("output_config.format.schema", "field required")
-            name = self._request.extras.schema_name[:_LONGEST_SCHEMA_NAME] or "answer"
+        schema = self._schema()
+        if schema is not None and is_an_answers(schema):
             strict = is_strict(schema)
+            schema = {**completed(schema)}
+            # The upstream refuses an object without them.
+            schema.setdefault("properties", {})
+            name = self._request.extras.schema_name[:_LONGEST_SCHEMA_NAME] or "answer"
             self._body["text"] = {"format": {"type": "json_schema", "name": name, "schema": schema, "strict": strict}}
+        elif schema is not None:
+            self.ignored.append("output_config.format (only asked for in words)")
         elif self._request.extras.json_object:
             self._body["text"] = {"format": {"type": "json_object"}}
+
+    def _schema(self) -> Json | None:
+        """Return the schema that the answer is to follow."""
+        config = self._asked.get("output_config")
+        wanted = config.get("format") if isinstance(config, dict) else None
+        if wanted is None:
+            return None
+        schema = wanted.get("schema") if isinstance(wanted, dict) else None
+        if not isinstance(schema, dict):
+            raise _refused("output_config.format.schema", "field required")
+        return schema
 
     def _sampling(self) -> None:
         asked, body = self._asked, self._body

@@ -24,6 +24,7 @@ _UNKNOWN: Final = frozenset(
     }
 )
 _DATA: Final = ("enum", "const", "default", "examples", "required")
+_NOT_AT_THE_TOP: Final = ("anyOf", "oneOf", "allOf", "enum", "not")
 _TABLES: Final = ("properties", "$defs", "definitions")
 
 
@@ -43,6 +44,11 @@ def completed(schema: Any) -> Any:
     if "items" not in schema and (kind == "array" or (isinstance(kind, list) and "array" in kind)):
         changed["items"] = {}
     return schema | changed if changed else schema
+
+
+def is_an_answers(schema: dict[str, Any]) -> bool:
+    """Whether an answer may be asked to follow it: an object, and at the top one of a kind."""
+    return schema.get("type") == "object" and not any(name in schema for name in _NOT_AT_THE_TOP)
 
 
 def is_strict(schema: Any) -> bool:

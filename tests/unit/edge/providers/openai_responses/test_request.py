@@ -356,6 +356,23 @@ def test_a_long_name_of_a_user_is_shortened():
     assert key == write({"metadata": {"user_id": "u" * 65}})[0]["prompt_cache_key"]
 
 
+@pytest.mark.parametrize(
+    "schema",
+    [{"type": "array", "items": LOOSE}, {"type": "string"}, {}, {"type": "object", "properties": {}, "anyOf": [LOOSE]}],
+)
+def test_an_answer_that_is_no_object_is_asked_for_in_words(schema):
+    body, ignored = write({"output_config": {"format": {"type": "json_schema", "schema": schema}}})
+    assert "text" not in body
+    assert json.dumps(schema, separators=(",", ":")) in body["input"][0]["content"][0]["text"]
+    assert body["input"][0]["role"] == "developer"
+    assert ignored == ["output_config.format (only asked for in words)"]
+
+
+def test_an_object_without_properties_gets_them():
+    body, _ = write({"output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}}})
+    assert body["text"]["format"]["schema"] == {"type": "object", "properties": {}}
+
+
 @pytest.mark.parametrize(("schema", "strict"), [(SCHEMA, True), (LOOSE, False)])
 def test_structured_output(schema, strict):
     wanted = {"output_config": {"format": {"type": "json_schema", "schema": schema}}}
