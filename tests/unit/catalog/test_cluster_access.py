@@ -79,6 +79,7 @@ def test_a_pod_finds_its_cluster(pod, environment, server):
     assert access.token() == "rotated"
     assert access.tls().verify_mode is ssl.CERT_REQUIRED
     assert access.tls().check_hostname
+    assert not access.tls().verify_flags & ssl.VERIFY_X509_STRICT
 
 
 def test_what_a_pod_lacks_is_said_with_what_to_do(pod):

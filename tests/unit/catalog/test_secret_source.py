@@ -215,6 +215,23 @@ async def test_an_api_server_that_restarts(server):
         await followed.until_given(FIRST, SECOND)
 
 
+async def test_a_second_outage_is_told_like_the_first(server, monkeypatch):
+    monkeypatch.setattr(secret_source, "_DOWN_MOST", 30.0)
+    publish(server, FIRST)
+    async with following(server) as followed:
+        await followed.until_given(FIRST)
+        for document in (SECOND, FIRST, SECOND):
+            await watching(server, followed)
+            followed.told.clear()
+            await server.stop()
+            await followed.until_told("cannot be reached")
+            await asyncio.sleep(0.5)  # Rests grow.
+            await server.start()
+            await watching(server, followed)
+            publish(server, document)
+            await followed.until_given(*followed.given, document)
+
+
 async def test_a_watch_that_has_expired_is_begun_anew(server):
     publish(server, FIRST)
     async with following(server) as followed:
