@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 _LEAST_BUDGET: Final = 1_024
 _BUDGETS: Final = {"low": 2_048, "medium": 8_192, "high": 24_576, "xhigh": 32_768, "max": 49_152}
+_OFF: Final = frozenset({"disabled", "between_tools"})
 _SAID: Final = frozenset({"type", "budget_tokens", "display"})
 
 
@@ -24,9 +25,7 @@ def express(body: Json, manners: Manners, max_tokens: int, ignored: list[str]) -
         # Whoever names an effort wants reasoning; without a word about it Claude does none.
         kind = "adaptive"
     if kind == "disabled":
-        effort = None
-        if manners.thinks:
-            body["thinking"] = {"type": "disabled"}
+        effort = _do_not_think(body, manners, ignored)
     elif kind is not None:
         effort = _think(body, kind, asked, effort, manners, ignored)
     if effort is not None and manners.adaptive:
@@ -34,6 +33,19 @@ def express(body: Json, manners: Manners, max_tokens: int, ignored: list[str]) -
     if config:
         body["output_config"] = config
     _bound(body, max_tokens, ignored)
+
+
+def _do_not_think(body: Json, manners: Manners, ignored: list[str]) -> str | None:
+    """Switch thinking off, as far as that goes; returns the effort that goes with it."""
+    if not manners.thinks:
+        return None
+    if not manners.off:
+        ignored.append("thinking=adaptive")
+        return "low"
+    body["thinking"] = {"type": manners.off}
+    if manners.off != "disabled":
+        ignored.append(f"thinking={manners.off}")
+    return None
 
 
 def _think(body: Json, kind: str, asked: Json, effort: str | None, manners: Manners, ignored: list[str]) -> str | None:
@@ -70,7 +82,7 @@ def _known(effort: str, manners: Manners, ignored: list[str]) -> str:
 def _bound(body: Json, max_tokens: int, ignored: list[str]) -> None:
     """Leave thinking out where the API would refuse it."""
     thinking = body.get("thinking")
-    if thinking is None or thinking["type"] == "disabled":
+    if thinking is None or thinking["type"] in _OFF:
         return
     forced = (body.get("tool_choice") or {}).get("type") in {"any", "tool"}
     if thinking["type"] == "enabled":

@@ -366,3 +366,22 @@ def test_limits_that_a_schema_sets_are_asked_for_in_words_and_told():
     assert [tool["input_schema"]["properties"]["n"] for tool in body["tools"]] == [schema["properties"]["n"], bounded]
     words = "(minimum: only asked for in words)"
     assert ignored == [f"tools.1.strict {words}", f"output_config.format {words}"]
+
+
+@pytest.mark.parametrize(
+    ("model", "sent", "ignored"),
+    [
+        ("claude-haiku-4-5", {"thinking": {"type": "disabled"}}, []),
+        ("claude-opus-5", {"thinking": {"type": "disabled"}}, []),
+        ("claude-haiku-5-5", {"thinking": {"type": "disabled"}}, []),
+        ("claude-sonnet-5", {"thinking": {"type": "disabled"}}, []),
+        ("claude-sonnet-5-5", {"thinking": {"type": "between_tools"}}, ["thinking=between_tools"]),
+        ("claude-opus-5-5", {"output_config": {"effort": "low"}}, ["thinking=adaptive"]),
+        ("claude-fable-5-1", {"output_config": {"effort": "low"}}, ["thinking=adaptive"]),
+        ("claude-3-5-haiku-20241022", {}, []),
+    ],
+)
+def test_models_that_cannot_stop_thinking_think_as_little_as_they_can(model, sent, ignored):
+    body, said = write(model, thinking={"type": "disabled"}, output_config={"effort": "max"})
+    assert {name: body[name] for name in ("thinking", "output_config") if name in body} == sent
+    assert said == ignored
