@@ -20,6 +20,7 @@ _EFFORTS: Final = {"low": "low", "medium": "medium", "high": "high", "xhigh": "x
 _CHOICES: Final = {"auto": "auto", "any": "required", "none": "none"}
 _LONGEST_NAME: Final = 64
 _MOST_STOPS: Final = 4
+_JSON_ONLY: Final = "Answer with one JSON object and nothing else."
 _READ: Final = frozenset(
     {
         "messages",
@@ -128,6 +129,7 @@ class _Draft:
         wanted = (self._canonical.get("output_config") or {}).get("format")
         if self._extras.json_object and wanted is None:
             body["response_format"] = {"type": "json_object"}
+            _speak_of_json(body)
         if wanted is None:
             return
         schema = wanted.get("schema") if isinstance(wanted, dict) else None
@@ -167,7 +169,9 @@ class _Draft:
         if tool.get("description"):
             function["description"] = tool["description"]
         schema = tool.get("input_schema")
-        function["parameters"] = schema if isinstance(schema, dict) else {"type": "object", "properties": {}}
+        # Many refuse an object that does not say so, or has no properties.
+        usual = {"type": "object", "properties": {}}
+        function["parameters"] = usual | schema if isinstance(schema, dict) else usual
         if tool.get("strict") is not None:
             function["strict"] = tool["strict"]
         written: Json = {"type": "function", "function": function}
@@ -195,6 +199,18 @@ class _Draft:
             raise ProblemError(invalid("tool_choice: no tool that could be called can be carried to this model"))
         if choice.get("disable_parallel_tool_use") is True and "tools" in body and kind != "none":
             body["parallel_tool_calls"] = False
+
+
+def _speak_of_json(body: Json) -> None:
+    """See that the conversation speaks of JSON: OpenAI, and who follows it closely, refuses to give any otherwise."""
+    messages = body["messages"]
+    if b"json" in msgspec.json.encode(messages).lower():
+        return
+    first = messages[0] if messages else {}
+    if first.get("role") in {"system", "developer"} and isinstance(first.get("content"), str):
+        body["messages"] = [{**first, "content": f"{first['content']}\n\n{_JSON_ONLY}"}, *messages[1:]]
+    else:
+        body["messages"] = [{"role": "system", "content": _JSON_ONLY}, *messages]
 
 
 def _word(effort: Any) -> str | None:

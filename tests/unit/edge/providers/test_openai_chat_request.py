@@ -203,7 +203,7 @@ def test_hints_go_to_claude_only():
 
 
 F = {"name": "f", "input_schema": {"type": "object"}}
-WRITTEN_F = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+WRITTEN_F = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
 CLOSED = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
 
 
@@ -289,7 +289,7 @@ def test_extras_and_streams():
     body, ignored = write(extras=Extras(1, 0.5, -0.5, json_object=True), streamed=True)
     assert body == {
         "model": "qwen",
-        "messages": [U],
+        "messages": [{"role": "system", "content": "Answer with one JSON object and nothing else."}, U],
         "seed": 1,
         "frequency_penalty": 0.5,
         "presence_penalty": -0.5,
@@ -298,6 +298,18 @@ def test_extras_and_streams():
         "stream_options": {"include_usage": True},
     }
     assert ignored == []
+
+
+@pytest.mark.parametrize(
+    ("system", "messages"),
+    [
+        ([{"type": "text", "text": "be brief"}], ["be brief\n\nAnswer with one JSON object and nothing else.", "hi"]),
+        ([{"type": "text", "text": "give Json"}], ["give Json", "hi"]),
+    ],
+)
+def test_a_conversation_that_wants_json_speaks_of_it(system, messages):
+    body, _ = write({"system": system}, extras=Extras(json_object=True))
+    assert [message["content"] for message in body["messages"]] == messages
 
 
 def test_openais_own_ways():
@@ -412,7 +424,7 @@ def requests(draw):
         "top_p": st.just(0.5),
         "stop_sequences": st.lists(words, min_size=1, max_size=2),
         "metadata": st.just({"user_id": "someone"}),
-        "tools": st.just([{"name": "f", "description": "d", "input_schema": {"type": "object"}, "strict": True}]),
+        "tools": st.just([{"name": "f", "description": "d", "input_schema": CLOSED, "strict": True}]),
         "output_config": st.sampled_from([{"effort": "low"}, {"format": {"type": "json_schema", "schema": CLOSED}}]),
     }
     body |= {name: draw(optional[name]) for name in draw(st.sets(st.sampled_from(sorted(optional))))}
