@@ -7,6 +7,8 @@ import re
 
 _fits = re.compile(r"[a-zA-Z0-9_-]{1,64}").fullmatch
 _UNFIT = re.compile(r"[^a-zA-Z0-9_-]")
+# OpenAI takes ids of up to 40 letters back, should a chat go on there.
+_MOST_LETTERS = 30
 
 
 class CallIds:
@@ -15,7 +17,7 @@ class CallIds:
     __slots__ = ("_made", "_name", "_used")
 
     def __init__(self, response_id: str | None, raw: bytes) -> None:
-        self._name = _UNFIT.sub("", response_id or "")[:40] or hashlib.sha256(raw).hexdigest()[:24]
+        self._name = _UNFIT.sub("", response_id or "")[:_MOST_LETTERS] or hashlib.sha256(raw).hexdigest()[:24]
         self._made = 0
         self._used: set[str] = set()
 

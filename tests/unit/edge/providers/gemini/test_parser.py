@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from penstock_edge import canonical as c
 from penstock_edge import signatures
 from penstock_edge.canonical import UnreadableError
 from penstock_edge.providers.gemini import WIRE
+from penstock_edge.providers.gemini.call_ids import CallIds
 from penstock_edge.sse import EventSplitter
 from penstock_edge.usage import OutputDetails, UsageReport
 
@@ -196,3 +198,11 @@ def test_usage_is_heard_when_it_comes_though_the_stream_breaks_off():
         raw = json.dumps({"candidates": [{"content": {"parts": [{"text": "a"}]}}], "usageMetadata": usage}).encode()
         heard = parser.feed(b"data: " + raw + b"\r\n\r\n")
     assert [e.usage.output_tokens for e in heard if isinstance(e, c.UsageSoFar)] == [5]
+
+
+@pytest.mark.parametrize("name", ["r" * 99, "", "weird/id=="])
+def test_ids_of_calls_are_ones_that_every_provider_takes_back(name):
+    ids = CallIds(name, b"{}")
+    made = [ids.take(None) for _ in range(200)]
+    assert len(set(made)) == len(made)
+    assert all(re.fullmatch(r"[a-zA-Z0-9_-]{1,40}", one) for one in made)
