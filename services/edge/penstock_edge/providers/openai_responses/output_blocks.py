@@ -94,7 +94,7 @@ class OutputBlocks:
     def arguments(self, place: int, partial_json: str) -> None:
         """Take over more of a tool call's input."""
         opened = self._items.get(place)
-        if opened is None or opened.kind != "function_call" or not partial_json:
+        if opened is None or opened.whole or opened.kind != "function_call" or not partial_json:
             return
         opened.told = True
         self._say(opened, InputDelta(self._index, partial_json))
@@ -105,6 +105,9 @@ class OutputBlocks:
             return
         self.added(place, item)
         opened = self._items[place]
+        if opened.whole:
+            # It waits for its turn, and what comes after its end is not part of it.
+            return
         if opened.kind == "message":
             self._rest_of_message(place, item)
         elif opened.kind == "reasoning":
@@ -140,13 +143,13 @@ class OutputBlocks:
         self._say(opened, SignatureDelta(self._index, signature))
 
     def _opened(self, place: int, kind: str) -> _Open | None:
-        """Return an open item of a kind, begun now if its beginning never came."""
+        """Return an open item of a kind that is not whole, begun now if its beginning never came."""
         opened = self._items.get(place)
         if opened is None:
             if place in self._told:
                 return None
             opened = self._items[place] = _Open(kind)
-        return opened if opened.kind == kind else None
+        return opened if opened.kind == kind and not opened.whole else None
 
     def _begin(self, opened: _Open, block: Json) -> None:
         opened.talking = True

@@ -261,6 +261,25 @@ def test_what_says_nothing(raw):
     assert list(WIRE.parser().feed(raw)) == []
 
 
+def test_what_comes_after_an_items_end_is_not_part_of_it():
+    """The second item is whole before the first, and waits for it."""
+    late = [delta("function_call_arguments", 1, "x"), done(1, call(1, '{"late":1}')), delta("output_text", 1, "x")]
+    found = parsed(
+        sse(
+            CREATED,
+            added(0, message()),
+            added(1, call(1)),
+            done(1, call(1, "{}")),
+            *late,
+            done(0, message("a")),
+            ended(),
+        )
+    )
+    inputs = [event for event in found if isinstance(event, InputDelta)]
+    assert [(event.index, event.partial_json) for event in inputs] == [(1, "{}")]
+    assert [event.index for event in found if isinstance(event, BlockStop)] == [0, 1]
+
+
 EVENTS = st.sampled_from(
     [
         CREATED,
