@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 Shown = Literal["whole", "signed", "before calls"]
 """How much of the thinking a client gets: all; only that there was some, with its signature; or, of a client that did
-not ask for any and may not expect it, only what a model wants back with a tool's result."""
+not ask for any and may not expect it, only what a model wants back with a tool's result.
+
+Thinking without words is held back until something follows it: Claude never ends with any, and who reads an answer by
+its last block would find it empty."""
 _encode = msgspec.json.Encoder().encode
 _PING: Final = b'event: ping\ndata: {"type":"ping"}\n\n'
 _STOP: Final = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
@@ -48,19 +51,24 @@ def _blocks(content: list[Json], how: Shown) -> list[Json]:
     kept: list[Json] = []
     held: list[Json] = []
     for block in content:
-        if block["type"] != "thinking":
-            kept += [*held, _with_sound_id(block)] if block["type"] == "tool_use" else [block]
-            held = []
-            continue
-        signature = block.get("signature") or ""
-        silent = {"type": "thinking", "thinking": "", "signature": signature or signatures.NOBODYS}
-        if how == "whole":
-            kept.append({**silent, "thinking": block.get("thinking") or ""})
-        elif how == "signed":
-            kept.append(silent)
-        elif signatures.says_something(signature):
-            held.append(silent)
+        if block["type"] == "thinking":
+            words = (block.get("thinking") or "") if how == "whole" else ""
+            signature = block.get("signature") or ""
+            if _goes_out(signature, how):
+                held.append({"type": "thinking", "thinking": words, "signature": signature or signatures.NOBODYS})
+            if not words:
+                continue
+        elif block["type"] == "tool_use":
+            held.append(_with_sound_id(block))
+        else:
+            held = [block] if how == "before calls" else [*held, block]
+        kept += held
+        held = []
     return kept
+
+
+def _goes_out(signature: str, how: Shown) -> bool:
+    return how != "before calls" or signatures.says_something(signature)
 
 
 def _with_sound_id(call: Json) -> Json:
@@ -93,7 +101,7 @@ def _event(kind: bytes, data: Json) -> bytes:
 class Writer:
     """Writes one stream: the canonical events are this format's own."""
 
-    __slots__ = ("_birth", "_held", "_how", "_index", "_model", "_thinks", "_unsigned")
+    __slots__ = ("_birth", "_held", "_how", "_index", "_model", "_open_thinking", "_signature", "_thinks")
 
     def __init__(self, model: str, birth: Birth, how: Shown) -> None:
         self._model = model
@@ -103,10 +111,12 @@ class Writer:
         """Of the block that went out last: what is held back has none."""
         self._thinks = False
         """The open block is thinking."""
-        self._unsigned = False
-        """It is, and nobody has signed it yet."""
+        self._open_thinking = False
+        """And some of it has gone out."""
+        self._signature = ""
+        """Whoever signed it."""
         self._held: list[str] = []
-        """Signatures that only go out before a tool call."""
+        """Signatures of thinking without words, until something follows."""
 
     def write(self, event: Event) -> bytes:
         """Return the bytes of one event."""
@@ -116,10 +126,9 @@ class Writer:
             case canonical.InputDelta():
                 return self._delta({"type": "input_json_delta", "partial_json": event.partial_json})
             case canonical.ThinkingDelta():
-                shown = self._how == "whole"
-                return self._delta({"type": "thinking_delta", "thinking": event.thinking}) if shown else b""
+                return self._think(event.thinking)
             case canonical.SignatureDelta():
-                return self._signed(event.signature)
+                self._signature = event.signature or self._signature
             case canonical.CitationDelta():
                 return self._delta({"type": "citations_delta", "citation": event.citation})
             case canonical.BlockStart():
@@ -134,6 +143,7 @@ class Writer:
                 return _STOP
             case _:
                 return _PING
+        return b""
 
     def fail(self, problem: Problem) -> bytes:
         """Return the error event."""
@@ -149,43 +159,42 @@ class Writer:
         return _event(b"content_block_start", start)
 
     def _begin(self, block: Json) -> bytes:
-        self._thinks = block["type"] == "thinking"
+        self._thinks, self._open_thinking = block["type"] == "thinking", False
         if self._thinks:
-            return self._begin_thinking(block)
-        held, self._held = self._held, []
-        if block["type"] != "tool_use":
-            return self._open(block)
-        silent = {"type": "thinking", "thinking": "", "signature": ""}
-        before = b"".join(self._open(silent) + self._sign(signature) + self._close() for signature in held)
-        return before + self._open(_with_sound_id(block))
-
-    def _begin_thinking(self, block: Json) -> bytes:
-        signature = block.get("signature") or ""
-        self._unsigned = not signature
+            self._signature = block.get("signature") or ""
+            return self._think(block.get("thinking") or "")
+        if block["type"] == "tool_use":
+            return self._let_go() + self._open(_with_sound_id(block))
         if self._how == "before calls":
-            return self._signed(signature)
-        # Whenever it is known, a signature goes out in a delta of its own.
-        whole = self._how == "whole"
-        out = self._open({**block, "signature": ""} if whole else {"type": "thinking", "thinking": "", "signature": ""})
-        return out + self._signed(signature)
+            self._held = []
+        return self._let_go() + self._open(block)
 
-    def _signed(self, signature: str) -> bytes:
-        if not signature:
+    def _let_go(self) -> bytes:
+        """Return what was held back."""
+        held, self._held = self._held, []
+        silent = {"type": "thinking", "thinking": "", "signature": ""}
+        return b"".join(self._open(silent) + self._sign(signature) + self._close() for signature in held)
+
+    def _think(self, words: str) -> bytes:
+        if not words or self._how != "whole":
             return b""
-        self._unsigned = False
-        if self._how != "before calls":
-            return self._sign(signature)
-        if signatures.says_something(signature):
-            self._held.append(signature)
-        return b""
+        out = b""
+        if not self._open_thinking:
+            self._open_thinking = True
+            out = self._let_go() + self._open({"type": "thinking", "thinking": "", "signature": ""})
+        return out + self._delta({"type": "thinking_delta", "thinking": words})
 
     def _sign(self, signature: str) -> bytes:
-        return self._delta({"type": "signature_delta", "signature": signature})
+        return self._delta({"type": "signature_delta", "signature": signature or signatures.NOBODYS})
 
     def _stop_block(self) -> bytes:
-        if self._thinks and self._how == "before calls":
-            return b""
-        return self._sign(signatures.NOBODYS) + self._close() if self._thinks and self._unsigned else self._close()
+        if not self._thinks:
+            return self._close()
+        if self._open_thinking:
+            return self._sign(self._signature) + self._close()
+        if _goes_out(self._signature, self._how):
+            self._held.append(self._signature)
+        return b""
 
     def _close(self) -> bytes:
         return _event(b"content_block_stop", {"type": "content_block_stop", "index": self._index})

@@ -154,9 +154,13 @@ EVENTS = [
 ]
 
 
+def split(written):
+    return [raw + b"\n\n" for raw in b"".join(written).split(b"\n\n")[:-1]]
+
+
 def test_a_stream_has_this_formats_events_in_order():
     writer = converse(stream=True, thinking=THINKING).writer()
-    written = [writer.write(event) for event in EVENTS]
+    written = split(writer.write(event) for event in EVENTS)
     names = [raw.split(b"\n")[0].removeprefix(b"event: ").decode() for raw in written]
     assert names == [
         "message_start",
@@ -185,7 +189,7 @@ def test_a_stream_has_this_formats_events_in_order():
 
 def test_its_own_wire_reads_what_it_wrote_but_for_the_tags():
     writer, parser = converse(thinking=THINKING).writer(), provider.WIRE.parser()
-    read = [event for written in EVENTS for event in parser.feed(writer.write(written))]
+    read = [event for raw in split(writer.write(event) for event in EVENTS) for event in parser.feed(raw)]
     assert [type(event) for event in read] == [type(event) for event in EVENTS]
     assert (read[6].text, read[10].partial_json, read[12].stop_reason) == ("h\u2028i", '{"a":1}', "tool_use")
 
@@ -286,7 +290,7 @@ SILENT = thought(SIGNED, "")
         ({"thinking": {"type": "disabled"}}, [TEXT, SILENT, SILENT, CALL, CALL]),
         (
             {"thinking": {"type": "adaptive", "display": "omitted"}},
-            [SILENT, TEXT, thought(NAMELESS, ""), SILENT, SILENT, CALL, CALL, SILENT],
+            [SILENT, TEXT, thought(NAMELESS, ""), SILENT, SILENT, CALL, CALL],
         ),
         ({"thinking": {"type": "enabled", "budget_tokens": 2000}}, CONTENT),
         ({"thinking": {"type": "between_tools"}}, CONTENT),
@@ -307,3 +311,12 @@ def test_what_an_upstream_tells_only_at_the_end_is_estimated_at_the_beginning(to
     assert json.loads(start.split(b"data: ")[1])["message"]["usage"]["input_tokens"] == shown
     end = writer.write(canonical.MessageDelta("end_turn", usage=UsageReport(input_tokens=6, output_tokens=1)))
     assert json.loads(end.split(b"data: ")[1])["usage"]["input_tokens"] == 6
+
+
+@pytest.mark.parametrize("asked", [{}, {"thinking": THINKING}, {"thinking": {**THINKING, "display": "omitted"}}])
+def test_no_answer_ends_with_thinking_without_words(asked):
+    """Claude Code takes the last block for the result; Gemini 3 signs its texts behind them."""
+    content = [TEXT, SILENT]
+    assert json.loads(converse(**asked).answer(Message("up", "m", content, "end_turn")))["content"] == [TEXT]
+    writer = converse(**asked).writer()
+    assert gathered(b"".join(writer.write(event) for event in streamed(content))) == [TEXT]
