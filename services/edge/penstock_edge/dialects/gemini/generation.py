@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from penstock_edge.dialects.gemini.schema import json_schema
 from penstock_edge.dialects.gemini.spelling import integer, members, number, text, uncarriable
 from penstock_edge.errors import ProblemError, invalid
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from penstock_edge.canonical import Extras, Json
 
 _EFFORTS: Final = {"MINIMAL": "low", "LOW": "low", "MEDIUM": "medium", "HIGH": "high", "XHIGH": "xhigh"}
+_ENUM: Final = "text/x.enum"
 _NUMBERS: Final = {"temperature": "temperature", "topP": "top_p"}
 _INTEGERS: Final = {"topK": "top_k", "maxOutputTokens": "max_tokens"}
 
@@ -85,6 +88,9 @@ class GenerationReader:
             raise uncarriable(path)
 
     def _format(self, where: str) -> None:
+        if self._mime == _ENUM:
+            self._one_of(where)
+            return
         if self._mime not in {"text/plain", "application/json"}:
             raise uncarriable(f"{where}.responseMimeType")
         if self._schema is not None:
@@ -92,6 +98,16 @@ class GenerationReader:
             self._body.setdefault("output_config", {})["format"] = wanted
         elif self._mime == "application/json":
             self._extras.json_object = True
+
+    def _one_of(self, where: str) -> None:
+        """Ask in words for one of some values, bare: elsewhere there is no form for that."""
+        values = (self._schema or {}).get("enum")
+        if not isinstance(values, list) or not values or not all(isinstance(value, str) for value in values):
+            raise uncarriable(f"{where}.responseMimeType")
+        words = ", ".join(msgspec.json.encode(value).decode() for value in values)
+        asked = {"type": "text", "text": f"Answer with exactly one of these values and nothing else, unquoted: {words}"}
+        self._body.setdefault("system", []).append(asked)
+        self._ignored.append(f"{where}.responseMimeType (only asked for in words)")
 
     def _thinking(self, value: Any, where: str) -> None:
         for name, path, item in members(value, where):

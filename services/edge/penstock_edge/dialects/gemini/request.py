@@ -76,7 +76,7 @@ def _read(document: Any, where: str) -> Understood:
             found[name] = (value, path)
         elif name in _REFUSED:
             raise uncarriable(path)
-        elif name != "model":
+        elif name != "model" and value not in ([], {}, False):
             ignored.append(path)
     names = ToolNames()
     extras = Extras()

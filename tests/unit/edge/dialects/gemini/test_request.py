@@ -262,7 +262,7 @@ def test_what_would_change_the_answer_is_refused(gemini, more, message):
 
 
 def test_what_changes_little_is_listed(gemini):
-    more = {"safetySettings": [], "labels": {"a": "b"}, "serviceTier": "flex", "store": True, "model": "m", "x": None}
+    more = {"safetySettings": [{}], "labels": {"a": "b"}, "serviceTier": "flex", "store": True, "model": "m", "x": None}
     assert gemini.conversation(gemini.asked(**more)).request.ignored == [
         "safetySettings",
         "labels",
@@ -272,7 +272,7 @@ def test_what_changes_little_is_listed(gemini):
 
 
 def test_a_count_reads_either_form(gemini):
-    whole = gemini.asked(systemInstruction={"parts": {"text": "s"}}, model="models/m", labels={})
+    whole = gemini.asked(systemInstruction={"parts": {"text": "s"}}, model="models/m", labels={"a": "b"})
     for body in ({"generateContentRequest": whole}, whole):
         request = gemini.conversation(body, counting=True).request
         assert request.body["system"] == [{"type": "text", "text": "s"}]
@@ -382,3 +382,26 @@ def test_what_an_account_cannot_be_told_is_named_as_google_names_it(gemini, prov
     conversation = gemini.conversation(gemini.asked(generationConfig=config))
     wire, to = wire_for(provider, "generate", model), Addressee(provider, model, 8000)
     assert TranslatedPassage(conversation, wire, to, streamed=False, counting=False).ignored == told
+
+
+def test_one_of_some_values_is_asked_for_in_words(gemini):
+    config = {"responseMimeType": "text/x.enum", "responseSchema": {"type": "STRING", "enum": ["red", 'b"']}}
+    body = gemini.asked(generationConfig=config, systemInstruction={"parts": [{"text": "look"}]})
+    request = gemini.conversation(body).request
+    first, last = request.body["system"]
+    assert first["text"] == "look"
+    assert last["text"].endswith('unquoted: "red", "b\\""')
+    assert "output_config" not in request.body
+    assert request.ignored == ["generationConfig.responseMimeType (only asked for in words)"]
+
+
+@pytest.mark.parametrize("schema", [None, {"type": "STRING"}, {"enum": []}, {"enum": [1]}])
+def test_an_enum_without_values_is_refused(gemini, schema):
+    config = {"responseMimeType": "text/x.enum"} | ({} if schema is None else {"responseSchema": schema})
+    with pytest.raises(ProblemError) as refusal:
+        gemini.conversation(gemini.asked(generationConfig=config))
+    assert refusal.value.problem.message.startswith("generationConfig.responseMimeType: ")
+
+
+def test_what_says_nothing_is_not_listed(gemini):
+    assert gemini.conversation(gemini.asked(safetySettings=[], labels={}, store=False)).request.ignored == []
