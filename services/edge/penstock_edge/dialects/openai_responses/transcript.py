@@ -44,6 +44,8 @@ class Transcript:
         self._ignored = ignored
         self._calls: dict[str, tuple[int, str]] = {}
         """Where each tool call stands, and its id: some results name the call's item instead."""
+        self._functions: dict[str, str] = {}
+        """Canonical names of functions that have been called before."""
         self._results: dict[int, int] = {}
         """How many results the calls of a turn have."""
 
@@ -72,7 +74,12 @@ class Transcript:
 
     def _frequent(self, item: Json, kind: str) -> None:
         if kind == "function_call":
-            self._call(item, kind, "")
+            name, arguments, call_id = item.get("name"), item.get("arguments"), item.get("call_id")
+            fit = self._functions.get(name) if type(name) is str and "namespace" not in item else None
+            if fit is None or type(arguments) is not str or type(call_id) is not str or not call_id:
+                self._call(item, kind, "")
+            else:
+                self._called(item, call_id, fit, _arguments(arguments))
         elif kind == "reasoning":
             self._reasoning(item)
         else:
@@ -129,12 +136,17 @@ class Transcript:
                 tool = Tool("function", name, namespace)
                 given = _arguments(required(item, "arguments", str, where))
         fit = self._book.enter(tool)
+        if tool.kind == "function" and not tool.namespace:
+            self._functions[tool.name] = fit
+        self._called(item, call_id, fit, given)
+
+    def _called(self, item: Json, call_id: str, fit: str, given: Json) -> None:
         self._say("assistant", [{"type": "tool_use", "id": call_id, "name": fit, "input": given}])
-        place = len(self.turns) - 1
-        self._calls[call_id] = (place, call_id)
+        place = (len(self.turns) - 1, call_id)
+        self._calls[call_id] = place
         item_id = item.get("id")
         if type(item_id) is str:
-            self._calls.setdefault(item_id, (place, call_id))
+            self._calls.setdefault(item_id, place)
 
     def _told(self, item: Json) -> None:
         output = item.get("output")
@@ -164,7 +176,10 @@ class Transcript:
             self.turns[place + 1]["content"].insert(told, block)
 
     def _reasoning(self, item: Json) -> None:
-        thinking = _joined(item.get("summary"), "summary") or _joined(item.get("content"), "content")
+        thinking = ""
+        for name in ("summary", "content"):
+            if not thinking and item.get(name):
+                thinking = _joined(item[name], name)
         signature = optional(item, "encrypted_content", str) or ""
         if signature and signatures.origin(signature) is None:
             own = {"id": item.get("id") or "", "encrypted_content": signature}
@@ -192,8 +207,6 @@ def _arguments(text: str) -> Json:
 
 
 def _joined(parts: Any, where: str) -> str:
-    if not parts:
-        return ""
     if type(parts) is not list:
         raise refused(where, "Input should be a valid list")
     return "\n\n".join(
