@@ -158,6 +158,11 @@ class ContentsWriter:
             here = f"{where}.content.{place}"
             if not isinstance(block, dict):
                 raise ProblemError(invalid(f"{here}: Input should be a valid dictionary"))
+            given = block.get("type")
+            if isinstance(given, str) and given not in _USUAL_KEYS:
+                # Such as a reference to a tool, which only its own provider follows.
+                self._ignored.append(f"{here} ({given[:64]})")
+                continue
             kind = self._check(block, here)
             if kind == "text" and isinstance(block.get("text"), str):
                 texts.append(block["text"])

@@ -188,7 +188,6 @@ def test_media(block, part):
         {"type": "image", "source": {"type": "file", "file_id": "file_1"}},
         {"type": "image", "source": 5},
         {"type": "document"},
-        {"type": "container_upload", "file_id": "x"},
         {"type": ["text"]},
         {},
     ],
@@ -197,6 +196,10 @@ def test_what_google_cannot_read_is_refused(block):
     assert refused([user(text("a"), block)]).startswith("messages.0.content.1")
     messages = [user(text("go")), assistant(use()), user(result([block]))]
     assert refused(messages).startswith("messages.2.content.0.content.0")
+
+
+def test_what_only_its_own_provider_knows_is_refused_among_a_users_words():
+    assert refused([user(text("a"), {"type": "container_upload", "file_id": "x"})]).startswith("messages.0.content.1")
 
 
 @pytest.mark.parametrize(
@@ -507,3 +510,10 @@ def test_the_current_turn_is_found_after_what_was_left_out():
     assert body["contents"][1]["parts"][0]["thoughtSignature"] == DUMMY
     body, _ = write([*HI, call, answered, assistant(text("so")), user(text("on"))], model=NEW)
     assert "thoughtSignature" not in body["contents"][1]["parts"][0]
+
+
+def test_what_only_its_own_provider_understands_in_a_result_is_left_out_and_said():
+    inner = [{"type": "tool_reference", "tool_name": "f"}, text("a")]
+    body, ignored = write([*HI, assistant(use()), user(result(inner))])
+    assert body["contents"][2]["parts"][0]["functionResponse"]["response"] == {"result": "a"}
+    assert ignored == ["messages.2.content.0.content.0 (tool_reference)"]
