@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.xdist_group("openapi")
 
 LONGEST_SECONDS = 20.0
-EXAMPLES = 25
+EXAMPLES = 15
 
 
 @pytest.fixture(scope="module")
