@@ -6,7 +6,6 @@ import base64
 import copy
 import itertools
 import json
-import time
 
 import pytest
 from hypothesis import given
@@ -16,6 +15,7 @@ from penstock_edge.canonical import Extras
 from penstock_edge.dialects.dialect import Birth
 from penstock_edge.dialects.openai_chat import DIALECT
 from penstock_edge.errors import ProblemError
+from tests.growth import LINEAR, growth
 
 BIRTH = Birth("req_" + "0" * 32, 1_700_000_000)
 HI = {"role": "user", "content": "hi"}
@@ -742,41 +742,48 @@ def test_who_names_a_conversation_wants_its_beginning_cached(fields, cached):
     assert read(**fields).extras.cached is cached
 
 
-def seconds(messages):
-    body = json.dumps({"model": "m", "messages": messages}).encode()
-    head = DIALECT.head(body)
-    begin = time.process_time()
-    turns = DIALECT.read(head, body, BIRTH).request.body["messages"]
-    return time.process_time() - begin, turns
+def reading(**body):
+    """Return the work of reading a request of these fields."""
+    raw = json.dumps({"model": "m", **body}).encode()
+    head = DIALECT.head(raw)
+    return lambda: DIALECT.read(head, raw, BIRTH).request
+
+
+def results_behind_words(count):
+    """Make a talk in which each result comes after something that the user said, so all of them have to move."""
+    calls = [call(key=f"c{n}") for n in range(count)]
+    talk = [message for n in range(count) for message in (HI, result(key=f"c{n}"))]
+    return reading(messages=[HI, assistant(*calls), *talk])
 
 
 def test_results_behind_words_cost_no_more_the_more_there_are():
-    """Each result comes after something that the user said, so all of them have to move."""
-    calls = [call(key=f"c{n}") for n in range(4_000)]
-    talk = [message for n in range(4_000) for message in (HI, result(key=f"c{n}"))]
-    spent, turns = seconds([HI, assistant(*calls), *talk])
-    assert [block["tool_use_id"] for block in turns[2]["content"][:4_000]] == [f"c{n}" for n in range(4_000)]
-    assert turns[2]["content"][4_000:] == [T] * 4_000
-    assert spent < 1
+    turns = results_behind_words(400)().body["messages"]
+    assert [block["tool_use_id"] for block in turns[2]["content"][:400]] == [f"c{n}" for n in range(400)]
+    assert turns[2]["content"][400:] == [T] * 400
+    assert growth(results_behind_words, 1_000) < LINEAR
+
+
+def unknown_fields(count):
+    parts = [{**T, f"part{n}": 1} for n in range(count)]
+    tools = [{"type": "function", "function": {"name": f"f{n}", f"tool{n}": 1}} for n in range(count)]
+    return reading(messages=[{"role": "user", "content": parts}], tools=tools)
 
 
 def test_fields_that_nobody_knows_cost_no_more_the_more_there_are():
-    parts = [{**T, f"part{n}": 1} for n in range(12_000)]
-    tools = [{"type": "function", "function": {"name": f"f{n}", f"tool{n}": 1}} for n in range(12_000)]
-    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": parts}], "tools": tools}).encode()
-    head = DIALECT.head(body)
-    begin = time.process_time()
-    ignored = DIALECT.read(head, body, BIRTH).request.ignored
-    assert time.process_time() - begin < 1
-    assert len(ignored) == 24_000
+    assert len(unknown_fields(300)().ignored) == 600
+    assert growth(unknown_fields, 2_000) < LINEAR
+
+
+def results_for_functions(count):
+    old = [{"role": "assistant", "function_call": {"name": f"f{n}", "arguments": "{}"}} for n in range(count)]
+    told = [{"role": "function", "name": f"f{n}", "content": "r"} for n in reversed(range(count))]
+    return reading(messages=[HI, *old, *told])
 
 
 def test_results_for_functions_cost_no_more_the_more_there_are():
-    old = [{"role": "assistant", "function_call": {"name": f"f{n}", "arguments": "{}"}} for n in range(12_000)]
-    told = [{"role": "function", "name": f"f{n}", "content": "r"} for n in reversed(range(12_000))]
-    spent, turns = seconds([HI, *old, *told])
-    assert spent < 1
-    assert [block["tool_use_id"] for block in turns[2]["content"][:2]] == ["call_12000_0", "call_11999_0"]
+    turns = results_for_functions(300)().body["messages"]
+    assert [block["tool_use_id"] for block in turns[2]["content"][:2]] == ["call_300_0", "call_299_0"]
+    assert growth(results_for_functions, 2_000) < LINEAR
 
 
 def test_results_for_one_function_go_to_its_calls_in_their_order():

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-import time
 
 import pytest
 
 from penstock_edge import signatures
 from penstock_edge.errors import ProblemError
+from tests.growth import LINEAR, growth
 from tests.unit.edge.dialects.openai_responses.conversations import FUNCTION, USER, request
 
 PNG = "data:image/png;base64,iVBORw0KGgo="
@@ -307,29 +307,35 @@ def test_tools_found_by_a_search_can_be_called():
     assert read.body["messages"][1]["content"] == [use("tool_search", "1", {"query": "look"})]
 
 
-def test_results_cost_no_more_the_more_there_are():
-    names = [f"c{n}" for n in range(8_000)]
+def many_results(count):
+    names = [f"c{n}" for n in range(count)]
     items = [USER, *(call("f", name) for name in names), USER, *(result(name) for name in names)]
-    begin = time.process_time()
-    turns = request(input=items).body["messages"]
-    assert time.process_time() - begin < 1
-    assert [block.get("tool_use_id") for block in turns[2]["content"]] == [*names, None]
+    return lambda: request(input=items)
+
+
+def test_results_cost_no_more_the_more_there_are():
+    turns = many_results(300)().body["messages"]
+    assert [block.get("tool_use_id") for block in turns[2]["content"]] == [*(f"c{n}" for n in range(300)), None]
+    assert growth(many_results, 1_500) < LINEAR
+
+
+def many_allowed_tools(count):
+    tools = [FUNCTION | {"name": f"f{n}"} for n in range(count)]
+    allowed = [{"type": "function", "name": f"g{n}"} for n in range(count)]
+    choice = {"type": "allowed_tools", "mode": "auto", "tools": [*allowed, {"type": "function", "name": "f7"}]}
+    return lambda: request(tools=tools, tool_choice=choice)
 
 
 def test_tools_allowed_by_name_alone_cost_no_more_the_more_there_are():
-    tools = [FUNCTION | {"name": f"f{n}"} for n in range(8_000)]
-    allowed = [{"type": "function", "name": f"g{n}"} for n in range(8_000)]
-    choice = {"type": "allowed_tools", "mode": "auto", "tools": [*allowed, {"type": "function", "name": "f7"}]}
-    begin = time.process_time()
-    body = request(tools=tools, tool_choice=choice).body
-    assert time.process_time() - begin < 1
-    assert [tool["name"] for tool in body["tools"]] == ["f7"]
+    assert [tool["name"] for tool in many_allowed_tools(300)().body["tools"]] == ["f7"]
+    assert growth(many_allowed_tools, 1_500) < LINEAR
+
+
+def much_that_is_ignored(count):
+    odd = [{"type": f"odd{n}"} for n in range(count)]
+    return lambda: request(input=[*odd, *[USER | {"phase": "commentary"}] * count])
 
 
 def test_what_is_ignored_costs_no_more_the_more_there_is():
-    odd = [{"type": f"odd{n}"} for n in range(12_000)]
-    phased = [USER | {"phase": "commentary"}] * 12_000
-    begin = time.process_time()
-    ignored = request(input=[*odd, *phased]).ignored
-    assert time.process_time() - begin < 1
-    assert len(ignored) == 12_001
+    assert len(much_that_is_ignored(300)().ignored) == 301
+    assert growth(much_that_is_ignored, 2_000) < LINEAR
