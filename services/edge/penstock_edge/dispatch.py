@@ -28,6 +28,7 @@ from penstock_edge.spool import SpoolFull
 from penstock_edge.upstream import ConnectError, Deadlines, Target, UpstreamError, parse_target
 from penstock_edge.waiting import WaitingLine
 from penstock_routing import NoneLeft, Outcome, Pick, RetryBudget, outcomes
+from penstock_routing.accounts import ACTIVE
 from penstock_routing.retry import Attempted, may_retry
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ class Dispatcher:
         while True:
             choice = await self._pick(exchange, tried)
             if isinstance(choice, NoneLeft):
-                await self._answering.problem(exchange, self._no_account(exchange, history, choice))
+                await self._answering.problem(exchange, self._no_account(exchange, history, choice, tried))
                 return
             if history and not self._budget.try_retry(time.monotonic()):
                 self._view.pool.unused(choice, time.monotonic())
@@ -243,12 +244,19 @@ class Dispatcher:
                 self._reporter.waiting(name, -1)
         return pick() if waited is _BEHIND_OTHERS else waited
 
-    def _no_account(self, exchange: Exchange, history: list[Attempted], none: NoneLeft) -> Problem:
+    def _no_account(
+        self, exchange: Exchange, history: list[Attempted], none: NoneLeft, tried: frozenset[str]
+    ) -> Problem:
         if history:
             return self._given_up(exchange, history[-1].cls)
-        if exchange.refusal is not None:
+        # A refusal is final only when no account is left that may take the request later.
+        if exchange.refusal is not None and not any(map(self._may_return, none.reasons.keys() - tried)):
             return exchange.refusal
         return errors.none_left(throttled=none.throttled, soonest_seconds=none.soonest_seconds)
+
+    def _may_return(self, name: str) -> bool:
+        account = self._view.account(name)
+        return account is not None and account.mode == ACTIVE and not account.not_served
 
     def _given_up(self, exchange: Exchange, cls: str) -> Problem:
         """Answer by the last failure; the accounts that were tried count for the soonest recovery too."""

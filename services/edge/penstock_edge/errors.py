@@ -62,6 +62,19 @@ class Problem:
         return self.status >= 500 or self.status in _RETRYABLE_CLIENT_ERRORS
 
 
+def headers(problem: Problem) -> list[tuple[bytes, bytes]]:
+    """Return the headers of an error answer that all dialects share, but for request-id and limits; a new list."""
+    found = [(b"content-type", b"application/json")]
+    seconds = problem.retry_after_seconds
+    if seconds is not None:
+        found.append((b"retry-after", b"%d" % seconds))
+    if not problem.should_retry:
+        found.append((b"x-should-retry", b"false"))
+    if problem.allow:
+        found.append((b"allow", problem.allow.encode()))
+    return found
+
+
 class ProblemError(Exception):
     """Carries a Problem out of the code that found it."""
 

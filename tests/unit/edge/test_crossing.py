@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
 from penstock_edge import signatures
+from penstock_routing import Cooldown
 
 CHAT = {"model": "claude-sonnet-4-6", "messages": [{"role": "user", "content": "Hi"}]}
 COMPLETION = {
@@ -101,6 +103,18 @@ async def test_what_one_provider_cannot_carry_another_does(gateway, books, play)
     assert [choice["index"] for choice in answer.json()["choices"]] == [0, 1]
     assert edge.upstreams[0].requests == []
     assert (await books.settled_count(1))[0].attempts[0].account == "b"
+
+
+async def test_what_a_cooling_account_could_carry_is_to_be_tried_again(gateway, books, play):
+    """A 400 would end the client's attempts, though the account that can do it comes back in a while."""
+    edge = await gateway([play.answer()], [play.answer()], providers=["Anthropic", "OpenAICompatible"], tiers=True)
+    edge.pool.set_cooldown(
+        Cooldown(account="b", model="claude-sonnet-4-6", cls="Throttled", remaining_seconds=9), time.monotonic()
+    )
+    answer = await edge.http.post("/v1/chat/completions", json={**CHAT, "n": 2})
+    assert answer.status_code in {429, 503}
+    assert int(answer.headers["retry-after"]) >= 1
+    assert (books.finished, books.holds, books.slots) == ([], 0, 0)
 
 
 async def test_what_nobody_can_carry_is_refused_by_name_and_costs_nothing(gateway, books, play):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from penstock_edge import errors
 from penstock_edge.dialects.anthropic_conversation import MessagesConversation
 from penstock_edge.dialects.dialect import Head
 from penstock_edge.errors import ProblemError, invalid
@@ -181,15 +182,7 @@ class AnthropicDialect:
 
     def error_headers(self, problem: Problem) -> list[tuple[bytes, bytes]]:
         """Return the headers of an error answer, but for request-id and limits."""
-        headers = [(b"content-type", b"application/json")]
-        seconds = problem.retry_after_seconds
-        if seconds is not None:
-            headers.append((b"retry-after", b"%d" % seconds))
-        if not problem.should_retry:
-            headers.append((b"x-should-retry", b"false"))
-        if problem.allow:
-            headers.append((b"allow", problem.allow.encode()))
-        return headers
+        return errors.headers(problem)
 
     def limit_headers(self, states: Iterable[LimitState], now: float) -> list[tuple[bytes, bytes]]:
         """Return the remaining limits as `anthropic-ratelimit-*`, of each unit its tightest window."""

@@ -38,15 +38,7 @@ def error_status(problem: Problem) -> int:
 
 def error_headers(problem: Problem) -> Headers:
     """Return the headers of an error answer, but for request-id and limits; a new list."""
-    headers = [(b"content-type", b"application/json")]
-    seconds = problem.retry_after_seconds
-    if seconds is not None:
-        headers.append((b"retry-after", b"%d" % seconds))
-    if not problem.should_retry:
-        headers.append((b"x-should-retry", b"false"))
-    if problem.allow:
-        headers.append((b"allow", problem.allow.encode()))
-    return headers
+    return errors.headers(problem)
 
 
 def error_fields(problem: Problem) -> dict[str, Any]:

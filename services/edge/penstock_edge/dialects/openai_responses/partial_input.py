@@ -8,7 +8,7 @@ import msgspec
 
 _NAME: Final = '"input"'
 _SPACE: Final = " \t\r\n"
-# What an escape may take at most: two of \uXXXX make one character.
+# What an escape may take at most: two of six characters each (a surrogate pair) make one character.
 _LONGEST_ESCAPE: Final = 12
 _NOT_YET: Final = -1
 _NEVER: Final = -2
