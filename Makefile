@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := gen services/lib/catalog services/lib/routing services/lib/chassis services/edge services/auth services/router services/status services/simulator services/cli
+PACKAGES := gen operator services/lib/catalog services/lib/routing services/lib/chassis services/edge services/auth services/router services/status services/simulator services/cli
 ARGS ?=
 PYTEST_ARGS ?=
 

@@ -17,7 +17,7 @@ stubs_match() {
   rm -rf "$fresh"
 }
 locks_are_anonymous() {
-  ! grep -rnIE --exclude-dir=node_modules --exclude-dir=.venv 'https?://[^ ]*(pypi|pythonhosted|npmjs|debian\.org)' requirements Makefile scripts services deploy tests/clients .ci 2>/dev/null | grep -v 'check.sh'
+  ! grep -rnIE --exclude-dir=node_modules --exclude-dir=.venv 'https?://[^ ]*(pypi|pythonhosted|npmjs|debian\.org)' requirements Makefile scripts services operator deploy charts tests/clients .ci 2>/dev/null | grep -v 'check.sh'
 }
 no_outside_paths() {
   ! git grep -nIE '\.\./shared|/work/' -- . ':!scripts/check.sh'
@@ -27,7 +27,7 @@ exemptions_say_why() {
 }
 step "ruff lint" ruff check .
 step "ruff format" ruff format --check .
-step "mypy" mypy services
+step "mypy" mypy services operator
 step "import rules" lint-imports
 step "generated stubs" stubs_match
 step "mutants fit the code" python tests/mutants/run.py --fit

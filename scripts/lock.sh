@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 UV=${UV:-uv}
-OURS=(protos catalog routing chassis edge auth router status simulator cli)
+OURS=(protos catalog routing chassis edge auth router status simulator cli operator)
 OMIT=()
 for name in "${OURS[@]}"; do OMIT+=(--no-emit-package "penstock-$name"); done
 lock() { # output, inputs...
@@ -12,6 +12,7 @@ lock() { # output, inputs...
     --no-annotate "${OMIT[@]}" "$@" -o "requirements/$out.txt"
 }
 for image in edge auth router status simulator cli; do lock "$image" "services/$image/pyproject.toml"; done
-lock dev requirements/dev.in gen/pyproject.toml services/*/pyproject.toml services/lib/*/pyproject.toml
+lock operator operator/pyproject.toml
+lock dev requirements/dev.in gen/pyproject.toml operator/pyproject.toml services/*/pyproject.toml services/lib/*/pyproject.toml
 "$UV" pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate \
   tests/clients/python-before/requirements.in -o tests/clients/python-before/requirements.txt

@@ -1,0 +1,1 @@
+"""The operator: custom resources into catalogs, what is observed into their status."""
