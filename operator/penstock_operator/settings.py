@@ -1,0 +1,89 @@
+"""What the operator is told at its start, from `PENSTOCK_OPERATOR_*` variables."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_settings import SettingsConfigDict
+
+from penstock_chassis.rpc_settings import RpcSettings
+
+_FULLNAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,40}[a-z0-9])?")
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_ADDRESS = re.compile(r"unix:.+|(\[[0-9A-Fa-f:.]+\]|[^\s,:/]+):[0-9]{1,5}")
+
+
+class OperatorSettings(RpcSettings):
+    """All settings of the operator."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PENSTOCK_OPERATOR_", frozen=True, extra="forbid", hide_input_in_errors=True
+    )
+
+    name: str = "operator"
+    namespace: str = ""
+    """The only namespace that is looked at; without it, the pod's own (or the kubeconfig's)."""
+    release: str = "penstock"
+    """What the names of all objects of this release begin with: `<release>-router-catalog-head`, `<release>-ca`."""
+    router_addresses: str = ""
+    """Routers as `host:port`, separated by commas. Every address that a host resolves to is one replica."""
+    auth_addresses: str = ""
+    """Auths, likewise."""
+    key_prefix: str = Field(default="psk_", pattern=r"^[A-Za-z0-9_-]{1,32}$")
+    """What new API keys begin with; the same as auth's."""
+    resync_seconds: float = Field(default=60.0, gt=0)
+    """How often everything is listed anew, whatever events said."""
+    debounce_seconds: float = Field(default=0.15, ge=0)
+    """How long changes are gathered before they are acted on."""
+    status_seconds: float = Field(default=5.0, ge=0)
+    """The least time between two writes of one object's status because of what routers and auths say."""
+    outage_seconds: float = Field(default=30.0, ge=0)
+    """For how long the last word of a router or auth that has gone silent is believed. Deploying one takes seconds."""
+    probe_seconds: float = Field(default=600.0, gt=0)
+    """How often a credential that works is tried again, by an unbilled request that a router makes."""
+    certificates: Literal["Issue", "Given"] = "Given"
+    """Issue: make the authority and every component's certificate. Given: they come from elsewhere or not at all."""
+    tls_dir: Path = Path("/tmp/penstock-tls")  # noqa: S108 -- a folder of its own, made with 0700
+    """Where the operator writes its own certificate when it issues them."""
+    admin_token_secret: str = ""
+    """Name of the Secret with the CLI's admin token, made when it is missing; "" makes none."""
+    api_deadline_seconds: float = Field(default=5.0, gt=0)
+    """A call of the Kubernetes API without an answer for so long has failed."""
+
+    @model_validator(mode="after")
+    def _make_sense(self) -> Self:
+        if not _FULLNAME.fullmatch(self.release):
+            raise ValueError("release is no name: use up to 42 of a-z, 0-9 and -, such as penstock")
+        if self.namespace and not _NAMESPACE.fullmatch(self.namespace):
+            raise ValueError("namespace is no namespace's name: use up to 63 of a-z, 0-9 and -")
+        for address in (*self.routers, *self.auths):
+            if not _ADDRESS.fullmatch(address):
+                raise ValueError(f"{address} is no address: write host:port, and commas between several")
+        return self
+
+    @property
+    def routers(self) -> tuple[str, ...]:
+        """The routers' addresses."""
+        return _addresses(self.router_addresses)
+
+    @property
+    def auths(self) -> tuple[str, ...]:
+        """The auths' addresses."""
+        return _addresses(self.auth_addresses)
+
+    @property
+    def router_catalog(self) -> str:
+        """What the names of the router's catalog Secrets begin with."""
+        return f"{self.release}-router-catalog"
+
+    @property
+    def auth_catalog(self) -> str:
+        """What the names of auth's catalog Secrets begin with."""
+        return f"{self.release}-auth-catalog"
+
+
+def _addresses(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
