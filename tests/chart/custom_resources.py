@@ -9,7 +9,7 @@ from penstock_catalog import reader
 from penstock_catalog.resources import GROUP_VERSION
 
 ROOT = Path(__file__).parents[2]
-DEFINITIONS = ROOT / "charts" / "penstock" / "crds"
+DEFINITIONS = ROOT / "charts" / "penstock" / "files" / "crds"
 CASES = Path(__file__).parent / "crds"
 
 Json = Any
