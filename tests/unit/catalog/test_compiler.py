@@ -1,6 +1,7 @@
 """From resources to documents: references, names, statuses, stable versions."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
 
@@ -8,6 +9,7 @@ import pytest
 
 from penstock_catalog import compiler, reader
 from penstock_catalog.compiler import IssuedKey, KeyFailure, Options, compile_catalog
+from penstock_catalog.documents import PreviousKey
 
 EXAMPLE = Path(__file__).parent / "data" / "resources.yaml"
 ISSUED = IssuedKey(id="abc", prefix="psk_abc", digest="00" * 32)
@@ -323,6 +325,22 @@ def test_keys_that_were_not_issued_are_left_out():
     assert statuses(result)["APIKey/b"] == ("ResolvedRefs", "SecretConflict")
     (declared,) = result.auth.api_keys
     assert (declared.name, declared.mode, declared.expires_at_ms, declared.spend_limit_micro) == ("c", "Revoked", 0, 0)
+
+
+def test_a_key_that_was_rotated_carries_its_previous_text():
+    before = PreviousKey(id="old", prefix="psk_old", digest="11" * 32, expires_at_ms=7)
+    result = compiled(PLAN + key("a"), keys={"a": replace(ISSUED, previous=before)})
+    (declared,) = result.auth.api_keys
+    assert (declared.id, declared.previous) == ("abc", before)
+    assert result.auth.version != compiled(PLAN + key("a"), keys={"a": ISSUED}).auth.version
+    assert statuses(result)["APIKey/a"] == ("Ready", "Ready")
+
+
+def test_a_key_that_stands_elsewhere_works_and_is_marked():
+    keys = {"a": replace(ISSUED, failure=KeyFailure("SecretConflict", "taken"))}
+    result = compiled(PLAN + key("a"), keys=keys)
+    assert [entry.name for entry in result.auth.api_keys] == ["a"]
+    assert statuses(result)["APIKey/a"] == ("ResolvedRefs", "SecretConflict")
 
 
 def test_nothing_at_all_compiles_too():

@@ -30,20 +30,26 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyFailure:
+    """Why a declared key has not been issued, or not as its resource asks."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class IssuedKey:
-    """A declared key's public side. `prefix` includes the id; `digest` is hexadecimal SHA-256 of the text."""
+    """A declared key's public side. `prefix` includes the id; `digest` is hexadecimal SHA-256 of the text.
+
+    `previous` is the text that a rotation replaced, as long as it still counts. `failure` says what is wrong with a key
+    that works all the same: it stands in another Secret than the resource names, say.
+    """
 
     id: str
     prefix: str
     digest: str
-
-
-@dataclass(frozen=True, slots=True)
-class KeyFailure:
-    """Why a declared key has not been issued."""
-
-    reason: str
-    message: str
+    previous: doc.PreviousKey | None = None
+    failure: KeyFailure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +273,8 @@ class _Build:
                 failure = issued or KeyFailure("NotIssued", "its key has not been made yet")
                 self._fail(key, "ResolvedRefs", failure.reason, failure.message, "spec.secretName")
                 continue
+            if issued.failure is not None:
+                self._fail(key, "ResolvedRefs", issued.failure.reason, issued.failure.message, "spec.secretName")
             self.key_entries.append(
                 doc.DeclaredKey(
                     name=key.name,
@@ -279,6 +287,7 @@ class _Build:
                     spend_limit_micro=spec.spend_limit.micro_usd if spec.spend_limit else 0,
                     spend_limit_period=spec.spend_limit.period if spec.spend_limit else "Total",
                     mode=spec.mode,
+                    previous=issued.previous,
                 )
             )
 

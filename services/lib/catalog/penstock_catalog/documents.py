@@ -118,6 +118,15 @@ class Plan(_Part):
     error_profile: Literal["Default", "ForbiddenWhenOutOfCredit"] = "Default"
 
 
+class PreviousKey(_Part):
+    """What a declared key was before it was rotated. It is the same key by its old text, until `expires_at_ms`."""
+
+    id: str
+    prefix: str
+    digest: str
+    expires_at_ms: int
+
+
 class DeclaredKey(_Part):
     """A key from an `APIKey` resource. `digest` is hexadecimal, `prefix` includes the id and may be shown; 0: none."""
 
@@ -131,6 +140,7 @@ class DeclaredKey(_Part):
     spend_limit_micro: int = 0
     spend_limit_period: SpendPeriod = "Total"
     mode: Literal["Active", "Revoked"] = "Active"
+    previous: PreviousKey | None = None
 
 
 class Document(_Part):
