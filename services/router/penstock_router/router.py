@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from penstock.router.v1 import router_pb2
 from penstock_chassis import logs
-from penstock_router import messages
+from penstock_router import messages, model_accounts
 from penstock_router.conditions import Conditions
 from penstock_router.desired import Desired
 from penstock_router.lending import Lending
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from penstock_router.settings import RouterSettings
     from penstock_router.stores import StateStore
     from penstock_router.watching import Watcher
-    from penstock_routing import Policy
+    from penstock_routing import AccountFacts, Policy
     from penstock_routing.candidates import Candidate
     from penstock_routing.health import Key
 
@@ -68,6 +68,7 @@ class Router:
         self._store = store
         self._prober = prober
         self._metrics = metrics
+        metrics.model_accounts.read = lambda: model_accounts.count(self.desired.accounts.values(), self.words)
         self._pool = Pool(policy)
         self._probing: dict[str, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
@@ -375,6 +376,18 @@ class Router:
         self.conditions.changed(self.conditions.health.probed(account, status=status, now=self.clock.now()))
         self.publish()
         self._wake.set()
+
+    async def try_credential(self, facts: AccountFacts) -> int:
+        """Probe with any credential. What is learned of the one in force counts, as that of every probe does."""
+        status = await self._prober.status(facts)
+        now = self.desired.accounts.get(facts.name)
+        if now is not None and (now.api_key, now.base_url) == (facts.api_key, facts.base_url):
+            self._metrics.probes.labels(facts.name, result(status)).inc()
+            self.conditions.changed(self.conditions.health.probed(facts.name, status=status, now=self.clock.now()))
+            self.publish()
+            self._wake.set()
+        _log.info("credential_tried", account=facts.name, status=status)
+        return status
 
     async def close(self) -> None:
         """End turns, streams and probes."""

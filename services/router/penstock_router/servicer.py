@@ -10,7 +10,8 @@ import grpc
 
 from penstock.router.v1 import router_pb2, router_pb2_grpc
 from penstock_router.observed import observed, without_countdowns
-from penstock_routing import Traits
+from penstock_router.probing import result
+from penstock_routing import AccountFacts, Traits
 from penstock_routing.outcomes import MESSAGES
 
 if TYPE_CHECKING:
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
     from penstock_router.router import Router
 
 _LONGEST_NAME = 200
+_RESULTS = {
+    "ok": router_pb2.PROBE_RESULT_OK,
+    "refused": router_pb2.PROBE_RESULT_REFUSED,
+    "failed": router_pb2.PROBE_RESULT_FAILED,
+    "unknown": router_pb2.PROBE_RESULT_UNKNOWN,
+}
 
 
 class RouterServicer(router_pb2_grpc.RouterServiceServicer):
@@ -111,6 +118,25 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
                 last = essence
                 yield message
             await asyncio.sleep(self._heartbeat)
+
+    async def Probe(  # noqa: N802 -- gRPC's name
+        self,
+        request: router_pb2.ProbeRequest,
+        context: ServicerContext[router_pb2.ProbeRequest, router_pb2.ProbeResponse],
+    ) -> router_pb2.ProbeResponse:
+        """Try a credential on its provider, unbilled."""
+        if not request.account or not request.base_url or not request.api_key:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "account, base_url and api_key are required")
+        status = await self._router.try_credential(
+            AccountFacts(
+                name=request.account,
+                provider=request.provider,
+                base_url=request.base_url,
+                api_key=request.api_key,
+                allow_private_address=request.allow_private_address,
+            )
+        )
+        return router_pb2.ProbeResponse(result=_RESULTS[result(status)], status=status)
 
 
 async def _named(session: str, context: ServicerContext[Any, Any]) -> None:

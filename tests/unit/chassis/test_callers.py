@@ -36,6 +36,7 @@ def test_every_method_has_a_row_and_every_row_a_method() -> None:
         ("/penstock.router.v1.RouterService/Watch", {"edge"}),
         ("/penstock.router.v1.RouterService/Explain", {"status", "operator"}),
         ("/penstock.router.v1.RouterService/WatchObserved", {"status", "operator"}),
+        ("/penstock.router.v1.RouterService/Probe", {"operator"}),
         ("/penstock.auth.v1.AuthService/Settle", {"edge"}),
         ("/penstock.auth.v1.AuthService/Allow", {"edge"}),
         ("/penstock.auth.v1.AdminService/AddCredit", {"status"}),

@@ -254,7 +254,7 @@ class TestRestart:
         service = await harness.router()
         edge = await harness.edge(service, "s1")
         await harness.stop(service)
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(30):
             await asyncio.wait([edge.task])
         assert service.metrics.watchers._value.get() == 0
 
@@ -300,7 +300,7 @@ class TestObserved:
             demand={"slots_in_use": 3, "slots_wanted": 5, "requests_per_minute": 60},
             catalog_version="loaded",
         )
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(30):
             while (second := await call.read()).accounts[0].ready:
                 pass
         row = second.accounts[0]
@@ -374,6 +374,52 @@ class TestProbes:
             await edge.report(*(tools.outcome(o.UNSTABLE, name=name, request_id=f"{name}{number}") for name in "abc"))
         await asyncio.sleep(0.2)
         assert edge.cooldowns == {}
+
+
+class TestProbe:
+    @pytest.mark.parametrize(
+        ("status", "expected"),
+        [
+            (200, router_pb2.PROBE_RESULT_OK),
+            (401, router_pb2.PROBE_RESULT_REFUSED),
+            (403, router_pb2.PROBE_RESULT_REFUSED),
+            (0, router_pb2.PROBE_RESULT_FAILED),
+            (500, router_pb2.PROBE_RESULT_FAILED),
+            (NOTHING_LEARNED, router_pb2.PROBE_RESULT_UNKNOWN),
+        ],
+    )
+    async def test_says_what_the_provider_says_of_a_credential(self, harness, status, expected):
+        service = await harness.router(prober=FakeProber(status))
+        answer = await harness.stub(service).Probe(probe("a", "another"), wait_for_ready=True)
+        assert (answer.result, answer.status) == (expected, status)
+
+    async def test_one_that_is_not_in_force_changes_nothing(self, harness):
+        service = await harness.router(prober=FakeProber(401))
+        edge = await harness.edge(service, "s1")
+        await edge.stub.Probe(probe("a", "another"))
+        await edge.stub.Probe(probe("unheard-of", "another"))
+        await asyncio.sleep(0.1)
+        assert edge.cooldowns == {}
+
+    async def test_the_one_in_force_is_out_when_it_is_refused(self, harness, tools):
+        service = await harness.router(prober=FakeProber(401))
+        edge = await harness.edge(service, "s1")
+        await edge.stub.Probe(probe("a", f"{tools.SECRET}-a"))
+        await tools.until(lambda: edge.cooldown(model=""))
+        assert getattr(edge.cooldown(model=""), "class") == o.CREDENTIAL_INVALID
+
+    @pytest.mark.parametrize("lacking", ["account", "base_url", "api_key"])
+    async def test_needs_somebody_to_ask(self, harness, lacking):
+        request = probe("a", "another")
+        request.ClearField(lacking)
+        stub = harness.stub(await harness.router(prober=FakeProber()))
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await stub.Probe(request, wait_for_ready=True)
+        assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def probe(account, key):
+    return router_pb2.ProbeRequest(account=account, provider="Anthropic", base_url="http://127.0.0.1:1", api_key=key)
 
 
 async def test_nothing_secret_in_logs_or_metrics(harness, tools, capsys, caplog):

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -17,6 +18,33 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _ProbeResult:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ProbeResultEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ProbeResult.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PROBE_RESULT_UNSPECIFIED: _ProbeResult.ValueType  # 0
+    PROBE_RESULT_OK: _ProbeResult.ValueType  # 1
+    PROBE_RESULT_REFUSED: _ProbeResult.ValueType  # 2
+    """the provider does not take this credential"""
+    PROBE_RESULT_FAILED: _ProbeResult.ValueType  # 3
+    """no answer, or one that says nothing of the credential"""
+    PROBE_RESULT_UNKNOWN: _ProbeResult.ValueType  # 4
+    """this provider has nothing to ask that costs nothing"""
+
+class ProbeResult(_ProbeResult, metaclass=_ProbeResultEnumTypeWrapper): ...
+
+PROBE_RESULT_UNSPECIFIED: ProbeResult.ValueType  # 0
+PROBE_RESULT_OK: ProbeResult.ValueType  # 1
+PROBE_RESULT_REFUSED: ProbeResult.ValueType  # 2
+"""the provider does not take this credential"""
+PROBE_RESULT_FAILED: ProbeResult.ValueType  # 3
+"""no answer, or one that says nothing of the credential"""
+PROBE_RESULT_UNKNOWN: ProbeResult.ValueType  # 4
+"""this provider has nothing to ask that costs nothing"""
+Global___ProbeResult: _TypeAlias = ProbeResult  # noqa: Y015
 
 @_typing.final
 class WatchRequest(_message.Message):
@@ -935,3 +963,58 @@ class Observed(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Observed: _TypeAlias = Observed  # noqa: Y015
+
+@_typing.final
+class ProbeRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    BASE_URL_FIELD_NUMBER: _builtins.int
+    API_KEY_FIELD_NUMBER: _builtins.int
+    ALLOW_PRIVATE_ADDRESS_FIELD_NUMBER: _builtins.int
+    account: _builtins.str
+    provider: _builtins.str
+    base_url: _builtins.str
+    api_key: _builtins.str
+    """secret"""
+    allow_private_address: _builtins.bool
+    def __init__(
+        self,
+        *,
+        account: _builtins.str = ...,
+        provider: _builtins.str = ...,
+        base_url: _builtins.str = ...,
+        api_key: _builtins.str = ...,
+        allow_private_address: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "allow_private_address", b"allow_private_address", "api_key", b"api_key", "base_url", b"base_url", "provider", b"provider"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProbeRequest: _TypeAlias = ProbeRequest  # noqa: Y015
+
+@_typing.final
+class ProbeResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULT_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    result: Global___ProbeResult.ValueType
+    status: _builtins.int
+    """of the provider's answer; 0: there was none"""
+    def __init__(
+        self,
+        *,
+        result: Global___ProbeResult.ValueType = ...,
+        status: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["result", b"result", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProbeResponse: _TypeAlias = ProbeResponse  # noqa: Y015

@@ -54,6 +54,11 @@ class RouterServiceStub:
                 request_serializer=penstock_dot_router_dot_v1_dot_router__pb2.WatchObservedRequest.SerializeToString,
                 response_deserializer=penstock_dot_router_dot_v1_dot_router__pb2.Observed.FromString,
                 _registered_method=True)
+        self.Probe = channel.unary_unary(
+                '/penstock.router.v1.RouterService/Probe',
+                request_serializer=penstock_dot_router_dot_v1_dot_router__pb2.ProbeRequest.SerializeToString,
+                response_deserializer=penstock_dot_router_dot_v1_dot_router__pb2.ProbeResponse.FromString,
+                _registered_method=True)
 
 
 class RouterServiceServicer:
@@ -87,6 +92,13 @@ class RouterServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Probe(self, request, context):
+        """Try a credential on its provider, by a request that costs nothing. For the operator, before it publishes a new one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RouterServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -109,6 +121,11 @@ def add_RouterServiceServicer_to_server(servicer, server):
                     servicer.WatchObserved,
                     request_deserializer=penstock_dot_router_dot_v1_dot_router__pb2.WatchObservedRequest.FromString,
                     response_serializer=penstock_dot_router_dot_v1_dot_router__pb2.Observed.SerializeToString,
+            ),
+            'Probe': grpc.unary_unary_rpc_method_handler(
+                    servicer.Probe,
+                    request_deserializer=penstock_dot_router_dot_v1_dot_router__pb2.ProbeRequest.FromString,
+                    response_serializer=penstock_dot_router_dot_v1_dot_router__pb2.ProbeResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -219,6 +236,33 @@ class RouterService:
             '/penstock.router.v1.RouterService/WatchObserved',
             penstock_dot_router_dot_v1_dot_router__pb2.WatchObservedRequest.SerializeToString,
             penstock_dot_router_dot_v1_dot_router__pb2.Observed.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Probe(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.router.v1.RouterService/Probe',
+            penstock_dot_router_dot_v1_dot_router__pb2.ProbeRequest.SerializeToString,
+            penstock_dot_router_dot_v1_dot_router__pb2.ProbeResponse.FromString,
             options,
             channel_credentials,
             insecure,

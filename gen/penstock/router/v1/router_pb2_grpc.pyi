@@ -39,6 +39,8 @@ class RouterServiceStub:
     """Which accounts would serve such a request, and why each was taken or dropped."""
     WatchObserved: _grpc.UnaryStreamMultiCallable[_router_pb2.WatchObservedRequest, _router_pb2.Observed]
     """The state of every account: at once, and again whenever it changed (at most every 500 ms)."""
+    Probe: _grpc.UnaryUnaryMultiCallable[_router_pb2.ProbeRequest, _router_pb2.ProbeResponse]
+    """Try a credential on its provider, by a request that costs nothing. For the operator, before it publishes a new one."""
 
 @_typing.type_check_only
 class RouterServiceAsyncStub(RouterServiceStub):
@@ -51,6 +53,8 @@ class RouterServiceAsyncStub(RouterServiceStub):
     """Which accounts would serve such a request, and why each was taken or dropped."""
     WatchObserved: _aio.UnaryStreamMultiCallable[_router_pb2.WatchObservedRequest, _router_pb2.Observed]  # type: ignore[assignment]
     """The state of every account: at once, and again whenever it changed (at most every 500 ms)."""
+    Probe: _aio.UnaryUnaryMultiCallable[_router_pb2.ProbeRequest, _router_pb2.ProbeResponse]  # type: ignore[assignment]
+    """Try a credential on its provider, by a request that costs nothing. For the operator, before it publishes a new one."""
 
 class RouterServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -84,5 +88,13 @@ class RouterServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_router_pb2.Observed], _abc.AsyncIterator[_router_pb2.Observed]]:
         """The state of every account: at once, and again whenever it changed (at most every 500 ms)."""
+
+    @_abc_1.abstractmethod
+    def Probe(
+        self,
+        request: _router_pb2.ProbeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_router_pb2.ProbeResponse, _abc.Awaitable[_router_pb2.ProbeResponse]]:
+        """Try a credential on its provider, by a request that costs nothing. For the operator, before it publishes a new one."""
 
 def add_RouterServiceServicer_to_server(servicer: RouterServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

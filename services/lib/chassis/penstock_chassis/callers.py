@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 _ALL: Final = frozenset(Component)
 _EDGE: Final = frozenset({Component.EDGE})
 _STATUS: Final = frozenset({Component.STATUS})
+_OPERATOR: Final = frozenset({Component.OPERATOR})
 _ONLOOKERS: Final = frozenset({Component.STATUS, Component.OPERATOR})
 
 CALLERS: Final[Mapping[str, Mapping[str, frozenset[Component]]]] = MappingProxyType(
@@ -47,6 +48,7 @@ CALLERS: Final[Mapping[str, Mapping[str, frozenset[Component]]]] = MappingProxyT
             "Report": _EDGE,
             "Explain": _ONLOOKERS,
             "WatchObserved": _ONLOOKERS,
+            "Probe": _OPERATOR,
         },
         "grpc.health.v1.Health": {
             "Check": _ALL,
