@@ -85,6 +85,7 @@ def test_the_example_compiles_without_problems():
     assert declared.model_dump() == {
         "name": "ci", "id": "abc", "prefix": "psk_abc", "digest": "00" * 32, "project": "demo", "plan": "team",
         "expires_at_ms": 1_798_761_600_000, "spend_limit_micro": 50_000_000, "spend_limit_period": "Month", "mode": "Active",
+        "previous": None,
     }  # fmt: skip
     sonnet = next(entry for entry in result.auth.models if entry.name == "claude-sonnet-4-6")
     assert (sonnet.context_tokens, sonnet.fallbacks) == (200_000, ("claude-sonnet-4-5",))
