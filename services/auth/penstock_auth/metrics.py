@@ -46,3 +46,13 @@ WATCHERS: Final = Gauge("penstock_auth_watchers", "Open streams of changes.")
 CHANGES: Final = Counter("penstock_auth_changes_total", "Changes sent to edges, by kind.", ["kind"])
 CATALOG_LOADED: Final = Counter("penstock_auth_catalog_loaded_total", "Catalog documents taken up.")
 CATALOG_PROBLEMS: Final = Counter("penstock_auth_catalog_problems_total", "Reasons why a catalog was not taken up.")
+
+# A counter whose first sample is 1 has not increased for Prometheus, so those that alerts look at begin with 0.
+for _result in ("committed", "duplicate", "quarantined", "deferred"):
+    SETTLEMENTS.labels(_result)
+for _kind in ("down", "deadline", "full", "retried"):
+    SQL_ERRORS.labels(_kind)
+for _call in ("open", "epoch", "Allow"):
+    STORE_ERRORS.labels(_call)
+for _how in ("dropped", "lost"):
+    SESSIONS_DROPPED.labels(_how)

@@ -160,7 +160,14 @@ class Edge:
             "Ended requests, not in the ledger.",
             lambda: self.settlement.waiting,
         )
+        gauge(
+            "penstock_edge_settlement_oldest_seconds",
+            "Since the oldest of these ended.",
+            lambda: self.settlement.oldest_seconds(time.time_ns() // 1_000_000),
+        )
         gauge("penstock_edge_spool_bytes", "Size of the spool.", lambda: self.spool.bytes)
+        limit_bytes = self._settings.spool_max_bytes
+        gauge("penstock_edge_spool_max_bytes", "Size at which new requests are refused.", lambda: limit_bytes)
         gauge("penstock_edge_spool_records", "Requests in the spool.", lambda: self.spool.records)
         gauge("penstock_edge_replay_outstanding", "Requests of earlier lives.", lambda: self.replay.outstanding)
         gauge("penstock_edge_keys", "Keys with an allowance here.", lambda: self.admission.keys)

@@ -55,6 +55,11 @@ class EdgeMetrics:
             "penstock_edge_spool_replayed", "Requests of an earlier life settled from a spool.", ["result"]
         )
         self._dropped = Counts("penstock_edge_outcomes_dropped", "Outcomes that were never reported to the router.")
+        # A counter whose first sample is 1 has not increased for Prometheus, so those that alerts look at begin with 0.
+        for name in ("true", "false"):
+            self._admitted.add((name,), 0)
+        for name in ("committed", "quarantined"):
+            self._settlements.add((name,), 0)
         Tallies(
             registry,
             [

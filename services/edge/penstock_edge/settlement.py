@@ -77,7 +77,7 @@ class Settlement:
         self._deadline = deadline_seconds
         self._max_calls = max_calls
         self._queue: deque[_Ended] = deque()
-        self._in_flight = 0
+        self._sent: set[_Ended] = set()
         self._arrived = asyncio.Event()
         self._enough = asyncio.Event()
         self._finished = asyncio.Event()
@@ -87,7 +87,12 @@ class Settlement:
     @property
     def waiting(self) -> int:
         """How many ended requests have no final settlement yet."""
-        return len(self._queue) + self._in_flight
+        return len(self._queue) + len(self._sent)
+
+    def oldest_seconds(self, now_ms: int) -> float:
+        """Return how long ago the oldest of them ended; 0 when there is none."""
+        ended = [each.closed.ended_at_ms for each in (*self._queue, *self._sent)]
+        return max(now_ms - min(ended), 0) / 1000 if ended else 0.0
 
     def finish(self, opened: Opened, closed: Closed, admitted: Admitted | None) -> None:
         """Write down how a request ended and settle it soon. Never waits, never raises."""
@@ -113,7 +118,7 @@ class Settlement:
                 await free.acquire()
                 await self._batch_is_due()
                 batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._batch_limit))]
-                self._in_flight += len(batch)
+                self._sent.update(batch)
                 calls.create_task(self._settle(batch, free))
 
     async def flush(self, seconds: float) -> int:
@@ -150,7 +155,7 @@ class Settlement:
         try:
             left = await self._send(batch)
         finally:
-            self._in_flight -= len(batch)
+            self._sent.difference_update(batch)
             self._queue.extend(left)
             if left:
                 self._arrived.set()

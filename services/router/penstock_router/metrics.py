@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
 
 
 class Metrics:
@@ -55,6 +62,7 @@ class Metrics:
         self.catalog_problems = Counter(
             "penstock_router_catalog_problems_total", "Catalog documents that could not be used", registry=registry
         )
+        self.model_accounts = ModelAccounts(registry)
         self.store_failures = Counter(
             "penstock_router_store_failures_total", "Calls to the store that failed", ["store"], registry=registry
         )
@@ -67,3 +75,23 @@ class Metrics:
             ["kind"],
             registry=registry,
         )
+
+
+class ModelAccounts(Collector):
+    """How many accounts a model has, by what they can do: counted at each scrape, because it takes milliseconds."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.read: Callable[[], Mapping[str, Mapping[str, int]]] = dict
+        registry.register(self)
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        """Return the figures of this moment."""
+        family = GaugeMetricFamily(
+            "penstock_router_model_accounts",
+            "Accounts that serve a model: taking requests, out (cooling or about to return), or closed (draining).",
+            labels=["model", "state"],
+        )
+        for model, states in self.read().items():
+            for state, amount in states.items():
+                family.add_metric([model, state], amount)
+        return [family]

@@ -56,7 +56,7 @@ def port_of(tmp_path: Path) -> int:
 
 def get(port: int, path: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:
@@ -70,7 +70,11 @@ def test_probes_tell_the_truth_and_sigterm_drains(tmp_path: Path, behaviour: str
         assert get(port, "/readyz")[0] == status
         assert behaviour in get(port, "/readyz")[1]
         assert get(port, "/healthz") == (200, '{"alive": true}')
-        assert "python_info" in get(port, "/metrics")[1]
+        metrics = get(port, "/metrics")[1]
+        assert "python_info" in metrics
+        assert f"penstock_process_ready {float(status == 200)}\n" in metrics
+        time.sleep(0.3)
+        assert 'penstock_loop_lag_seconds_bucket{le="+Inf"} 0.0\n' not in get(port, "/metrics")[1]
         assert get(port, "/other")[0] == 404
         process.send_signal(signal.SIGTERM)
         _, stderr = process.communicate(timeout=10)

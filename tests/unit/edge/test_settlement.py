@@ -108,13 +108,17 @@ async def test_restarts_of_auth(tmp_path):
         async with running(settlement.run()):
             for i in range(50):
                 finish(settlement, i)
+            assert settlement.oldest_seconds(closed(0).ended_at_ms + 1500) == 1.5
             await asyncio.sleep(0.3)
             assert settlement.waiting == 50
+            # Also while some are on their way to auth.
+            assert settlement.oldest_seconds(closed(0).ended_at_ms + 2500) == 2.5
             for _ in range(3):
                 async with serving(auth, tmp_path / "auth.sock"):
                     await asyncio.sleep(0.1)
             async with serving(auth, tmp_path / "auth.sock"):
                 await until(lambda: settlement.waiting == 0, 10)
+        assert settlement.oldest_seconds(closed(0).ended_at_ms + 9999) == 0
     assert len(auth.rows) == 50
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 
+from penstock_chassis import process_metrics
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -17,7 +19,7 @@ _TURN_SECONDS = 0.25
 
 
 class Pulse:
-    """Notes when the event loop last turned, and the longest it kept everybody waiting since the last look."""
+    """Notes when the event loop last turned, and how late it was each time."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -30,8 +32,9 @@ class Pulse:
 
     async def _tick(self) -> None:
         while True:
-            self._last = self._clock()
+            began = self._last = self._clock()
             await asyncio.sleep(_TURN_SECONDS)
+            process_metrics.LAG_SECONDS.observe(max(self._clock() - began - _TURN_SECONDS, 0.0))
 
     def end(self) -> None:
         """Stop ticking."""

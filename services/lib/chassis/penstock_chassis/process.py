@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import uvloop
 
-from penstock_chassis import logs
+from penstock_chassis import logs, process_metrics
 from penstock_chassis.http import AddressTakenError, HttpServer, listen
 from penstock_chassis.probes import Probes, Pulse
 
@@ -68,10 +68,12 @@ async def _live(build: Callable[[], Service], settings: ProcessSettings) -> int:
     service = build()
     pulse = Pulse()
     pulse.begin()
-    probes = HttpServer(
-        Probes(pulse, lambda: (False, "draining") if stop.is_set() else service.ready()),
-        [listen(settings.metrics_host, settings.metrics_port)],
-    )
+
+    def ready() -> tuple[bool, str]:
+        return (False, "draining") if stop.is_set() else service.ready()
+
+    process_metrics.READY.set_function(lambda: float(ready()[0]))
+    probes = HttpServer(Probes(pulse, ready), [listen(settings.metrics_host, settings.metrics_port)])
     await probes.begin()
     _announce(settings, probes.port)
     starting = asyncio.create_task(service.start(), name="start")
