@@ -30,6 +30,7 @@ step "ruff format" ruff format --check .
 step "mypy" mypy services operator
 step "import rules" lint-imports
 step "generated stubs" stubs_match
+step "metrics page" python scripts/metrics_page.py --check
 step "mutants fit the code" python tests/mutants/run.py --fit
 step "exemptions say why" exemptions_say_why
 step "no registry hosts" locks_are_anonymous
