@@ -21,6 +21,9 @@ run: setup ## Start a gateway on this machine (ARGS='--port 9000 ...' is passed 
 test: setup ## Check everything and run all tests
 	@scripts/test.sh $(PYTEST_ARGS)
 
+test-cluster: setup ## Run tests/cluster on the cluster that KUBECONFIG names
+	@scripts/test-cluster.sh $(PYTEST_ARGS)
+
 check: setup ## Lint, types, import rules, generated files
 	@scripts/check.sh
 
@@ -42,4 +45,4 @@ bench: setup ## Measure the gateway beside others (see benchmarks/README.md)
 clean: ## Remove what was made here
 	rm -rf $(VENV) .uv .penstock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup run test check format protos lock mutants bench clean
+.PHONY: help setup run test test-cluster check format protos lock mutants bench clean

@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 unset ANTHROPIC_API_KEY ANTHROPIC_AUTH_TOKEN ANTHROPIC_BASE_URL OPENAI_API_KEY OPENAI_BASE_URL GEMINI_API_KEY GOOGLE_API_KEY
-unset PENSTOCK_SERVER PENSTOCK_DATA_DIR PENSTOCK_ADMIN_TOKEN
+unset PENSTOCK_SERVER PENSTOCK_DATA_DIR PENSTOCK_ADMIN_TOKEN KUBECONFIG
 scripts/test-dependencies.sh
 if [ $# -gt 0 ]; then exec .venv/bin/pytest "$@"; fi
 scripts/check.sh
