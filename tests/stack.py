@@ -192,7 +192,7 @@ class Gateway:
         """Whether /readyz says so now."""
         assert self.process.poll() is None, f"penstock up ended with {self.process.returncode}:\n{self.log()[-8000:]}"
         try:
-            return httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200
+            return httpx.get(f"{self.url}/readyz", timeout=20).status_code == 200
         except httpx.TransportError:
             return False
 
@@ -218,7 +218,7 @@ class Gateway:
         """One process's /metrics; empty when it is not up."""
         try:
             port = json.loads((self.data_dir / "run" / f"{process}.json").read_text())["metrics_port"]
-            return httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=5).text
+            return httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=20).text
         except (OSError, httpx.TransportError):
             return ""
 
@@ -247,7 +247,13 @@ class Gateway:
         """Ask the admin API; cheaper than a command, for tests that look again and again."""
         token = (self.data_dir / "admin-token").read_text().strip()
         headers = {"authorization": f"Bearer {token}"}
-        answer = httpx.get(f"{self.admin_url}/admin/v1/{path}", params=query, headers=headers, timeout=30)
+
+        def answered() -> httpx.Response | None:
+            # 503: a process behind the admin API was killed a moment ago.
+            answer = httpx.get(f"{self.admin_url}/admin/v1/{path}", params=query, headers=headers, timeout=30)
+            return None if answer.status_code == 503 else answer
+
+        answer = wait_until(f"the admin API answers {path}", answered, 60, 0.2)
         assert answer.is_success, answer.text
         return answer.json()
 
@@ -260,7 +266,7 @@ class Gateway:
         rows: list[dict[str, Any]] = []
         token = ""
         while True:
-            page = self.admin("usage", project=project, limit=10_000, page_token=token)
+            page = self.admin("usage", project=project, limit=1_000, page_token=token)
             rows += page["rows"]
             token = page["next_page_token"] or ""
             if not token:

@@ -44,7 +44,7 @@ def test_streams_get_their_time_and_the_books_are_whole_after_a_restart(tmp_path
         served = {record["request_id"] for record in simulator.messages()}
         again = Gateway(tmp_path, None, "--resources", str(gateway.resources))
         try:
-            wait_until("all are settled", lambda: len(again.usage()) >= 9, 10)
+            wait_until("all are settled", lambda: len(again.usage()) >= 9, 40)
             rows = {row["request_id"]: row for row in again.usage()}
             assert set(rows) == served
             assert sorted(row["state"] for row in rows.values()) == ["complete"] * 8 + ["error_after_output"]
@@ -67,4 +67,4 @@ def test_no_process_outlives_the_command(tmp_path: Path) -> None:
                 return False
             return True
 
-        wait_until("all processes are gone", gone, 12)
+        wait_until("all processes are gone", gone, 40)

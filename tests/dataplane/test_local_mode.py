@@ -95,7 +95,7 @@ def test_after_a_kill_everything_is_gone_and_the_next_start_answers_at_once(tmp_
     running = pids(first)
     first.process.kill()
     first.process.wait()
-    wait_until("all processes are gone", lambda: not any(alive(pid) for pid in running.values()), 3)
+    wait_until("all processes are gone", lambda: not any(alive(pid) for pid in running.values()), 40)
     first.stdout_path.unlink()
     second = Gateway(tmp_path, None)
     try:
@@ -130,9 +130,9 @@ def test_resources_make_the_gateway_and_changes_are_taken_up(tmp_path: Path) -> 
         assert {record["account"] for record in simulator.messages()} == {"a"}
 
         gateway.write([plan("team"), *one, *two])
-        wait_until("the new account is there", lambda: "b" in {r["name"] for r in gateway.cli("accounts", "list")}, 6)
+        wait_until("the new account is there", lambda: "b" in {r["name"] for r in gateway.cli("accounts", "list")}, 40)
         gateway.write([plan("team", credit="Sometimes"), *one])
-        wait_until("the mistake is told", lambda: "the last good state stays in force" in gateway.log(), 3)
+        wait_until("the mistake is told", lambda: "the last good state stays in force" in gateway.log(), 40)
         lines = gateway.resources.read_text().splitlines()
         line = next(number for number, text in enumerate(lines, start=1) if "Sometimes" in text)
         assert f"{gateway.resources}:{line}: Plan/team spec.credit: must be" in gateway.log()
@@ -146,13 +146,13 @@ def test_resources_make_the_gateway_and_changes_are_taken_up(tmp_path: Path) -> 
         }
         gateway.write([plan("team"), *one, *two, key])
         path = gateway.data_dir / "secrets" / "ci-key" / "api-key"
-        wait_until("the declared key is written", path.exists, 3)
+        wait_until("the declared key is written", path.exists, 40)
         assert path.stat().st_mode & 0o777 == 0o600
         text = path.read_text().strip()
         assert api_key.well_formed(text)
         own = last_line(gateway)
         mine = next(word for word in own.replace("'", " ").split() if word.startswith("psk_"))
-        wait_until("the declared key works", lambda: paste(own.replace(mine, text)).get("type") == "message", 5)
+        wait_until("the declared key works", lambda: paste(own.replace(mine, text)).get("type") == "message", 40)
     finally:
         gateway.end()
         simulator.end()

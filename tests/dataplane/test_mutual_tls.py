@@ -75,13 +75,13 @@ class Fleet:
         for one, process in self.processes.items():
             assert process.poll() is None, (self.folder / f"{one}.log").read_text()[-4000:]
         try:
-            return httpx.get(f"http://127.0.0.1:{self.ports[name]}/readyz", timeout=5).is_success
+            return httpx.get(f"http://127.0.0.1:{self.ports[name]}/readyz", timeout=30).is_success
         except httpx.TransportError:
             return False
 
     def metrics(self, name: str) -> str:
         port = json.loads((self.folder / "run" / f"{name}.json").read_text())["metrics_port"]
-        return httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=5).text
+        return httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=30).text
 
     def key(self) -> str:
         answer = httpx.post(

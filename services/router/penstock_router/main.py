@@ -61,6 +61,7 @@ class RouterService:
         )
         self._tasks: list[asyncio.Task[None]] = []
         self._failed = ""
+        self._draining = False
 
     async def start(self) -> None:
         """Read the state that others left, then serve. Without a catalog it serves, and is not ready."""
@@ -77,6 +78,7 @@ class RouterService:
 
     async def drain(self, seconds: float) -> None:
         """End streams (edges go on with what they have, and find another router), then keep the state."""
+        self._draining = True
         await self.router.close()
         await self.server.end(min(seconds, 1.0))
         for task in self._tasks:
@@ -97,7 +99,7 @@ class RouterService:
         self._tasks.append(task)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        if task.cancelled():
+        if task.cancelled() or (self._draining and task.exception() is None):
             return
         self._failed = task.get_name()
         _log.error("task_ended", task=task.get_name(), exc_info=task.exception())

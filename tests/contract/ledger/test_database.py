@@ -120,7 +120,7 @@ async def test_slow_statements_end_on_the_server_too(postgres):
     database = open_database(postgres.database(template="migrated"), deadline_seconds=5)
     with pytest.raises((DatabaseDown, DBAPIError)):
         await database.read(lambda c: c.execute(text("SELECT pg_sleep(10)")), seconds=0.3)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while await database.read(
             lambda c: c.execute(
                 text("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'")

@@ -330,7 +330,7 @@ async def test_changes_reach_edges_at_once(service):
     write(service.settings.catalog_path, catalog(declared, plans=(changed, PREPAID)))
     # Whoever looks again tells again: what counts is that both are told.
     told = set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not {"team", bytes.fromhex("0d" * 32)} <= told:
             change = await stream.read()
             told |= {change.plan, change.key_sha256}
@@ -338,7 +338,7 @@ async def test_changes_reach_edges_at_once(service):
     assert (answer.key.project, answer.key.max_concurrent_requests) == ("git", 3)
     await refused(service.admin.DisableKey(admin_pb2.DisableKeyRequest(id="d1")), grpc.StatusCode.FAILED_PRECONDITION)
     write(service.settings.catalog_path, catalog())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while (await service.allow(bytes.fromhex("0d" * 32))).denial.reason != auth_pb2.DENIAL_REASON_DISABLED:
             await asyncio.sleep(0.05)
     assert {key.id: key.state for key in (await service.admin.ListKeys(admin_pb2.ListKeysRequest())).keys}[
@@ -363,13 +363,13 @@ async def test_observed_says_who_has_loaded_what(service):
     _, digest = await service.create_key()
     await service.allow(digest, catalog_version="v7")
     stream = service.edge.WatchObserved(auth_pb2.WatchObservedRequest())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while (seen := await stream.read()).edge_sessions.get("edge-1") != "v7":
             pass
     assert seen.catalog_version == catalog().version
     assert seen.epoch == service.epoch
     await service.declare(final=True)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while "edge-1" in (await stream.read()).edge_sessions:
             pass
     stream.cancel()
@@ -559,7 +559,7 @@ async def test_replicas_on_postgres_tell_each_other(service, database_url):
             stream = other.edge.WatchChanges(auth_pb2.WatchChangesRequest(edge_session="edge-1"))
             await stream.read()
             await service.admin.DisableKey(admin_pb2.DisableKeyRequest(id=key.id))
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(30):
                 while (await stream.read()).key_sha256 != digest:
                     pass
             assert (await other.allow(digest)).denial.reason == auth_pb2.DENIAL_REASON_DISABLED

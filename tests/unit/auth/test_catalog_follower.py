@@ -43,7 +43,7 @@ async def follow(monkeypatch, database, *documents):
     keys, hub = KeyBook(database, monotonic=lambda: 0.0), ChangeHub()
     follower = CatalogFollower(Source(*documents), database, keys, hub, lambda: 1)
     with hub.watch() as watcher:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await follower.run()
         heard = []
         while (numbered := await watcher.next(0)).change.kind is not ChangeKind.HEARTBEAT:

@@ -52,7 +52,7 @@ async def test_it_waits_for_a_catalog_and_says_so(folder):
     await until(lambda: "catalog" in auth.ready()[1])
     assert auth.ready() == (False, f"waiting for the catalog {folder}/auth.json")
     write(folder / "auth.json", AuthCatalog().sealed())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await starting
     assert auth.ready() == (True, "")
     await auth.drain(1)
@@ -77,7 +77,7 @@ async def test_in_a_cluster_its_catalog_comes_from_secrets(folder, monkeypatch):
         assert auth.ready() == (False, "waiting for the catalog in Secrets penstock-auth-*")
         for name, payload in split(AuthCatalog().sealed()).payloads("penstock-auth").items():
             server.put(name, payload)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await starting
         assert auth.ready() == (True, "")
         await auth.drain(1)

@@ -437,7 +437,7 @@ async def test_after_the_last_document_nothing_stays_open(server):
     publish(server, FIRST)
     async with following(server) as followed:
         await watching(server, followed)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         while server._open:
             await asyncio.sleep(0.01)
 

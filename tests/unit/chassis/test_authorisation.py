@@ -110,10 +110,10 @@ async def test_each_component_calls_what_it_may(authority, address, component, s
     async with calling(authority, address, component) as channel:
         router = router_pb2_grpc.RouterServiceStub(channel)
         calls = [
-            auth_pb2_grpc.AuthServiceStub(channel).Settle(auth_pb2.SettleRequest(), timeout=5),
-            first_of(router.Watch(router_pb2.WatchRequest(), timeout=5)),
-            first_of(router.WatchObserved(router_pb2.WatchObservedRequest(), timeout=5)),
-            health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5),
+            auth_pb2_grpc.AuthServiceStub(channel).Settle(auth_pb2.SettleRequest(), timeout=30),
+            first_of(router.Watch(router_pb2.WatchRequest(), timeout=30)),
+            first_of(router.WatchObserved(router_pb2.WatchObservedRequest(), timeout=30)),
+            health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=30),
         ]
         assert [await code_of(call) for call in calls] == [settle, watch, observed, health]
 
@@ -131,7 +131,7 @@ async def test_a_refusal_says_why_and_is_counted_each_time_and_logged_once(autho
             stub = router_pb2_grpc.RouterServiceStub(channel)
             for _ in range(3):
                 with pytest.raises(grpc.aio.AioRpcError) as refused:
-                    await stub.Report(router_pb2.ReportRequest(), timeout=5)
+                    await stub.Report(router_pb2.ReportRequest(), timeout=30)
     assert refused.value.code() == DENIED
     assert refused.value.details() == f"status may not call {method}; edge may"
     assert router.reports == 0
@@ -146,7 +146,7 @@ async def test_a_certificate_of_another_domain_is_nobody(authority, address) -> 
     certificates = authority.certificates(Component.EDGE, domain="staging.internal")
     async with rpc.secure_channel(address, certificates, AUTH_NAME) as channel:
         with pytest.raises(grpc.aio.AioRpcError, match="a caller whose certificate names no component may not call"):
-            await auth_pb2_grpc.AuthServiceStub(channel).Settle(auth_pb2.SettleRequest(), timeout=5)
+            await auth_pb2_grpc.AuthServiceStub(channel).Settle(auth_pb2.SettleRequest(), timeout=30)
 
 
 async def test_streams_flow_through_the_guard_and_end_with_the_client(authority, address, router) -> None:
@@ -155,7 +155,7 @@ async def test_streams_flow_through_the_guard_and_end_with_the_client(authority,
         assert [(await call.read()).seq for _ in range(3)] == [1, 2, 3]
         assert router.watching == 1
         call.cancel()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while router.watching:
                 await asyncio.sleep(0.01)
 
@@ -163,14 +163,14 @@ async def test_streams_flow_through_the_guard_and_end_with_the_client(authority,
 async def test_what_is_not_served_is_unimplemented_not_denied(authority, address) -> None:
     async with calling(authority, address, Component.STATUS) as channel:
         unheard = channel.unary_unary("/penstock.auth.v1.AdminService/Unheard")
-        assert await code_of(unheard(b"", timeout=5)) == grpc.StatusCode.UNIMPLEMENTED
+        assert await code_of(unheard(b"", timeout=30)) == grpc.StatusCode.UNIMPLEMENTED
 
 
 async def test_a_method_without_a_row_is_nobodys(authority, address, monkeypatch) -> None:
     monkeypatch.setattr("penstock_chassis.callers.CALLERS", {})
     async with calling(authority, address, Component.EDGE) as channel:
         with pytest.raises(grpc.aio.AioRpcError, match="nobody may"):
-            await auth_pb2_grpc.AuthServiceStub(channel).Settle(auth_pb2.SettleRequest(), timeout=5)
+            await auth_pb2_grpc.AuthServiceStub(channel).Settle(auth_pb2.SettleRequest(), timeout=30)
 
 
 async def test_unix_sockets_are_open_to_whoever_may_open_them(tmp_path, router) -> None:
@@ -178,6 +178,6 @@ async def test_unix_sockets_are_open_to_whoever_may_open_them(tmp_path, router) 
     router_pb2_grpc.add_RouterServiceServicer_to_server(router, server.server)
     await server.begin()
     async with rpc.channel(server.address) as channel:
-        answer = await router_pb2_grpc.RouterServiceStub(channel).Report(router_pb2.ReportRequest(seq=7), timeout=5)
+        answer = await router_pb2_grpc.RouterServiceStub(channel).Report(router_pb2.ReportRequest(seq=7), timeout=30)
         assert answer.accepted_seq == 7
     await server.end(0)

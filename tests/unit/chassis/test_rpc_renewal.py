@@ -69,7 +69,7 @@ def open_channel(address: str, certificates) -> RenewingChannel:
 
 
 async def until(true) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not true():
             await asyncio.sleep(0.01)
 
@@ -81,12 +81,12 @@ async def test_a_stream_goes_on_and_the_next_call_shows_the_new_certificate(auth
             stub = router_pb2_grpc.RouterServiceStub(channel)
             stream = stub.Watch(router_pb2.WatchRequest())
             assert (await stream.read()).seq == 1
-            await stub.Report(router_pb2.ReportRequest(seq=1), timeout=5)
-            slow = asyncio.ensure_future(stub.Report(router_pb2.ReportRequest(seq=300), timeout=5))
+            await stub.Report(router_pb2.ReportRequest(seq=1), timeout=30)
+            slow = asyncio.ensure_future(stub.Report(router_pb2.ReportRequest(seq=300), timeout=30))
             await until(lambda: len(router.seen) == 2)
             authority.issue("edge")
             edge.look()
-            await stub.Report(router_pb2.ReportRequest(seq=1), timeout=5)
+            await stub.Report(router_pb2.ReportRequest(seq=1), timeout=30)
             assert (await slow).accepted_seq == 300
             first, before, after = router.seen
             assert first == before != after
@@ -115,7 +115,7 @@ async def test_calls_go_on_while_both_sides_change_again_and_again(tmp_path, aut
             if number % 25 == 24:
                 authority.issue("router" if number % 2 else "edge", days=number)
                 rotations += 1
-            answer = await stub.Report(router_pb2.ReportRequest(seq=number % 10), timeout=5)
+            answer = await stub.Report(router_pb2.ReportRequest(seq=number % 10), timeout=30)
             assert answer.accepted_seq == number % 10
         await until(lambda: len(channel._retiring) == 0)
     assert rotations == 6
@@ -136,13 +136,13 @@ async def test_a_new_authority_takes_over_in_three_steps_without_a_failed_call(t
             for name, certificates in (("router", far), ("edge", edge)):
                 issuer.issue(name, trusting=trusting)
                 certificates.look()
-                await stub.Report(router_pb2.ReportRequest(seq=1), timeout=5)
+                await stub.Report(router_pb2.ReportRequest(seq=1), timeout=30)
         assert edge.material.authorities == new.ca.cert_pem.bytes()
         behind = Authority(tmp_path / "behind")
         behind.ca = old.ca
         async with open_channel(address, behind.certificates(Component.EDGE, trusting=(old, new))) as late:
             with pytest.raises(grpc.aio.AioRpcError) as refused:
-                await router_pb2_grpc.RouterServiceStub(late).Report(router_pb2.ReportRequest(), timeout=5)
+                await router_pb2_grpc.RouterServiceStub(late).Report(router_pb2.ReportRequest(), timeout=30)
         assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
 
 
@@ -159,7 +159,7 @@ async def test_closing_ends_what_is_open_on_old_and_new_connections(authority, r
             edge.look()
         assert len(channel._retiring) == 2
         await channel.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             codes = [await stream.code() for stream in streams]
         assert codes == [grpc.StatusCode.CANCELLED] * 3
 
@@ -169,11 +169,11 @@ async def test_its_state_is_that_of_the_connection_in_use(authority, router) -> 
     async with serving(router, authority.certificates(Component.ROUTER)) as address:
         async with open_channel(address, edge) as channel:
             assert channel.get_state() == grpc.ChannelConnectivity.IDLE
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 await channel.channel_ready()
             assert channel.get_state() == grpc.ChannelConnectivity.READY
             authority.issue("edge")
             edge.look()
             assert channel.get_state(try_to_connect=True) == grpc.ChannelConnectivity.IDLE
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 await channel.wait_for_state_change(grpc.ChannelConnectivity.IDLE)

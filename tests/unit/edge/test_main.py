@@ -275,7 +275,7 @@ async def test_what_cannot_be_settled_stays_in_the_spool_for_the_next_life(other
     auth.answers = True
     monkeypatch.setattr(main, "EdgeMetrics", lambda: EdgeMetrics(CollectorRegistry()))
     async with running(settings, 0.1):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while name not in auth.settled or edge.session.id not in auth.ended:
                 await asyncio.sleep(0.02)
 

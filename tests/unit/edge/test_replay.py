@@ -63,7 +63,7 @@ async def test_what_an_earlier_life_left_is_settled_and_its_session_ended(tmp_pa
     auth = FakeAuth()
     auth.settle_script = ["lose", grpc.StatusCode.UNAVAILABLE]
     async with replaying(auth, tmp_path, third) as replay:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await replay.own_done.wait()
         assert replay.outstanding == 0
         assert replay.watching.counts == [(2, 3)]

@@ -128,7 +128,7 @@ class Edge:
                 **more,
             }
         )
-        return await self.stub.Report(request, timeout=5)
+        return await self.stub.Report(request, timeout=30)
 
     def slots(self, name="a"):
         return self.shares[name][1].slots if name in self.shares else 0
