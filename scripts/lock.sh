@@ -14,5 +14,9 @@ lock() { # output, inputs...
 for image in edge auth router status simulator cli; do lock "$image" "services/$image/pyproject.toml"; done
 lock operator operator/pyproject.toml
 lock dev requirements/dev.in gen/pyproject.toml operator/pyproject.toml services/*/pyproject.toml services/lib/*/pyproject.toml
+# The image holds all processes, in the very versions that are tested.
+lock image --constraint requirements/dev.txt gen/pyproject.toml operator/pyproject.toml services/*/pyproject.toml services/lib/*/pyproject.toml
+lock image-installer requirements/image-installer.in
+lock image-build requirements/image-build.in
 "$UV" pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate \
   tests/clients/python-before/requirements.in -o tests/clients/python-before/requirements.txt
