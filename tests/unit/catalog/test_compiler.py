@@ -100,7 +100,7 @@ def test_the_example_compiles_without_problems():
 def test_versions_do_not_depend_on_order_but_on_content():
     text = EXAMPLE.read_text() + account("b", secret="anthropic-a") + PLAN + key()
     resources = reader.read_text(text, "f.yaml")
-    keys = {"ci": ISSUED, "k": ISSUED}
+    keys = {"ci": ISSUED, "k": replace(ISSUED, digest="11" * 32)}
     first = compile_catalog(resources, options=OPTIONS, keys=keys)
     for seed in range(5):
         shuffled = random.Random(seed).sample(resources, len(resources))
@@ -311,7 +311,8 @@ def test_a_model_that_no_account_serves_is_told():
 
 
 def test_a_key_without_its_plan_is_known_but_not_ready():
-    result = compiled(key("lost", "nowhere") + key("fine") + PLAN)
+    keys = {"lost": ISSUED, "fine": replace(ISSUED, digest="11" * 32)}
+    result = compiled(key("lost", "nowhere") + key("fine") + PLAN, keys=keys)
     assert statuses(result)["APIKey/lost"] == ("ResolvedRefs", "PlanNotFound")
     assert [(entry.name, entry.plan) for entry in result.auth.api_keys] == [("fine", "p"), ("lost", "nowhere")]
     assert [str(problem) for problem in result.problems] == [
@@ -342,6 +343,12 @@ def test_a_key_that_stands_elsewhere_works_and_is_marked():
     result = compiled(PLAN + key("a"), keys=keys)
     assert [entry.name for entry in result.auth.api_keys] == ["a"]
     assert statuses(result)["APIKey/a"] == ("ResolvedRefs", "SecretConflict")
+
+
+def test_one_key_is_not_two_resources():
+    result = compiled(PLAN + key("b") + key("a"))
+    assert [entry.name for entry in result.auth.api_keys] == ["a"]
+    assert statuses(result)["APIKey/b"] == ("ResolvedRefs", "KeyTaken")
 
 
 def test_nothing_at_all_compiles_too():

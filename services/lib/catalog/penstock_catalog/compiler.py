@@ -262,9 +262,14 @@ class _Build:
             self.plan_entries.append(doc.Plan(name=plan.name, **plan.spec.model_dump()))
 
     def api_keys(self, keys: Mapping[str, IssuedKey | KeyFailure]) -> None:
-        """Write every issued key down, also one whose plan is missing: its holder is told so."""
+        """Write every issued key down, also one whose plan is missing: its holder is told so.
+
+        Of two resources with one key (somebody copied a Secret's content), it is the older one's.
+        """
         plans = {plan.name for plan in self.plan_entries}
-        for key in self._of(res.APIKey):
+        taken: dict[str, str] = {}
+        by_name = sorted(self._of(res.APIKey), key=lambda key: key.name)
+        for key in self._oldest_first(by_name):
             spec, issued = key.spec, keys.get(key.name)
             if spec.plan_ref.name not in plans:
                 message = f"there is no Plan {spec.plan_ref.name}"
@@ -272,6 +277,9 @@ class _Build:
             if issued is None or isinstance(issued, KeyFailure):
                 failure = issued or KeyFailure("NotIssued", "its key has not been made yet")
                 self._fail(key, "ResolvedRefs", failure.reason, failure.message, "spec.secretName")
+                continue
+            if (whose := taken.setdefault(issued.digest, key.name)) != key.name:
+                self._fail(key, "ResolvedRefs", "KeyTaken", f"its key is that of APIKey/{whose}", "spec.secretName")
                 continue
             if issued.failure is not None:
                 self._fail(key, "ResolvedRefs", issued.failure.reason, issued.failure.message, "spec.secretName")
