@@ -96,9 +96,8 @@ class HeldAuthorities:
     standing: Standing = Standing.ABSENT
     authorities: tuple[Authority, ...] = ()
     damaged: bool = False
-    asked: str = ""
-    """Text of the annotation by which people ask for an exchange; a text that is not `served` is a request."""
-    served: str = ""
+    request: str = ""
+    """What people wrote to ask for an exchange, if it has not been done yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +110,8 @@ class HeldLeaf:
     bundle: tuple[Authority, ...] = ()
     bundle_since: float | None = None
     leaf_since: float | None = None
-    asked: str = ""
-    served: str = ""
+    request: str = ""
+    """What people wrote to ask for a new certificate, if it has not been made yet."""
     unchangeable: bool = False
     """Its type is another one, or it is immutable: it can only be deleted and made anew."""
 
@@ -124,6 +123,7 @@ class AuthorityChange:
     make: bool
     keep: tuple[Authority, ...]
     served: str
+    """The request that this is the answer to, if there was one."""
     reason: str
 
 
@@ -138,6 +138,7 @@ class LeafChange:
     bundle_since: float
     leaf_since: float
     served: str
+    """The request that this is the answer to, if there was one."""
     reason: str
     recreate: bool = False
 
@@ -150,17 +151,17 @@ class Plan:
     leaves: tuple[LeafChange, ...] = ()
     step: Step = Step.SETTLED
     foreign: tuple[str, ...] = ()
-    """Components whose Secrets are not ours; `ca` is the CA Secret."""
+    """Components whose Secrets are not ours; `authority` is the CA Secret."""
     next_look: float = 0.0
 
 
 def plan(
     now: float, held: HeldAuthorities, leaves: Mapping[str, HeldLeaf], names: Mapping[str, str], terms: Terms
 ) -> Plan:
-    """Decide. `names` are the DNS names that the components' certificates must bear; `leaves` has the same components."""
+    """Decide. `names` are the DNS names that certificates must bear, by component; `leaves` has the same components."""
     foreign = tuple(component for component in names if leaves[component].standing is Standing.FOREIGN)
     if held.standing is Standing.FOREIGN:
-        return Plan(foreign=("ca", *foreign), next_look=now + terms.hold_seconds)
+        return Plan(foreign=("authority", *foreign), next_look=now + terms.hold_seconds)
     change = _authority_change(now, held, leaves, terms)
     if change is not None:
         return Plan(authority=change, foreign=foreign, next_look=now)
@@ -185,10 +186,10 @@ def _authority_change(
         # Its key is lost. Peers go on believing what they have from it, so it stays in the bundles for an exchange.
         keep = _distinct((*usable, *_issuers(now, leaves)))[: _MOST_BELIEVED - 1]
         reason = "absent" if held.standing is Standing.ABSENT else "damaged" if held.damaged else "expired"
-        return AuthorityChange(make=True, keep=keep, served=held.asked, reason=reason)
-    keep = (first, *(one for one in usable if one is not first))[:_MOST_BELIEVED]
+        return AuthorityChange(make=True, keep=keep, served=held.request, reason=reason)
+    keep = _distinct((first, *usable))[:_MOST_BELIEVED]
     if keep != held.authorities or held.damaged:
-        return AuthorityChange(make=False, keep=keep, served=held.served, reason="expired")
+        return AuthorityChange(make=False, keep=keep, served="", reason="damaged" if held.damaged else "expired")
     if len(keep) > 1:
         over = all(
             one.standing is Standing.OURS
@@ -197,10 +198,10 @@ def _authority_change(
             and _held_long(one.leaf_since, now, terms)
             for one in leaves.values()
         )
-        return AuthorityChange(make=False, keep=(first,), served=held.served, reason="exchanged") if over else None
-    asked = held.asked != held.served
-    if asked or now >= terms.renewed_at(first.not_before, first.not_after):
-        return AuthorityChange(make=True, keep=(first,), served=held.asked, reason="asked" if asked else "due")
+        return AuthorityChange(make=False, keep=(first,), served="", reason="exchanged") if over else None
+    if held.request or now >= terms.renewed_at(first.not_before, first.not_after):
+        reason = "asked" if held.request else "due"
+        return AuthorityChange(make=True, keep=(first,), served=held.request, reason=reason)
     return None
 
 
@@ -246,8 +247,6 @@ class _Issuing:
             reason = "believed"
         elif keeps and self._exchanging and not leaf_is_dated:
             reason = "undated"
-        elif keeps and held.unchangeable:
-            reason = "unchangeable"
         if not reason:
             return None
         return LeafChange(
@@ -256,7 +255,7 @@ class _Issuing:
             believed=self._believed,
             bundle_since=held.bundle_since if bundle_stands and held.bundle_since is not None else self._now,
             leaf_since=held.leaf_since if keeps and leaf_is_dated and held.leaf_since is not None else self._now,
-            served=held.served if keeps else held.asked,
+            served="" if keeps else held.request,
             reason=reason,
             recreate=held.unchangeable,
         )
@@ -269,12 +268,12 @@ class _Issuing:
         if leaf is None:
             return "damaged"
         if not _in_force(leaf, self._now):
-            return "expired"
+            return "dates"
         if leaf.names != {name}:
             return "names"
         if leaf.issuer not in self._fingerprints:
             return "authority"
-        if held.asked != held.served:
+        if held.request:
             return "asked"
         if self.step is Step.ISSUE_FROM_NEW and leaf.issuer != self._newest.fingerprint:
             return "exchange"
@@ -290,16 +289,15 @@ class _Issuing:
         return since is not None and since <= self._now + self._terms.skew_seconds
 
 
-def _next_look(
-    now: float, authorities: tuple[Authority, ...], leaves: Mapping[str, HeldLeaf], terms: Terms
-) -> float:
+def _next_look(now: float, authorities: tuple[Authority, ...], leaves: Mapping[str, HeldLeaf], terms: Terms) -> float:
     """Return when something falls due. What is overdue cannot be helped now: it waits for another change."""
     times = [one.not_after for one in authorities]
     times += [terms.renewed_at(one.not_before, one.not_after) for one in authorities[:1]]
     for held in leaves.values():
         if held.standing is Standing.OURS and held.leaf is not None:
             times += [terms.renewed_at(held.leaf.not_before, held.leaf.not_after), held.leaf.not_after]
-            times += [since + terms.hold_seconds for since in (held.bundle_since, held.leaf_since) if since]
+            if len(authorities) > 1:
+                times += [since + terms.hold_seconds for since in (held.bundle_since, held.leaf_since) if since]
     return min((time for time in times if time > now), default=now + terms.hold_seconds)
 
 
@@ -316,4 +314,7 @@ def _fingerprints(authorities: Iterable[Authority]) -> frozenset[str]:
 
 
 def _distinct(authorities: Iterable[Authority]) -> tuple[Authority, ...]:
-    return tuple({one.fingerprint: one for one in reversed(tuple(authorities))}.values())[::-1]
+    distinct: dict[str, Authority] = {}
+    for one in authorities:
+        distinct.setdefault(one.fingerprint, one)
+    return tuple(distinct.values())
