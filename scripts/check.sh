@@ -31,6 +31,7 @@ step "mypy" mypy services operator
 step "import rules" lint-imports
 step "generated stubs" stubs_match
 step "metrics page" python scripts/metrics_page.py --check
+step "dashboards" python scripts/dashboards.py --check
 step "mutants fit the code" python tests/mutants/run.py --fit
 step "exemptions say why" exemptions_say_why
 step "no registry hosts" locks_are_anonymous
