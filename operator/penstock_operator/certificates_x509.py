@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from penstock_operator.certificates import Terms
 
 _USAGES: Final = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
+# What was verified once need not be again at every look. Certificates are public; keys are not kept here.
+_REMEMBERED: Final = 64
 _PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 # What reading damaged bytes raises; parts of a certificate are parsed only when they are asked for.
 _UNREADABLE: Final = (
@@ -97,7 +100,7 @@ def read_leaf(certificate: bytes, key: bytes, issuers: Iterable[Authority]) -> L
         names = _names(found)
     except _UNREADABLE:
         return None
-    signer = next((one.fingerprint for one in issuers if _signed(one, found)), "")
+    signer = next((one.fingerprint for one in issuers if _signed(one.certificate, found)), "")
     return Leaf(signer, names, found.not_valid_before_utc.timestamp(), found.not_valid_after_utc.timestamp())
 
 
@@ -126,6 +129,7 @@ def _is_authority(certificate: x509.Certificate) -> bool:
         return False
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def _signs_itself(certificate: x509.Certificate) -> bool:
     """Whether peers would take it for an authority."""
     try:
@@ -135,9 +139,10 @@ def _signs_itself(certificate: x509.Certificate) -> bool:
         return False
 
 
-def _signed(authority: Authority, leaf: x509.Certificate) -> bool:
+@lru_cache(maxsize=_REMEMBERED)
+def _signed(authority: bytes, leaf: x509.Certificate) -> bool:
     try:
-        leaf.verify_directly_issued_by(x509.load_pem_x509_certificate(authority.certificate))
+        leaf.verify_directly_issued_by(x509.load_pem_x509_certificate(authority))
     except (InvalidSignature, *_UNREADABLE):
         return False
     return True
