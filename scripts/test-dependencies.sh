@@ -22,3 +22,4 @@ if [ ${#missing[@]} -gt 0 ]; then
   fi
 fi
 if [ -d tests/clients ]; then tests/clients/install.sh; fi
+tests/chart/install.sh
