@@ -32,6 +32,7 @@ step "import rules" lint-imports
 step "generated stubs" stubs_match
 step "metrics page" python scripts/metrics_page.py --check
 step "dashboards" python scripts/dashboards.py --check
+step "chart's README and schema" python scripts/chart_docs.py --check
 step "mutants fit the code" python tests/mutants/run.py --fit
 step "exemptions say why" exemptions_say_why
 step "no registry hosts" locks_are_anonymous

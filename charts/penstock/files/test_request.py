@@ -1,4 +1,4 @@
-"""What `helm test` does: one request through the gateway, or without a key, a look at whether it answers as it should."""
+"""What `helm test` does: one request through the gateway; without a key, a look at whether it answers as it should."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ import httpx
 
 PATIENCE_SECONDS = 120.0
 PAUSE_SECONDS = 2.0
-# What passes by itself while a release starts: a key or a model that is not loaded everywhere yet, no account that is up.
+# What passes by itself while a release starts: a key or a model that is not loaded everywhere yet, no account yet.
 PASSING = frozenset({401, 404, 429, 500, 502, 503, 504, 529})
 
 
