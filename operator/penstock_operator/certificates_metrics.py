@@ -10,12 +10,13 @@ DAYS_LEFT = Gauge(
     ["of"],
 )
 WRITTEN = Counter(
-    "penstock_operator_certificate_writes",
+    "penstock_operator_certificate_writes_total",
     "Writes of Secrets with authorities or certificates, by whose they are and why.",
     ["of", "reason"],
 )
 FAILED = Counter(
-    "penstock_operator_certificate_looks_failed", "Looks at the Secrets with certificates that could not do all."
+    "penstock_operator_certificate_looks_failed_total",
+    "Looks at the Secrets with certificates that could not do all.",
 )
 FOREIGN = Gauge(
     "penstock_operator_certificate_secret_foreign",
@@ -25,4 +26,7 @@ FOREIGN = Gauge(
 STEP = Gauge(
     "penstock_operator_authority_exchange_step",
     "0 when one authority is believed; 1 while both are, and the old one issues; 2 while the new one issues.",
+)
+ADMIN_TOKEN_MISSING = Gauge(
+    "penstock_operator_admin_token_missing", "1 while the admin token's Secret has none and is not ours to write."
 )
