@@ -594,3 +594,21 @@ def test_a_key_is_a_private_key_and_the_bundle_holds_none(tmp_path: Path) -> Non
         assert b"PRIVATE" not in data["tls.crt"] + data["ca.crt"]
         context = ssl.create_default_context(cadata=data["ca.crt"].decode())
         assert len(context.get_ca_certs()) == 1
+
+
+async def test_certificates_from_elsewhere_that_are_labelled_as_ours_are_taken_over_in_steps(release: Release) -> None:
+    """So a release comes from cert-manager without a refused call."""
+    theirs = make_authority(BEGIN, TERMS)
+    del release.secrets.secrets[CA]
+    for component in COMPONENTS:
+        name = leaf_secret(RELEASE, component)
+        chain, key = make_leaf(component, f"{component}.{DOMAIN}", theirs, BEGIN, TERMS)
+        data = {"tls.crt": chain, "tls.key": key, "ca.crt": theirs.certificate}
+        release.secrets.put(name, data, labels=labels(RELEASE, "other"))
+    await release.look()
+    assert all(release.issuer(one) == theirs.fingerprint for one in COMPONENTS)
+    assert all(release.believed(one) == {theirs.fingerprint, release.authority()} for one in COMPONENTS)
+    await release.look(after=600)
+    assert all(release.issuer(one) == release.authority() for one in COMPONENTS)
+    await release.look(after=600)
+    assert all(release.believed(one) == {release.authority()} for one in COMPONENTS)
