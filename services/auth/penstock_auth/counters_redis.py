@@ -57,17 +57,18 @@ IDS_MS: Final = 900_000
 
 
 class RedisCounters:
-    """`Counters` in Redis at `url`. `clock` (unix ms) stands in for Redis's own in tests."""
+    """`Counters` in Redis at `url`, or in its `cluster`. `clock` (unix ms) stands in for Redis's own in tests."""
 
     def __init__(
         self,
         url: str,
         truth: Truth,
         *,
+        cluster: bool = False,
         clock: Callable[[], int] | None = None,
         deadline_seconds: float = DEADLINE_SECONDS,
     ) -> None:
-        self._runner = Runner(url, deadline_seconds)
+        self._runner = Runner(url, deadline_seconds, cluster=cluster)
         self._truth = truth
         self._clock = clock
         self._allow = Script("allow")

@@ -13,17 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from redis import exceptions as errors
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from penstock_auth.counters import StoreDown, StoreRefused
+from penstock_chassis.cluster_redis import WrongKindOfStore, open_link
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DEADLINE_SECONDS: Final = 0.25
-MOST_CONNECTIONS: Final = 64
 _REFUSALS: Final = (errors.NoPermissionError, errors.AuthenticationError)
 
 
@@ -41,20 +38,11 @@ class Script:
 
 
 class Runner:
-    """A pool of connections to one Redis, used for scripts only."""
+    """One Redis or a Redis Cluster, used for scripts only."""
 
-    def __init__(self, url: str, deadline_seconds: float = DEADLINE_SECONDS) -> None:
+    def __init__(self, url: str, deadline_seconds: float = DEADLINE_SECONDS, *, cluster: bool = False) -> None:
         self._deadline_seconds = deadline_seconds
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=MOST_CONNECTIONS,
-            timeout=deadline_seconds,
-            socket_timeout=deadline_seconds,
-            socket_connect_timeout=deadline_seconds,
-            # A pooled connection may have died with an earlier server; every script may be repeated.
-            retry=Retry(NoBackoff(), 1, supported_errors=(errors.ConnectionError,)),
-        )
-        self._redis = Redis(connection_pool=pool)
+        self._link = open_link(url, cluster=cluster, deadline_seconds=deadline_seconds)
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder()
 
@@ -63,9 +51,11 @@ class Runner:
         try:
             async with asyncio.timeout(self._deadline_seconds * 4):
                 for script in scripts:
-                    digest = await self._redis.script_load(script.text)
-                    if _text(digest) != script.digest:
+                    digests = await self._link.everywhere("SCRIPT LOAD", script.text)
+                    if {_text(digest) for digest in digests} != {script.digest}:
                         raise StoreRefused(f"the store took the script {script.name} for another")
+        except WrongKindOfStore as error:
+            raise StoreRefused(str(error)) from error
         except errors.AuthenticationError as error:
             raise StoreRefused("the store refuses the credentials") from error
         except errors.ResponseError as error:
@@ -76,14 +66,16 @@ class Runner:
             raise StoreDown(f"the store does not answer: {type(error).__name__}") from error
 
     async def run(self, script: Script, keys: Sequence[str], call: dict[str, Any]) -> Any:
-        """Run a script and return its decoded answer. Raises StoreDown, StoreRefused."""
+        """Run a script on keys of one slot and return its decoded answer. Raises StoreDown, StoreRefused."""
         argument = self._encoder.encode(call)
         try:
             async with asyncio.timeout(self._deadline_seconds):
                 try:
-                    answer = await self._redis.evalsha(script.digest, len(keys), *keys, argument)
+                    answer = await self._link.run(keys[0], "EVALSHA", script.digest, len(keys), *keys, argument)
                 except errors.NoScriptError:
-                    answer = await self._redis.eval(script.text, len(keys), *keys, argument)
+                    answer = await self._link.run(keys[0], "EVAL", script.text, len(keys), *keys, argument)
+        except WrongKindOfStore as error:
+            raise StoreRefused(str(error)) from error
         except _REFUSALS as error:
             raise StoreRefused(f"the store refuses the script {script.name}: {type(error).__name__}") from error
         except (errors.RedisError, TimeoutError, OSError) as error:
@@ -92,13 +84,12 @@ class Runner:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._redis.aclose()
-        await self._redis.connection_pool.disconnect()
+        await self._link.close()
 
 
 def _passes(error: errors.ResponseError) -> bool:
-    """Say whether the refusal is one of the moment (loading its data, a replica for now)."""
-    return isinstance(error, (errors.BusyLoadingError, errors.ReadOnlyError, errors.TryAgainError))
+    """Say whether the refusal is one of the moment (loading its data, a replica for now, a cluster in disorder)."""
+    return isinstance(error, (errors.BusyLoadingError, errors.ReadOnlyError, errors.ClusterDownError, errors.AskError))
 
 
 def _text(value: bytes | str) -> str:

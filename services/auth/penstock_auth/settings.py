@@ -40,7 +40,12 @@ class AuthSettings(RpcSettings):
     database_lock_wait_seconds: float = 10.0
     """SQLite only: how long to wait for the auth before us to let go of the file."""
     redis_url: SecretStr | None = None
-    """Store of the counters, shared by all replicas; without it they are in memory, and this auth is the only one."""
+    """Store of the counters, shared by all replicas; without it they are in memory, and this auth is the only one.
+
+    `redis://[USER:PASSWORD@]HOST:PORT`, or `rediss://` for TLS, there with `?ssl_ca_certs=FILE` for an own authority.
+    """
+    redis_cluster: bool = False
+    """`redis_url` names a node of a Redis Cluster, or several with commas; `redis+cluster://` says so too."""
     key_prefix: str = "psk_"
     """What new API keys begin with."""
     price_wait_seconds: float = 10.0

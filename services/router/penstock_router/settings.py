@@ -29,9 +29,12 @@ class RouterSettings(RpcSettings):
     catalog_namespace: str = ""
     """The namespace of these Secrets; without it, the pod's own."""
     redis_url: SecretStr | None = None
-    """State shared with other routers; without it, state is in memory (and in `run_dir`, if there is one)."""
+    """State shared with other routers; without it, state is in memory (and in `run_dir`, if there is one).
+
+    `redis://[USER:PASSWORD@]HOST:PORT`, or `rediss://` for TLS, there with `?ssl_ca_certs=FILE` for an own authority.
+    """
     redis_cluster: bool = False
-    """`redis_url` names a node of a Redis Cluster."""
+    """`redis_url` names a node of a Redis Cluster, or several with commas; `redis+cluster://` says so too."""
     redis_deadline_seconds: float = 0.25
     """A store that does not answer for so long is down, also when it still takes connections."""
     heartbeat_seconds: float = 0.5

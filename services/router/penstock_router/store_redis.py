@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from redis.asyncio import Redis, RedisCluster
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from penstock_chassis.cluster_redis import WrongKindOfStore, open_link
 from penstock_router.stores import Reading, Row, StoreDown
 
 if TYPE_CHECKING:
@@ -51,21 +49,13 @@ class RedisStore:
     def __init__(
         self, url: str, *, cluster: bool = False, deadline_seconds: float = 0.25, prefix: str = "{penstock:router}"
     ) -> None:
-        options: dict[str, Any] = {
-            "socket_timeout": deadline_seconds,
-            "socket_connect_timeout": deadline_seconds,
-        }
-        self._redis: Any
-        if cluster:
-            self._redis = RedisCluster.from_url(url, **options)
-        else:
-            self._redis = Redis.from_url(url, retry=Retry(NoBackoff(), 0), **options)
+        self._link = open_link(url, cluster=cluster, deadline_seconds=deadline_seconds)
         self._deadline = deadline_seconds
         self._prefix = prefix
 
     async def read(self, kind: str) -> Reading:
         """Return all rows of `kind`."""
-        answer = await self._call(lambda: self._redis.eval(_READ, 1, self._key(kind)))
+        answer = await self._call(lambda: self._link.run(self._key(kind), "EVAL", _READ, 1, self._key(kind)))
         try:
             (seconds, micros), flat = answer
             names, rows = flat[0::2], flat[1::2]
@@ -83,14 +73,15 @@ class RedisStore:
         arguments: list[str | bytes] = []
         for change in changes:
             arguments += [change.name, str(change.expected), "0" if change.body is None else "1", change.body or b""]
-        flat = await self._call(lambda: self._redis.eval(_WRITE, 2, self._key(kind), self._key("versions"), *arguments))
+        keys = (self._key(kind), self._key("versions"))
+        flat = await self._call(lambda: self._link.run(keys[0], "EVAL", _WRITE, len(keys), *keys, *arguments))
         return {name.decode(): int(version) for name, version in zip(flat[0::2], flat[1::2], strict=True)}
 
     async def close(self) -> None:
         """Close the connections."""
         try:
             async with asyncio.timeout(self._deadline):
-                await self._redis.aclose()
+                await self._link.close()
         except (RedisError, OSError, TimeoutError):
             return
 
@@ -104,11 +95,16 @@ class RedisStore:
             async with asyncio.timeout(self._deadline):
                 return await call()
         except (RedisError, OSError, TimeoutError) as error:
-            raise StoreDown(type(error).__name__) from error
+            raise StoreDown(_said(error)) from error
         finally:
             # The client's own time limits can swallow a cancellation that comes with the answer.
             if task is not None and task.cancelling() > cancels:
                 raise asyncio.CancelledError
+
+
+def _said(error: Exception) -> str:
+    """Name the failure; what redis-py says of others may hold addresses and commands."""
+    return str(error) if isinstance(error, WrongKindOfStore) else type(error).__name__
 
 
 def _row(raw: bytes) -> Row:

@@ -18,7 +18,7 @@ from penstock_auth.counters import (
 )
 from penstock_auth.counters_memory import MemoryCounters
 from penstock_auth.counters_redis import RedisCounters
-from tests.servers import RedisServer, redis_server
+from tests.servers import RedisCluster, RedisServer, redis_cluster, redis_server
 
 START_MS = 1_800_000_000_000
 
@@ -67,7 +67,8 @@ class Desk:
     def _make(self) -> Counters:
         if self.kind == "memory":
             return MemoryCounters(self.truth, clock=self.clock)
-        return RedisCounters(self.url, self.truth, clock=self.clock, deadline_seconds=10.0)
+        cluster = self.kind == "cluster"
+        return RedisCounters(self.url, self.truth, cluster=cluster, clock=self.clock, deadline_seconds=10.0)
 
     async def open(self) -> None:
         await self.store.open()
@@ -107,8 +108,10 @@ class Desk:
 
 
 def flush(url: str) -> None:
-    port = int(url.split(":")[2].split("/", maxsplit=1)[0])
-    assert RedisServer(port, None).command("FLUSHALL").startswith(b"+OK")  # type: ignore[arg-type]  # no process needed
+    """Empty a server, or a cluster whose URL names all of its primaries."""
+    for node in url.removeprefix("redis://").removesuffix("/0").split(","):
+        server = RedisServer(int(node.rpartition(":")[2]), None)  # type: ignore[arg-type]  # no process needed
+        assert server.command("FLUSHALL").startswith(b"+OK")
 
 
 @pytest.fixture(scope="session")
@@ -117,11 +120,21 @@ def redis_url() -> Iterator[str]:
         yield server.url
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(scope="session")
+def formed() -> Iterator[RedisCluster]:
+    """A cluster that no test changes."""
+    with redis_cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture(params=["memory", "redis", "cluster"])
 async def desk(request: pytest.FixtureRequest) -> AsyncIterator[Desk]:
     url = ""
     if request.param == "redis":
         url = request.getfixturevalue("redis_url")
+        flush(url)
+    if request.param == "cluster":
+        url = request.getfixturevalue("formed").url
         flush(url)
     made = Desk(request.param, url)
     await made.open()

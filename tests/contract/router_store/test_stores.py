@@ -12,7 +12,7 @@ import pytest
 from penstock_router.store_memory import MemoryStore
 from penstock_router.store_redis import RedisStore
 from penstock_router.stores import Change, StoreDown
-from tests.servers import redis_server
+from tests.servers import redis_cluster, redis_server
 
 
 @pytest.fixture(scope="module")
@@ -21,26 +21,38 @@ def server():
         yield running
 
 
-@pytest.fixture(params=["memory", "redis"])
-async def store(request, server):
+@pytest.fixture(scope="module")
+def cluster():
+    with redis_cluster() as running:
+        yield running
+
+
+@pytest.fixture(params=["memory", "redis", "cluster"])
+async def store(request):
     if request.param == "memory":
         made = MemoryStore(time.time)
-    else:
+    elif request.param == "redis":
+        server = request.getfixturevalue("server")
         server.command("FLUSHALL")
         made = RedisStore(server.url, deadline_seconds=5.0)
+    else:
+        cluster = request.getfixturevalue("cluster")
+        cluster.flush()
+        made = RedisStore(cluster.url, cluster=True, deadline_seconds=5.0)
     yield made
     await made.close()
 
 
 @pytest.fixture
-async def other(store, server):
+async def other(request, store):
     """A second router at the same store."""
     if isinstance(store, MemoryStore):
         yield store
-    else:
-        made = RedisStore(server.url, deadline_seconds=5.0)
-        yield made
-        await made.close()
+        return
+    kind = request.node.callspec.params["store"]
+    made = RedisStore(request.getfixturevalue("server" if kind == "redis" else "cluster").url, cluster=kind == "cluster", deadline_seconds=5.0)  # fmt: skip
+    yield made
+    await made.close()
 
 
 async def bodies(store, kind="shares"):
@@ -133,6 +145,33 @@ class TestRedisOutage:
             assert rows["a"] == b"1"
             await store.close()
 
+    async def test_a_cluster_with_a_node_that_failed_counts_as_down_until_a_replica_takes_over(self):
+        options = ("--cluster-require-full-coverage", "no", "--cluster-node-timeout", "1500")
+        with redis_cluster(*options, primaries=3, replicas=1) as cluster:
+            store = RedisStore(cluster.url, cluster=True, deadline_seconds=5.0)
+            await store.write("shares", [Change("a", 0, b"1")])
+            assert cluster.owner("{penstock:router}:shares") == 0
+            cluster.await_copy(0)
+            cluster.nodes[0].process.kill()
+            await self.timed(store.read("shares"))
+            deadline = time.monotonic() + 30
+            while True:
+                try:
+                    assert await bodies(store) == {"a": b"1"}
+                    break
+                except StoreDown:
+                    assert time.monotonic() < deadline
+                    await asyncio.sleep(0.1)
+            assert (await store.write("shares", [Change("b", 0, b"2")]))["b"] > 0
+            await store.close()
+
+    async def test_one_node_is_not_taken_for_the_cluster(self, cluster):
+        elsewhere = next(node for node in range(3) if node != cluster.owner("{penstock:router}:shares"))
+        store = RedisStore(f"redis://127.0.0.1:{cluster.nodes[elsewhere].port}", deadline_seconds=5.0)
+        with pytest.raises(StoreDown, match="redis_cluster=true"):
+            await store.read("shares")
+        await store.close()
+
     async def test_scripts_refused_is_an_outage_not_a_silent_one(self):
         with redis_server("--rename-command", "EVAL", "") as server:
             store = RedisStore(server.url, deadline_seconds=2.0)
@@ -187,7 +226,7 @@ class TestMemoryFile:
 @pytest.mark.parametrize("swallowed", ["answer", "error"])
 async def test_a_cancellation_that_the_client_swallows_still_counts(swallowed):
     class Client:
-        async def eval(self, *_):
+        async def run(self, *_):
             try:
                 await asyncio.sleep(60)
             except asyncio.CancelledError:
@@ -195,12 +234,12 @@ async def test_a_cancellation_that_the_client_swallows_still_counts(swallowed):
                     raise TimeoutError from None
             return [[b"1", b"1"], []]
 
-        async def aclose(self):
+        async def close(self):
             return None
 
     store = RedisStore("redis://127.0.0.1:1/0", deadline_seconds=30.0)
     await store.close()
-    store._redis = Client()
+    store._link = Client()
     reading = asyncio.create_task(store.read("shares"))
     await asyncio.sleep(0)
     await asyncio.sleep(0)

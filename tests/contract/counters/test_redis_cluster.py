@@ -1,0 +1,139 @@
+"""Counters in a Redis Cluster whose slots move and whose nodes fail: other projects go on, and nothing is forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+
+import pytest
+
+from penstock_auth.counters import AllowCall, Limit, StoreDown, StoreRefused, Unit
+from penstock_auth.counters_redis import SESSIONS_KEY, RedisCounters
+from tests.contract.counters.conftest import Truth
+from tests.servers import free_port, redis_cluster, redis_server
+
+RPM = (Limit("per-minute", Unit.REQUESTS, 100, 60_000),)
+EPOCH_OWNER = 2
+"""Of three primaries with equal parts of the slots, the one that has `SESSIONS_KEY`'s."""
+
+
+def call(project, seq=1, **fields):
+    base = {"project": project, "key": "k1", "session": "edge-a", "seq": seq, "limits": RPM, "need_requests": 1}
+    return AllowCall(**(base | fields))
+
+
+def project_of(cluster, place):
+    """A project whose counters the primary at `place` has."""
+    return next(name for name in map("p{}".format, range(1000)) if cluster.owner(f"{{{name}}}") == place)
+
+
+async def until_answered(counters, project, first_seq):
+    """Ask as an edge does, the same question until it is answered."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            return await counters.allow(call(project, first_seq))
+        except StoreDown:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.05)
+
+
+async def test_projects_of_all_nodes_are_counted_and_shared(formed):
+    formed.flush()
+    counters = RedisCounters(formed.url, Truth(), cluster=True, deadline_seconds=5.0)
+    # One address will do, and the URL may say what it is of.
+    other = RedisCounters(f"redis+cluster://127.0.0.1:{formed.nodes[1].port}", Truth(), deadline_seconds=5.0)
+    await counters.open()
+    await other.open()
+    for place in range(3):
+        project = project_of(formed, place)
+        assert (await counters.allow(call(project, need_requests=60))).grant
+        assert (await other.allow(call(project, session="edge-b", need_requests=41))).denial
+        assert b"1" in formed.nodes[place].command(
+            "EXISTS", f"penstock:{{{project}}}:{(await counters.epoch()).id}:facts"
+        )
+    assert formed.owner(SESSIONS_KEY) == EPOCH_OWNER
+    await counters.close()
+    await other.close()
+
+
+async def test_a_frozen_node_is_down_for_its_own_projects_only():
+    with redis_cluster("--cluster-require-full-coverage", "no") as cluster:
+        near, far = project_of(cluster, EPOCH_OWNER), project_of(cluster, 1)
+        counters = RedisCounters(cluster.url, Truth(), cluster=True, deadline_seconds=1.0)
+        await counters.open()
+        for project in (near, far):
+            await until_answered(counters, project, 1)
+        frozen = cluster.nodes[1].process.pid
+        os.kill(frozen, signal.SIGSTOP)
+        try:
+            for seq in (2, 3, 4):
+                began = time.monotonic()
+                with pytest.raises(StoreDown):
+                    await counters.allow(call(far, seq))
+                assert time.monotonic() - began < 5.0
+                assert (await until_answered(counters, near, seq)).limits[0].remaining == 100 - seq
+        finally:
+            os.kill(frozen, signal.SIGCONT)
+        # Whether the store has done it is not known to who was not answered, so the question is the same.
+        assert (await until_answered(counters, far, 4)).limits[0].remaining >= 96
+        await counters.close()
+
+
+async def test_a_replica_takes_over_with_what_was_counted():
+    with redis_cluster(
+        "--cluster-require-full-coverage", "no", "--cluster-node-timeout", "1500", replicas=1
+    ) as cluster:
+        project = project_of(cluster, 0)
+        counters = RedisCounters(cluster.url, Truth(), cluster=True, deadline_seconds=5.0)
+        await counters.open()
+        epoch = (await counters.allow(call(project, need_requests=40))).epoch
+        cluster.await_copy(0)
+        cluster.nodes[0].process.kill()
+        with pytest.raises(StoreDown):
+            await counters.allow(call(project, 2))
+        result = await until_answered(counters, project, 2)
+        assert result.epoch == epoch
+        assert result.limits[0].remaining == 59
+        await counters.close()
+
+
+async def test_slots_that_move_are_followed():
+    with redis_cluster() as cluster:
+        counters = RedisCounters(cluster.url, Truth(), cluster=True, deadline_seconds=5.0)
+        await counters.open()
+        epoch = (await counters.epoch()).id
+        slot, source, target = str(cluster.slot(SESSIONS_KEY)), cluster.nodes[EPOCH_OWNER], cluster.nodes[1]
+        target.command("CLUSTER", "SETSLOT", slot, "IMPORTING", cluster.ids[EPOCH_OWNER])
+        source.command("CLUSTER", "SETSLOT", slot, "MIGRATING", cluster.ids[1])
+        assert (await counters.epoch()).id == epoch
+        moved = source.command("MIGRATE", "127.0.0.1", str(target.port), SESSIONS_KEY, "0", "5000")
+        assert moved.startswith(b"+OK"), moved
+        # The slot is not the other's yet: it answers those who were sent there (ASK).
+        assert (await counters.epoch()).id == epoch
+        for node in (target, source):
+            assert node.command("CLUSTER", "SETSLOT", slot, "NODE", cluster.ids[1]).startswith(b"+OK")
+        # MOVED.
+        assert (await counters.epoch()).id == epoch
+        assert counters._runner._link._owners[int(slot)] == ("127.0.0.1", target.port)
+        await counters.close()
+
+
+async def test_one_server_is_not_taken_for_a_cluster_nor_the_other_way_round(formed, redis_url):
+    node = f"redis://127.0.0.1:{formed.nodes[EPOCH_OWNER].port}"
+    for url, cluster, words in ((redis_url, True, "no Redis Cluster"), (node, False, "redis_cluster=true")):
+        counters = RedisCounters(url, Truth(), cluster=cluster, deadline_seconds=5.0)
+        with pytest.raises(StoreRefused, match=words):
+            await counters.open()
+        await counters.close()
+
+
+async def test_a_wrong_password_is_refused():
+    own = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
+    with redis_server("--requirepass", "right", *own) as server:
+        counters = RedisCounters(server.url.replace("//", "//:wrong@"), Truth(), cluster=True, deadline_seconds=5.0)
+        with pytest.raises(StoreRefused, match="credentials"):
+            await counters.open()
+        await counters.close()
