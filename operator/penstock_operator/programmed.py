@@ -71,7 +71,7 @@ class Side:
     def judge(self, id_: str, entry: Any) -> Condition:
         """Say whether one object has been loaded."""
         if not self.published.holds(id_, entry):
-            return false(PROGRAMMED, "Pending", "it is not published yet")
+            return unknown(PROGRAMMED, "Pending", "it is not published yet")
         if self.trouble is not None:
             return self.trouble
         if not self.published.loaded(id_, self.replicas):

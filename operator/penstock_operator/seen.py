@@ -75,19 +75,20 @@ class Seen:
         if kind is SECRET:
             for name in [name for name, (at, _) in self._digests.items() if name not in names and at <= version]:
                 del self._digests[name]
-                self._changed()
+                self._wake()
         self._gone = {key: at for key, at in self._gone.items() if key[0] is not kind or at > version}
         if kind not in self._listed:
             self._listed.add(kind)
             self._changed()
 
-    def put(self, kind: Kind, item: Object) -> None:
-        """Take in an object as an event, a list or the answer to a write shows it."""
+    def put(self, kind: Kind, item: Object, *, quiet: bool = False) -> None:
+        """Take in an object as an event, a list or the answer to a write (which wakes nobody: `quiet`) shows it."""
         name, version = str(_metadata(item).get("name", "")), _version(item)
         if not name or version <= self._gone.get((kind, name), -1):
             return
         if kind is SECRET and name in self._published:
-            self._put_digest(name, version, item)
+            if self._put_digest(name, version, item) and not quiet:
+                self._wake()
             return
         if kind is SECRET and item.get("type") in _PASSED_OVER:
             return
@@ -97,8 +98,10 @@ class Seen:
         slim = _slim(item)
         self._objects[kind][name] = slim
         if known is None or _essence(known) != _essence(slim):
-            self._changed()
-        elif known.get("status") != slim.get("status"):
+            self.revision += 1
+        elif known.get("status") == slim.get("status"):
+            return
+        if not quiet:
             self._wake()
 
     def remove(self, kind: Kind, item: Object) -> None:
@@ -108,7 +111,7 @@ class Seen:
         if kind is SECRET and name in self._published:
             if name in self._digests and self._digests[name][0] <= version:
                 del self._digests[name]
-                self._changed()
+                self._wake()
             return
         known = self._objects[kind].get(name)
         if known is not None and (_uid(known) == _uid(item) or _version(known) <= version):
@@ -122,14 +125,13 @@ class Seen:
         del self._objects[kind][name]
         self._changed()
 
-    def _put_digest(self, name: str, version: int, item: Object) -> None:
+    def _put_digest(self, name: str, version: int, item: Object) -> bool:
         at, known = self._digests.get(name, (-1, ""))
         if version < at:
-            return
+            return False
         digest = _payload_digest(item)
         self._digests[name] = (version, digest)
-        if digest != known:
-            self._changed()
+        return digest != known
 
     def _changed(self) -> None:
         self.revision += 1

@@ -7,7 +7,7 @@ False: nobody has been able to look.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from penstock_operator.conditions import (
     ACCEPTED,
@@ -25,6 +25,15 @@ from penstock_operator.conditions import (
 if TYPE_CHECKING:
     from penstock_operator.credentials import Proof
     from penstock_operator.sights import Sight
+
+
+_ASPECTS: Final = {
+    "UpstreamAccount": (RESOLVED_REFS, PROGRAMMED, REACHABLE),
+    "Model": (RESOLVED_REFS, PROGRAMMED),
+    "Plan": (PROGRAMMED,),
+    "APIKey": (RESOLVED_REFS, ISSUED, PROGRAMMED),
+}
+"""What is said of each kind, between Accepted and Ready."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +64,7 @@ def account(facts: AccountFacts) -> tuple[Condition, ...]:
     """Judge an account. Ready is the routers' word: whether it takes requests now."""
     accepted = _accepted(facts.failure)
     if not accepted.holds:
-        return _stopped(accepted, RESOLVED_REFS, PROGRAMMED, REACHABLE)
+        return _stopped(accepted, *_ASPECTS["UpstreamAccount"])
     resolved = _resolved(facts.failure)
     reachable = _reachable(facts)
     return accepted, resolved, facts.programmed, reachable, _account_ready(facts, resolved)
@@ -115,7 +124,7 @@ def model(facts: ModelFacts) -> tuple[Condition, ...]:
     """Judge a model. It is ready while any account takes requests for it."""
     accepted = _accepted(facts.failure)
     if not accepted.holds:
-        return _stopped(accepted, RESOLVED_REFS, PROGRAMMED)
+        return _stopped(accepted, *_ASPECTS["Model"])
     return accepted, _resolved(facts.failure), facts.programmed, _model_ready(facts)
 
 
@@ -141,7 +150,7 @@ def plan(facts: PlanFacts) -> tuple[Condition, ...]:
     """Judge a plan. It refers to nothing, so it is ready as soon as it is loaded."""
     accepted = _accepted(facts.failure)
     if not accepted.holds:
-        return _stopped(accepted, PROGRAMMED)
+        return _stopped(accepted, *_ASPECTS["Plan"])
     return accepted, facts.programmed, _as_loaded(facts.programmed)
 
 
@@ -152,6 +161,7 @@ class KeyFacts:
     failure: Failure | None
     fault: Failure | None
     issued: bool
+    notice: str
     mode: str
     expired: bool
     programmed: Condition
@@ -161,7 +171,7 @@ def key(facts: KeyFacts) -> tuple[Condition, ...]:
     """Judge a declared key. It is ready when its holder can use it."""
     accepted = _accepted(facts.failure)
     if not accepted.holds:
-        return _stopped(accepted, RESOLVED_REFS, ISSUED, PROGRAMMED)
+        return _stopped(accepted, *_ASPECTS["APIKey"])
     return accepted, _key_resolved(facts), _issued(facts), facts.programmed, _key_ready(facts)
 
 
@@ -174,10 +184,15 @@ def _key_resolved(facts: KeyFacts) -> Condition:
 
 def _issued(facts: KeyFacts) -> Condition:
     if facts.issued:
-        return true(ISSUED, facts.fault.message if facts.fault is not None else "")
+        return true(ISSUED, facts.notice)
     if facts.fault is not None:
         return false(ISSUED, facts.fault.reason, facts.fault.message)
     return unknown(ISSUED, "Pending", "the key has not been made yet")
+
+
+def unreadable(kind: str, message: str) -> tuple[Condition, ...]:
+    """Judge an object whose spec cannot be understood: one that was written past the rules of its definition."""
+    return _stopped(false(ACCEPTED, "InvalidSpec", message), *_ASPECTS[kind])
 
 
 def _key_ready(facts: KeyFacts) -> Condition:

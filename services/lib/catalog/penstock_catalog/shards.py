@@ -37,6 +37,14 @@ class ShardError(DocumentError):
     """A document cannot be split, or shards cannot be joined. The message has names and sizes, never content."""
 
 
+class TooLargeError(ShardError):
+    """A shard does not fit into a Secret. `entry` is the largest in it: its field, such as `accounts`, and its name."""
+
+    def __init__(self, message: str, entry: tuple[str, str]) -> None:
+        super().__init__(message)
+        self.entry = entry
+
+
 class UnfitShardsError(ShardError):
     """Shards are missing or are not those that the head names: a publication under way, or damage."""
 
@@ -101,7 +109,7 @@ def split(document: Document, count: int = SHARDS) -> Parts:
     shards = [_compressed(text) for text in plain]
     for index, shard in enumerate(shards):
         if len(shard) > MAX_BYTES or len(plain[index]) > _MAX_PLAIN_BYTES:
-            raise ShardError(_too_large(document.kind, index, plain, shard))
+            raise _too_large(document.kind, index, plain, shard)
     head = Head(
         kind=document.kind,
         version=document.version,
@@ -147,6 +155,18 @@ def join(head: Head, shards: Sequence[bytes | None], kind: type[AnyDocument], na
     content = {"kind": head.kind, "version": head.version, **head.fields}
     ordered = {field: _in_order(field, listed) for field, listed in entries.items()}
     return documents.loads(_text({**content, **ordered}), kind, name)
+
+
+def salvaged(payload: bytes, kind: type[AnyDocument], name: str = "shard") -> AnyDocument:
+    """Read what one shard holds, whatever head it belongs to: an unsealed document of its entries alone.
+
+    For a publisher that finds a publication half written, and has to know what it had decided. Raises DocumentError.
+    """
+    try:
+        raw = json.loads(_decompressed(payload, name))
+        return kind.model_validate(raw["entries"])
+    except (ValueError, KeyError, TypeError):
+        raise ShardError(f"{name}: not a shard of this release") from None
 
 
 def misfit(shard: bytes | None, expected: str) -> str:
@@ -220,15 +240,17 @@ def _text(content: object) -> bytes:
     return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def _too_large(kind: str, index: int, plain: Sequence[bytes], shard: bytes) -> str:
+def _too_large(kind: str, index: int, plain: Sequence[bytes], shard: bytes) -> TooLargeError:
     sizes = [
-        (len(_text(entry)), f"{field}/{entry['name']}")
+        (len(_text(entry)), field, str(entry["name"]))
         for field, listed in json.loads(plain[index])["entries"].items()
         for entry in listed
     ]
-    largest, name = max(sizes)
-    return (
+    largest, field, name = max(sizes)
+    return TooLargeError(
         f"{kind}: shard {index} of {len(plain)} has {len(shard):,} bytes compressed ({len(plain[index]):,} before) and "
-        f"a Secret takes {MAX_BYTES:,}; of its {len(sizes):,} entries {name} is the largest with {largest:,} bytes, "
-        f"and the whole document has {sum(map(len, plain)):,}"
+        f"a Secret takes {MAX_BYTES:,}; of its {len(sizes):,} entries {field}/{name} is the largest with "
+        f"{largest:,} bytes, "
+        f"and the whole document has {sum(map(len, plain)):,}",
+        (field, name),
     )
