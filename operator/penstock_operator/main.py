@@ -16,9 +16,13 @@ from penstock_chassis.identity import Component
 from penstock_chassis.process import StartError, run
 from penstock_chassis.rpc_transport import Transport
 from penstock_operator import handlers, metrics
+from penstock_operator.admin_token import AdminTokenKeeper
+from penstock_operator.certificates_files import OwnFiles
+from penstock_operator.certificates_keeper import CertificateKeeper
 from penstock_operator.cluster import Cluster
 from penstock_operator.events import Recorder
 from penstock_operator.keys import Issuer
+from penstock_operator.kinds import SECRET
 from penstock_operator.observing import Observer
 from penstock_operator.probing import Probing, Routers
 from penstock_operator.publishing import Publisher
@@ -35,6 +39,8 @@ if TYPE_CHECKING:
 
 _log = logs.get(__name__)
 
+_FIRST = "first certificate"
+
 
 class OperatorService:
     """One life of the operator, for the chassis."""
@@ -47,13 +53,27 @@ class OperatorService:
         names = (*secret_names(settings.router_catalog), *secret_names(settings.auth_catalog))
         self.seen = Seen(names, self._woken.set)
         self.turns: Turns | None = None
+        self._keeper: CertificateKeeper | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._failed = ""
 
     async def start(self) -> None:
         """Begin everything; what is not there yet is waited for in the background, and told by `ready`."""
         handlers.quiet()
-        self._begin("operator", self._live())
+        settings = self.settings
+        if settings.admin_token_secret:
+            token = AdminTokenKeeper(self.cluster, settings.release, settings.admin_token_secret)
+            self._begin("admin token", token.run())
+        if settings.certificates == "Given":
+            self._live(settings)
+            return
+        try:
+            files = OwnFiles(settings.tls_dir)
+        except OSError as error:
+            raise StartError(f"{settings.tls_dir} cannot hold the operator's certificate: {error.strerror}") from error
+        self._keeper = CertificateKeeper(self.cluster, settings.release, settings.tls_domain, files=files)
+        self._begin("authority", self._keeper.run())
+        self._begin(_FIRST, self._live_certified(self._keeper, files))
 
     async def drain(self, seconds: float) -> None:
         """Stop. Whatever was half done is done by the next operator."""
@@ -69,9 +89,12 @@ class OperatorService:
             return False, f"{self._failed} ended"
         return self.turns.ready() if self.turns is not None else (False, "has no certificate yet")
 
-    async def _live(self) -> None:
-        """Build what needs a certificate, and begin it."""
-        settings = self.settings
+    async def _live_certified(self, keeper: CertificateKeeper, files: OwnFiles) -> None:
+        await keeper.ready.wait()
+        self._live(files.told(self.settings))
+
+    def _live(self, settings: OperatorSettings) -> None:
+        """Build what needs a certificate, and begin it. Raises StartError."""
         transport = Transport(Component.OPERATOR, settings)
         routers = self._observer(Component.ROUTER, settings.routers, transport)
         auths = self._observer(Component.AUTH, settings.auths, transport)
@@ -100,8 +123,7 @@ class OperatorService:
         self._begin("statuses", statuses.run())
         self._begin("probing", probing.run())
         self._begin("turns", turns.run())
-        await turns.listed.wait()
-        self._begin("watching", watching.run())
+        self._begin("watching", _after(turns.listed, watching.run()))
 
     def _observer(self, component: Component, addresses: tuple[str, ...], transport: Transport) -> Observer:
         observer = Observer(
@@ -113,6 +135,8 @@ class OperatorService:
 
     def _tell(self, kind: Kind, event: str | None, item: Object) -> None:
         """Take in an event. An object that is listed again means that watching has begun anew."""
+        if kind is SECRET and self._keeper is not None:
+            self._keeper.secret_changed(item["metadata"]["name"])
         if event == "DELETED":
             self.seen.remove(kind, item)
             return
@@ -126,12 +150,21 @@ class OperatorService:
         self._tasks.append(task)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        if task.cancelled() or (task.get_name() == "operator" and task.exception() is None):
+        if task.cancelled() or (task.get_name() == _FIRST and task.exception() is None):
             return
         self._failed = task.get_name()
         _log.error("task_ended", task=task.get_name(), exc_info=task.exception())
         # Half an operator would look alive and do nothing: the next one starts from what the cluster holds.
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+async def _after(event: asyncio.Event, work: Coroutine[None, None, None]) -> None:
+    try:
+        await event.wait()
+    except asyncio.CancelledError:
+        work.close()
+        raise
+    await work
 
 
 def _access() -> ClusterAccess:
