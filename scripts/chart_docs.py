@@ -94,9 +94,14 @@ def schema_of(value: Value) -> dict[str, Any]:
 def _object(children: dict[str, Value]) -> dict[str, Any]:
     return {
         "properties": {name: schema_of(child) for name, child in children.items()},
-        "required": [name for name, child in children.items() if "null" not in child.more.get("type", ())],
+        "required": [name for name, child in children.items() if not _may_be_null(child)],
         "additionalProperties": False,
     }
+
+
+def _may_be_null(value: Value) -> bool:
+    """Whether people may take a value away, which is what null does."""
+    return "null" in value.more.get("type", ()) or value.more.get("$ref") == "#/definitions/resources"
 
 
 def schema(values: dict[str, Value]) -> dict[str, Any]:

@@ -193,7 +193,7 @@ spec:
           mountPath: /etc/penstock/tls
           readOnly: true
         {{- end }}
-        {{- with .mounts }}
+        {{- with concat .mounts $values.extraVolumeMounts }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
   volumes:
@@ -208,7 +208,7 @@ spec:
         {{- /* Read through the group of the volume, by nobody else. */}}
         defaultMode: 0440
     {{- end }}
-    {{- with .volumes }}
+    {{- with concat .volumes $values.extraVolumes }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
   {{- with $values.nodeSelector }}
