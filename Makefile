@@ -42,7 +42,10 @@ mutants: setup ## Sabotage the code line by line and see that a test fails each 
 bench: setup ## Measure the gateway beside others (see benchmarks/README.md)
 	@benchmarks/run.sh $(ARGS)
 
-clean: ## Remove what was made here
-	rm -rf $(VENV) .uv .penstock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+images: ## Build the container image and its list of parts (see docs/image.md)
+	@scripts/images.sh
 
-.PHONY: help setup run test test-cluster check format protos lock mutants bench clean
+clean: ## Remove what was made here
+	rm -rf $(VENV) .uv .penstock .images .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.PHONY: help setup run test test-cluster check format protos lock mutants bench images clean

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from penstock_cli.commands import accounts, credit, keys, plans, projects, setup_client, up, usage
+from penstock_cli.commands import accounts, compile_resources, credit, keys, plans, projects, setup_client, up, usage
 
 app = typer.Typer(
     name="penstock",
@@ -18,6 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("up")(up.up)
+app.command("compile")(compile_resources.compile_resources)
 app.command("setup-client")(setup_client.setup_client)
 for _name, _noun in (
     ("projects", projects),
