@@ -8,6 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from penstock_chassis.certificates import CertificateFiles, load
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -47,6 +49,11 @@ class OwnFiles:
         self._clear(keep=part.name)
         self._written = dict(contents)
         return True
+
+    def see(self, name: str) -> None:
+        """See that peers would believe them, and that they are those of `name`. Raises CertificateError."""
+        current = self._folder / _CURRENT
+        load(CertificateFiles(current / "tls.crt", current / "tls.key", current / "ca.crt"), name)
 
     def told(self, settings: OperatorSettings) -> OperatorSettings:
         """Return the settings with these files in them."""

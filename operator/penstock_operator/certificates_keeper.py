@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from penstock_chassis import logs
+from penstock_chassis.certificates import CertificateError
 from penstock_chassis.identity import Component, dns_name
 from penstock_operator import certificates_metrics as metrics
 from penstock_operator import certificates_secrets as shape
@@ -63,6 +64,7 @@ class CertificateKeeper:
         self._watched = {shape.ca_secret(release), *(shape.leaf_secret(release, one) for one in self._names)}
         self._foreign: frozenset[str] = frozenset()
         self._complaint = ""
+        self._unusable = ""
 
     def secret_changed(self, name: str) -> None:
         """Look soon, if this Secret is one of those that are kept."""
@@ -165,8 +167,17 @@ class CertificateKeeper:
         if self._files is None or own is None:
             return
         contents = shape.files(own)
-        if all(contents.values()):
-            self._files.write(contents)
+        if not all(contents.values()) or (not self._files.write(contents) and self.ready.is_set()):
+            return
+        try:
+            self._files.see(self._names[Component.OPERATOR.value])
+        except CertificateError as error:
+            # Somebody else's Secret: what is in use stays in use, and without any the operator waits.
+            if str(error) != self._unusable:
+                log.warning("own_certificate_unusable", reason=str(error))
+            self._unusable = str(error)
+        else:
+            self._unusable = ""
             self.ready.set()
 
     def _tell(self, decided: Plan, held: HeldAuthorities, leaves: Mapping[str, HeldLeaf]) -> None:

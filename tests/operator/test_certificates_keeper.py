@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+import time
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ DOMAIN = "penstock.gateway.penstock.internal"
 COMPONENTS = ("edge", "auth", "router", "status", "operator")
 CA = "penstock-ca"
 EDGE = "penstock-edge-tls"
-BEGIN = 1_800_000_000.0
+BEGIN = float(int(time.time()))
 DAY = 86_400.0
 TERMS = Terms()
 ALL = {CA, *(leaf_secret(RELEASE, one) for one in COMPONENTS)}
@@ -522,6 +523,21 @@ async def test_own_files_do_not_wait_for_the_secrets_of_others(tmp_path: Path) -
     release.secrets.refused = {EDGE}
     with pytest.raises(ClusterError):
         await keeper.look()
+    assert keeper.ready.is_set()
+
+
+async def test_a_foreign_certificate_that_cannot_be_used_is_waited_for(tmp_path: Path) -> None:
+    release = Release()
+    name = leaf_secret(RELEASE, "operator")
+    release.secrets.put(name, {"tls.crt": b"theirs", "tls.key": b"theirs", "ca.crt": b"theirs"})
+    keeper = release.another(files=OwnFiles(tmp_path / "tls"))
+    with capture_logs() as lines:
+        await keeper.look()
+        await keeper.look()
+    assert not keeper.ready.is_set()
+    assert [line["event"] for line in lines if "own" in line["event"]] == ["own_certificate_unusable"]
+    del release.secrets.secrets[name]
+    await keeper.look()
     assert keeper.ready.is_set()
 
 
