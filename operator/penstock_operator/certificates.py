@@ -189,7 +189,7 @@ def _authority_change(
         return AuthorityChange(make=True, keep=keep, served=held.request, reason=reason)
     keep = _distinct((first, *usable))[:_MOST_BELIEVED]
     if keep != held.authorities or held.damaged:
-        return AuthorityChange(make=False, keep=keep, served="", reason="damaged" if held.damaged else "expired")
+        return AuthorityChange(make=False, keep=keep, served="", reason="dropped")
     if len(keep) > 1:
         over = all(
             one.standing is Standing.OURS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import stat
 import tempfile
@@ -27,7 +28,7 @@ class OwnFiles:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = folder.lstat()
         if not stat.S_ISDIR(found.st_mode):
-            raise NotADirectoryError(f"{folder} is not a folder")
+            raise NotADirectoryError(errno.ENOTDIR, "it is no folder", str(folder))
         folder.chmod(0o700)  # PermissionError when it is somebody else's.
         self._written: Mapping[str, bytes] = {}
         # What an earlier life left belongs to a certificate that may be renewed by now.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from penstock_chassis import logs
 from penstock_chassis.certificates import CertificateError
 from penstock_chassis.identity import Component, dns_name
+from penstock_operator import certificates_events as say
 from penstock_operator import certificates_metrics as metrics
 from penstock_operator import certificates_secrets as shape
 from penstock_operator.certificates import Plan, Standing, Terms, plan
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from penstock_operator.certificates import HeldAuthorities, HeldLeaf
     from penstock_operator.certificates_files import OwnFiles
     from penstock_operator.cluster import Object, SecretApi
+    from penstock_operator.events import Event
 
 log = logs.get(__name__)
 
@@ -48,6 +50,7 @@ class CertificateKeeper:
         *,
         files: OwnFiles | None = None,
         terms: Terms | None = None,
+        tell: Callable[[Object, Event], None] | None = None,
         look_seconds: float = 30.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -57,6 +60,7 @@ class CertificateKeeper:
         self._release = release
         self._names = {component.value: dns_name(component, domain) for component in ISSUED_FOR}
         self._files = files
+        self._tell = tell
         self._terms = terms or Terms()
         self._look_seconds = look_seconds
         self._clock = clock
@@ -101,7 +105,8 @@ class CertificateKeeper:
             held, leaves = self._understand(secrets)
             now = self._clock()
             decided = plan(now, held, leaves, self._names, self._terms)
-            self._tell(decided, held, leaves)
+            self._measure(decided, held, leaves)
+            self._tell_of_foreign(decided, secrets)
             if decided.authority is None and not decided.leaves:
                 self._take_own(secrets)
                 return min(max(decided.next_look - self._clock(), _SHORTEST_PAUSE), self._look_seconds)
@@ -148,19 +153,21 @@ class CertificateKeeper:
         name = content["metadata"]["name"]
         try:
             if before is None:
-                await self._secrets.create_secret(shape.without_nulls(content))
+                written = await self._secrets.create_secret(shape.without_nulls(content))
             elif recreate:
                 await self._secrets.delete_secret(name, uid=before["metadata"]["uid"])
-                await self._secrets.create_secret(shape.with_what_stays(content, before))
+                written = await self._secrets.create_secret(shape.with_what_stays(content, before))
             else:
                 version = {key: before["metadata"][key] for key in ("uid", "resourceVersion")}
                 patch = {"metadata": content["metadata"] | version, "data": content["data"]}
-                await self._secrets.patch_secret(name, patch)
+                written = await self._secrets.patch_secret(name, patch)
         except (ConflictError, NotFoundError):
             log.info("certificate_secret_changed_meanwhile", secret=name)
             return
         metrics.WRITTEN.labels(of, reason).inc()
         log.info("certificate_secret_written", secret=name, reason=reason)
+        if self._tell is not None:
+            self._tell(written, say.of_authority(reason) if of == _OF_THE_AUTHORITY else say.of_certificate(reason))
 
     def _take_own(self, secrets: Mapping[str, Object | None]) -> None:
         own = secrets[Component.OPERATOR.value]
@@ -180,7 +187,7 @@ class CertificateKeeper:
             self._unusable = ""
             self.ready.set()
 
-    def _tell(self, decided: Plan, held: HeldAuthorities, leaves: Mapping[str, HeldLeaf]) -> None:
+    def _measure(self, decided: Plan, held: HeldAuthorities, leaves: Mapping[str, HeldLeaf]) -> None:
         metrics.STEP.set(decided.step)
         ends = {component: one.leaf.not_after for component, one in leaves.items() if one.leaf is not None}
         if held.standing is Standing.OURS and held.authorities:
@@ -190,8 +197,13 @@ class CertificateKeeper:
         foreign = frozenset(decided.foreign)
         for of in (_OF_THE_AUTHORITY, *self._names):
             metrics.FOREIGN.labels(of).set(float(of in foreign))
-        for of in foreign - self._foreign:
+
+    def _tell_of_foreign(self, decided: Plan, secrets: Mapping[str, Object | None]) -> None:
+        foreign = frozenset(decided.foreign)
+        for of in sorted(foreign - self._foreign):
             log.warning("certificate_secret_is_foreign", secret=self._name(of), effect=_effect(of))
+            if self._tell is not None and (secret := secrets[of]) is not None:
+                self._tell(secret, say.of_foreign(_effect(of)))
         self._foreign = foreign
 
     def _name(self, of: str) -> str:

@@ -54,6 +54,7 @@ class OperatorService:
         self.seen = Seen(names, self._woken.set)
         self.turns: Turns | None = None
         self._keeper: CertificateKeeper | None = None
+        self._recorder = Recorder(self.cluster)
         self._tasks: list[asyncio.Task[None]] = []
         self._failed = ""
 
@@ -61,6 +62,7 @@ class OperatorService:
         """Begin everything; what is not there yet is waited for in the background, and told by `ready`."""
         handlers.quiet()
         settings = self.settings
+        self._begin("events", self._recorder.run())
         if settings.admin_token_secret:
             token = AdminTokenKeeper(self.cluster, settings.release, settings.admin_token_secret)
             self._begin("admin token", token.run())
@@ -71,7 +73,9 @@ class OperatorService:
             files = OwnFiles(settings.tls_dir)
         except OSError as error:
             raise StartError(f"{settings.tls_dir} cannot hold the operator's certificate: {error.strerror}") from error
-        self._keeper = CertificateKeeper(self.cluster, settings.release, settings.tls_domain, files=files)
+        self._keeper = CertificateKeeper(
+            self.cluster, settings.release, settings.tls_domain, files=files, tell=self._recorder.record
+        )
         self._begin("authority", self._keeper.run())
         self._begin(_FIRST, self._live_certified(self._keeper, files))
 
@@ -98,7 +102,7 @@ class OperatorService:
         transport = Transport(Component.OPERATOR, settings)
         routers = self._observer(Component.ROUTER, settings.routers, transport)
         auths = self._observer(Component.AUTH, settings.auths, transport)
-        recorder = Recorder(self.cluster)
+        recorder = self._recorder
         statuses = StatusWriter(self.cluster, self.seen, recorder, status_seconds=settings.status_seconds)
         probing = Probing(Routers(routers.speaking), wake=self._woken.set, again_seconds=settings.probe_seconds)
         turns = Turns(
@@ -119,7 +123,6 @@ class OperatorService:
         self._begin("certificates", transport.run())
         self._begin("routers", routers.run())
         self._begin("auths", auths.run())
-        self._begin("events", recorder.run())
         self._begin("statuses", statuses.run())
         self._begin("probing", probing.run())
         self._begin("turns", turns.run())

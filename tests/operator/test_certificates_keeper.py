@@ -628,3 +628,29 @@ async def test_certificates_from_elsewhere_that_are_labelled_as_ours_are_taken_o
     assert all(release.issuer(one) == release.authority() for one in COMPONENTS)
     await release.look(after=600)
     assert all(release.believed(one) == {release.authority()} for one in COMPONENTS)
+
+
+async def test_what_happens_is_told_on_the_secrets() -> None:
+    release = Release()
+    told: list[tuple[str, str, str]] = []
+
+    def tell(secret, event) -> None:
+        assert secret["metadata"]["resourceVersion"]
+        told.append((secret["metadata"]["name"], event.reason, event.message))
+
+    release.keeper = release.another(tell=tell)
+    await release.look()
+    assert [row[:2] for row in told[:2]] == [(CA, "AuthorityMade"), (EDGE, "CertificateIssued")]
+    assert len(told) == 6
+    told.clear()
+    release.secrets.annotate(CA, rotate="now")
+    for _ in range(3):
+        await release.look(after=600)
+    assert [row[1] for row in told if row[0] == CA] == ["AuthorityMade", "AuthorityExchanged"]
+    assert [row[1] for row in told if row[0] == EDGE] == ["AuthoritiesWritten", "CertificateIssued", "AuthoritiesWritten"]  # fmt: skip
+    told.clear()
+    release.secrets.put(EDGE, {"tls.crt": b"theirs", "tls.key": b"theirs"})
+    await release.look()
+    await release.look()
+    assert [row[:2] for row in told] == [(EDGE, "SecretNotOurs")]
+    assert "until it is deleted" in told[0][2]
