@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest.mock import MagicMock
@@ -81,16 +82,17 @@ class Instrument:
         return (self.shown,)
 
 
-def instruments() -> list[Instrument]:
+@cache
+def instruments() -> tuple[Instrument, ...]:
     """All instruments of all processes, in the order in which they are declared."""
-    found = [*_edge(), *_router()]
+    found: list[Instrument] = [*_edge(), *_router()]
     for process, modules in MODULES.items():
         for module in modules:
             found += _of_module(process, importlib.import_module(module))
     for name, kind, text in STANDARD:
         labels = ("generation",) if name.startswith(_GENERATIONS) else ()
         found.append(Instrument(ALL, name, kind, labels, text))
-    return found
+    return tuple(found)
 
 
 def series() -> frozenset[str]:

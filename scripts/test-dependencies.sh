@@ -5,6 +5,8 @@ cd "$(dirname "$0")/.."
 missing=()
 command -v redis-server >/dev/null 2>&1 || missing+=(redis-server)
 compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
+command -v prometheus >/dev/null 2>&1 || missing+=(prometheus)
+command -v shellcheck >/dev/null 2>&1 || missing+=(shellcheck)
 command -v curl >/dev/null 2>&1 || missing+=(curl)
 command -v node >/dev/null 2>&1 || missing+=(nodejs)
 command -v npm >/dev/null 2>&1 || missing+=(npm)
@@ -15,6 +17,7 @@ if [ ${#missing[@]} -gt 0 ]; then
       || { cat /tmp/penstock-apt.log >&2; exit 1; }
     # Debian starts what it installs; the tests start their own on free ports.
     service redis-server stop >/dev/null 2>&1 || true
+    service prometheus stop >/dev/null 2>&1 || true
     service postgresql stop >/dev/null 2>&1 || true
   else
     echo "The tests need: ${missing[*]}. Run: sudo apt-get install ${missing[*]}" >&2
