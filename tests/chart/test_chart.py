@@ -27,6 +27,8 @@ from tests.chart.rendering import (
     workload,
 )
 
+pytestmark = pytest.mark.xdist_group("chart")  # one process renders everything, once
+
 # Kinds that Kubernetes does not have itself; what is in them is their own definitions' affair.
 FOREIGN = {
     "cert-manager.io/v1": {"Certificate", "Issuer"},
