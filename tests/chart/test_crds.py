@@ -18,6 +18,7 @@ from penstock_catalog.compiler import Options, compile_catalog
 from penstock_catalog.problems import InvalidResources, Place
 from tests.chart import cluster
 from tests.chart.custom_resources import ROOT, SCHEMAS, Case, cases, document, said
+from tests.effort import examples
 
 GOOD, BAD, CHANGES = cases("good"), cases("bad"), cases("changes")
 SPECS = {
@@ -292,7 +293,7 @@ def altered(draw: st.DrawFn) -> Any:
     return document(base.kind, spec)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(altered())
 def test_both_sides_judge_alike_whatever_is_altered(resource):
     answers, faults = cluster.answers(resource), local(resource)
@@ -321,7 +322,7 @@ def test_both_sides_judge_every_notation_alike(strategy):
     }
     kind, spec = bases[strategy]
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=examples(60), deadline=None)
     @given(strategy)
     def judge(text):
         resource = document(kind, spec(text))

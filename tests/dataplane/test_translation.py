@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests import dialects
 from tests.dialects import DIALECTS
+from tests.effort import examples
 from tests.stack import Gateway, Simulator, account, plan, wait_until
 
 if TYPE_CHECKING:
@@ -287,7 +288,9 @@ KNOBS = st.fixed_dictionaries(
 
 
 @settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=examples(40),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(pair=st.sampled_from(PAIRS), stream=st.booleans(), knobs=KNOBS, tool=st.booleans(), padding=st.integers(0, 6000))
 def test_no_pair_loses_or_doubles_a_token(
@@ -311,7 +314,9 @@ FAULTS = st.sampled_from(["500", "529", "cut_before_headers", "cut_mid_stream", 
 
 
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=examples(20),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(pair=st.sampled_from(PAIRS), fault=FAULTS, stream=st.booleans(), after=st.integers(0, 2))
 def test_attempts_that_fail_are_in_the_books_too(

@@ -14,6 +14,7 @@ from penstock_catalog.builtin import built_in_models
 from penstock_catalog.documents import Account, AuthCatalog, DeclaredKey, Model, Plan, RouterCatalog
 from penstock_catalog.prices import PriceRow
 from penstock_catalog.shards import Parts, ShardError, UnfitShardsError, join, read_head, split
+from tests.effort import examples
 
 PRICE = PriceRow(effective_at_ms=0, input=1, output=2, cache_write_5m=1, cache_write_1h=1, cache_read=1)
 NAMES = st.text("abc-.é\u2028", min_size=1, max_size=4)
@@ -101,7 +102,7 @@ def test_one_change_touches_one_shard_and_the_head(document, data):
         assert before.head != after.head
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(40))
 @given(ROUTERS, ROUTERS, st.lists(st.booleans(), min_size=4, max_size=4))
 def test_no_mixture_of_two_versions_joins(one, other, picks):
     first, second = split(one, 3), split(other, 3)

@@ -27,6 +27,7 @@ from penstock_simulator.gemini.messages import COUNT, GENERATE
 from penstock_simulator.gemini.models import Models as GeminiModels
 from penstock_simulator.gemini.proto import read
 from penstock_simulator.settings import AccountSettings
+from tests.effort import examples
 from tests.unit.edge import conversations
 
 DIALECTS = {
@@ -82,7 +83,7 @@ PAIRS = [
 
 
 @pytest.mark.parametrize(("spoken", "provider"), PAIRS)
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=examples(50), suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(random=st.randoms(use_true_random=False), counting=st.booleans())
 def test_what_is_written_is_accepted(spoken, provider, random, counting):
     body = DIALECTS[spoken][1](conversations.Drawn(random))

@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from penstock_edge.allowance import LONG_AGO, NEVER, NOTHING, Allowance, Amounts, weight_of
 from penstock_edge.records import Admitted, KeyFacts, LimitState, Need, Refused
+from tests.effort import examples
 
 KEY = KeyFacts("k", "p", "plan", ("*",), "Settled", "Closed", False, "", "", "", 10**6, 0, 0, "psk")
 NEEDS = st.builds(
@@ -259,7 +260,7 @@ class Machine(RuleBasedStateMachine):
 
 
 TestAllowance = Machine.TestCase
-TestAllowance.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestAllowance.settings = settings(max_examples=examples(60), stateful_step_count=40, deadline=None)
 
 
 def test_expiry_counts_from_sending():

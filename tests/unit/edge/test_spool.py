@@ -15,6 +15,7 @@ from penstock_edge.records import AttemptRecord, Closed, Opened, Usage
 from penstock_edge.replay import Legacy
 from penstock_edge.segments import MAX_PAYLOAD, Acknowledged, Header, frame, read
 from penstock_edge.spool import FolderLock, Spool, SpoolFull, SpoolLocked, segment_paths
+from tests.effort import examples
 
 
 def opened(i):
@@ -227,7 +228,7 @@ def test_opening_is_cheap(tmp_path):
 OPS = st.lists(st.tuples(st.sampled_from(["open", "close", "ack", "kill"]), st.integers(0, 12)), max_size=60)
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=examples(30), suppress_health_check=[HealthCheck.too_slow])
 @given(ops=OPS, segment_bytes=st.sampled_from([300, 1_000, 1 << 20]))
 def test_a_crash_anywhere_leaves_exactly_the_outstanding(ops, segment_bytes):
     with tempfile.TemporaryDirectory() as root:
@@ -263,7 +264,7 @@ def test_a_crash_anywhere_leaves_exactly_the_outstanding(ops, segment_bytes):
             assert request.closed in (None, closed(i))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(20))
 @given(ops=OPS, cut=st.floats(0, 1))
 def test_a_segment_cut_at_any_byte_reads_as_far_as_it_goes(ops, cut):
     with tempfile.TemporaryDirectory() as root:
@@ -296,7 +297,7 @@ def test_a_segment_cut_at_any_byte_reads_as_far_as_it_goes(ops, cut):
         Path(root).mkdir(exist_ok=True)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(30))
 @given(where=st.floats(0, 1), noise=st.binary(min_size=1, max_size=40), n=st.integers(2, 12))
 def test_damage_in_the_middle_costs_no_more_than_the_damaged_records(where, noise, n):
     header = frame(Header(format=1, session="s", edge="e", created_ms=1))

@@ -12,6 +12,7 @@ from penstock_routing import Outcome, Policy
 from penstock_routing import outcomes as o
 from penstock_routing.condition import FOREVER, Condition, Phase, cool, merge, succeed
 from penstock_routing.health import Health, Key
+from tests.effort import examples
 
 FAILURES = [
     o.THROTTLED,
@@ -133,7 +134,7 @@ class HealthMachine(RuleBasedStateMachine):
 
 
 TestHealthMachine = HealthMachine.TestCase
-TestHealthMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestHealthMachine.settings = settings(max_examples=examples(30), stateful_step_count=40, deadline=None)
 
 
 @given(st.sampled_from(TIMED), st.integers(1, 60))

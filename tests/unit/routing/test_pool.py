@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from penstock_routing import AccountFacts, Cooldown, Hints, NoneLeft, Outcome, Pick, Pool, Share, Traits
 from penstock_routing import outcomes as o
+from tests.effort import examples
 
 NONE = frozenset()
 T = Traits(model="m", session="me")
@@ -727,4 +728,4 @@ class PoolMachine(RuleBasedStateMachine):
 
 
 TestPoolMachine = PoolMachine.TestCase
-TestPoolMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestPoolMachine.settings = settings(max_examples=examples(30), stateful_step_count=40, deadline=None)

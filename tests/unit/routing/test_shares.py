@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from penstock_routing import Share
 from penstock_routing.shares import NOTHING, Book, Demand, Limits, Offer, split, whole
+from tests.effort import examples
 
 FIELDS = ("slots", "requests_per_minute", "request_burst", "tokens_per_minute", "token_burst")
 
@@ -343,4 +344,4 @@ class SharesMachine(RuleBasedStateMachine):
 
 
 TestSharesMachine = SharesMachine.TestCase
-TestSharesMachine.settings = settings(max_examples=80, stateful_step_count=50, deadline=None)
+TestSharesMachine.settings = settings(max_examples=examples(30), stateful_step_count=50, deadline=None)

@@ -14,6 +14,7 @@ from penstock_edge.errors import ProblemError
 from penstock_edge.passage import TranslatedPassage
 from penstock_edge.providers.wire import Addressee
 from penstock_edge.providers.wires import wire_for
+from tests.effort import examples
 
 
 @pytest.fixture
@@ -317,20 +318,20 @@ def survives(raw, counting):
         assert error.problem.status == 400  # noqa: PT017 -- either outcome is right
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(60))
 @given(st.dictionaries(_KEYS, _VALUES, max_size=8), st.booleans())
 def test_nothing_but_a_problem_comes_of_any_json(document, counting):
     survives(json.dumps(document).encode(), counting)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(40))
 @given(st.lists(st.dictionaries(_KEYS, _VALUES, max_size=4), max_size=4), st.booleans())
 def test_nothing_but_a_problem_comes_of_any_parts(parts, model):
     contents = [{"role": "model" if model else "user", "parts": parts}]
     survives(json.dumps({"contents": contents}).encode(), counting=False)
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(40))
 @given(st.binary(max_size=60), st.booleans())
 def test_nothing_but_a_problem_comes_of_any_bytes(raw, counting):
     survives(raw, counting)
