@@ -107,9 +107,7 @@ spec:
 {{- $component := index . 1 -}}
 {{- $name := include "penstock.name" (list $root $component) -}}
 {{- $scaling := (index $root.Values $component).autoscaling -}}
-{{- if gt ($scaling.minReplicas | int) ($scaling.maxReplicas | int) -}}
-{{- fail (printf "%s.autoscaling: minReplicas is %v and maxReplicas %v: the least cannot be more than the most" $component $scaling.minReplicas $scaling.maxReplicas) -}}
-{{- end -}}
+{{- include "penstock.boundsOf" (list $root $component) -}}
 apiVersion: autoscaling/v2
 kind: HorizontalPodAutoscaler
 metadata:
@@ -159,4 +157,12 @@ storageClassName: {{ eq . "-" | ternary "" . | quote }}
 resources:
   requests:
     storage: {{ .size | quote }}
+{{- end -}}
+
+{{/* Refuses bounds that a schema cannot compare: (list root component). */}}
+{{- define "penstock.boundsOf" -}}
+{{- $scaling := (index (index . 0).Values (index . 1)).autoscaling -}}
+{{- if gt ($scaling.minReplicas | int) ($scaling.maxReplicas | int) -}}
+{{- fail (printf "%s.autoscaling: minReplicas is %v and maxReplicas %v: the least cannot be more than the most" (index . 1) $scaling.minReplicas $scaling.maxReplicas) -}}
+{{- end -}}
 {{- end -}}
