@@ -1,6 +1,7 @@
 """Certificates that change under running streams and repeated calls."""
 
 import asyncio
+import gc
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -144,6 +145,15 @@ async def test_a_new_authority_takes_over_in_three_steps_without_a_failed_call(t
             with pytest.raises(grpc.aio.AioRpcError) as refused:
                 await router_pb2_grpc.RouterServiceStub(late).Report(router_pb2.ReportRequest(), timeout=30)
         assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
+
+
+async def test_stubs_that_are_gone_leave_nothing_behind(authority, router) -> None:
+    edge = authority.certificates(Component.EDGE)
+    async with serving(router, authority.certificates(Component.ROUTER)) as address, open_channel(address, edge) as channel:  # fmt: skip
+        for _ in range(20):
+            await router_pb2_grpc.RouterServiceStub(channel).Report(router_pb2.ReportRequest(seq=1), timeout=5)
+        gc.collect()
+        assert len(channel.current()._methods) <= 1
 
 
 async def test_closing_ends_what_is_open_on_old_and_new_connections(authority, router) -> None:

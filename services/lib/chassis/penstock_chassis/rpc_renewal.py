@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any, Final, Self
+from weakref import WeakKeyDictionary
 
 import grpc
 import grpc.aio
@@ -98,7 +99,8 @@ class _Generation:
         self.idle = asyncio.Event()
         self.idle.set()
         self._calls = 0
-        self._methods: dict[_Method, Callable[..., Any]] = {}
+        # Who makes a stub for every call leaves nothing behind.
+        self._methods: WeakKeyDictionary[_Method, Callable[..., Any]] = WeakKeyDictionary()
 
     def begin(self, method: _Method, make: Callable[[grpc.aio.Channel], Any], args: Any, kwargs: Any) -> Any:
         """Begin a call here, and count it until it ends."""
