@@ -130,11 +130,17 @@ class Observer:
             except grpc.aio.AioRpcError as error:
                 if replica.speaking:
                     log.warning("replica_silent", component=self._component, address=address, code=error.code().name)
+            except Exception as error:  # noqa: BLE001 -- a replica that nobody listens to any more would look alive
+                self._tell_of(error, address)
             if replica.speaking:
                 replica.speaking, replica.since = False, self._monotonic()
                 self._wake_when_silent()
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _tell_of(self, error: Exception, address: str) -> None:
+        kind, where = type(error).__name__, logs.where(error)
+        log.error("replica_not_understood", component=self._component, address=address, kind=kind, where=where)
 
     def _hear(self, replica: _Replica, word: Word) -> None:
         news = not replica.speaking or replica.word != word

@@ -57,10 +57,20 @@ class Routers:
         for channel in random.sample(channels, len(channels)):
             try:
                 answer = await router_pb2_grpc.RouterServiceStub(channel).Probe(request, timeout=_DEADLINE_SECONDS)
-            except grpc.aio.AioRpcError:
+            except (grpc.aio.AioRpcError, grpc.aio.UsageError):
+                continue
+            except asyncio.CancelledError:
+                # A router that has gone takes its channel with it, which cancels the calls on it, but not us.
+                if _is_cancelled():
+                    raise
                 continue
             return Proof(_RESULTS.get(answer.result, "Failed"), answer.status)
         return Proof("NoRouter")
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 @dataclass(slots=True)
