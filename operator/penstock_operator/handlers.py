@@ -159,3 +159,5 @@ def quiet() -> None:
     """Keep kopf's own lines to what is wrong: it logs at levels of its own."""
     for name in ("kopf", "kopf.objects", "aiohttp"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # It warns that it leaves signals alone, which it should.
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)

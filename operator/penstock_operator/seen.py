@@ -141,10 +141,11 @@ class Seen:
 def _slim(item: Object) -> Object:
     """Return what decisions are made of. Managed fields would be the most of an object."""
     metadata = _metadata(item)
-    kept = {field: metadata[field] for field in _KEPT_METADATA if metadata.get(field) not in (None, {}, [])}
+    kept = {field: metadata[field] for field in _KEPT_METADATA if metadata.get(field) is not None}
     annotations = kept.get("annotations")
     if isinstance(annotations, dict):
         kept["annotations"] = {key: text for key, text in annotations.items() if key not in _DROPPED_ANNOTATIONS}
+    kept = {field: value for field, value in kept.items() if value not in ({}, [])}
     rest = {field: value for field, value in item.items() if field != "metadata"}
     return {**rest, "metadata": kept}
 

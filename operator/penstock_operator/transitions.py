@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 _TOLD_WHEN_FALSE: Final = (ACCEPTED, RESOLVED_REFS, REACHABLE)
 # Ready is False for what people wanted, too.
 _AS_WANTED: Final = frozenset({"Draining", "Disabled", "Revoked", "Expired"})
-# Nobody has looked for a while: what is found again is no news.
-_OUTAGES: Final = frozenset({"NoRouter", "NoAuth", "RouterSilent", "AuthSilent", "Pending"})
 
 
 def events(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Event]:
@@ -36,14 +34,9 @@ def _of_the_credential(before: Mapping[str, Any], after: Mapping[str, Any]) -> I
 def _of_readiness(was: Mapping[str, Any], now: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Event]:
     reason, message = str(now.get("reason", "")), str(now.get("message", ""))
     if now.get("status") == "True" and was.get("status") != "True":
-        if not (was.get("status") == "Unknown" and was.get("reason") in _OUTAGES and _was_ready(was, now)):
-            yield Event("Normal", "Ready", message or "It is ready")
+        yield Event("Normal", "Ready", message or "It is ready")
     elif now.get("status") == "False" and (was.get("status"), was.get("reason")) != ("False", reason):
         if any(found(after, kind).get("reason") == reason for kind in _TOLD_WHEN_FALSE):
             return  # That has been told.
         yield Event("Normal" if reason in _AS_WANTED else "Warning", reason, message or "It is not ready")
 
-
-def _was_ready(was: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Whether this generation has been ready before: then an outage lies between."""
-    return bool(was.get("observedGeneration") == now.get("observedGeneration") and was.get("reason") != "Pending")
