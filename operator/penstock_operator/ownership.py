@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 _MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 _OPERATOR: Final = "penstock-operator"
 _RELEASE: Final = "penstock.dev/release"
+_COMPONENT: Final = "app.kubernetes.io/component"
+_PRIVATE: Final = frozenset({"certificates", "admin-token", "catalog"})
 
 
 def labels(release: str, component: str) -> dict[str, str]:
@@ -17,7 +19,7 @@ def labels(release: str, component: str) -> dict[str, str]:
     return {
         "app.kubernetes.io/name": "penstock",
         "app.kubernetes.io/part-of": "penstock",
-        "app.kubernetes.io/component": component,
+        _COMPONENT: component,
         _MANAGED_BY: _OPERATOR,
         _RELEASE: release,
     }
@@ -25,5 +27,18 @@ def labels(release: str, component: str) -> dict[str, str]:
 
 def is_ours(secret: Mapping[str, Any], release: str) -> bool:
     """Whether a Secret bears the labels of this release's operator."""
-    held = (secret.get("metadata") or {}).get("labels") or {}
+    held = _labels(secret)
     return held.get(_MANAGED_BY) == _OPERATOR and held.get(_RELEASE) == release
+
+
+def is_private(secret: Mapping[str, Any]) -> bool:
+    """Whether a Secret is for the processes of some release alone.
+
+    Who may make accounts may have a Secret's content sent to a server of their choice: not the admin's token.
+    """
+    held = _labels(secret)
+    return held.get(_MANAGED_BY) == _OPERATOR and held.get(_COMPONENT) in _PRIVATE
+
+
+def _labels(secret: Mapping[str, Any]) -> Mapping[str, Any]:
+    return (secret.get("metadata") or {}).get("labels") or {}

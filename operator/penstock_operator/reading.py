@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from penstock_catalog import reader
 from penstock_catalog.problems import InvalidResources, Place
 from penstock_catalog.resources import Resource, Secret, UpstreamAccount
+from penstock_operator.ownership import is_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -84,9 +85,14 @@ def _secrets(resources: Iterable[Resource], secrets: Mapping[str, Object]) -> li
         if isinstance(resource, UpstreamAccount) and resource.spec.auth.api_key is not None
     }
     return [
-        Secret(name=name, place=Place(f"Secret/{name}"), values=_values(secrets[name].get("data")))
+        Secret(name=name, place=Place(f"Secret/{name}"), values=_readable(secrets[name]))
         for name in sorted(names & secrets.keys())
     ]
+
+
+def _readable(secret: Object) -> dict[str, str]:
+    """Return what an account may use: of the processes' own Secrets nothing."""
+    return {} if is_private(secret) else _values(secret.get("data"))
 
 
 def _values(data: Any) -> dict[str, str]:

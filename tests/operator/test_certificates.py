@@ -64,6 +64,15 @@ def test_the_authority_comes_first_and_alone() -> None:
     assert decided.next_look == NOW
 
 
+def test_a_certificate_with_another_name_beside_its_own_is_made_anew() -> None:
+    """It could speak for both."""
+    held = both(OLD)
+    twofold = Leaf("old", frozenset(NAMES.values()), NOW - DAY, NOW + 89 * DAY)
+    held["edge"] = dataclasses.replace(held["edge"], leaf=twofold)
+    (change,) = decide(holding(OLD), held).leaves
+    assert (change.component, change.issuer, change.reason) == ("edge", OLD, "names")
+
+
 def test_the_old_one_issues_until_the_new_one_is_known_everywhere() -> None:
     missing = both(OLD, NEW, OLD) | {"edge": HeldLeaf()}
     (change,) = decide(holding(NEW, OLD), missing).leaves
