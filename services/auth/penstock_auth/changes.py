@@ -7,7 +7,7 @@ stream that cannot keep up is told that everything changed, instead of what it m
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -96,6 +96,7 @@ class ChangeHub:
     def __init__(self) -> None:
         self._seq = 0
         self._watchers: set[Watcher] = set()
+        self._sessions: Counter[str] = Counter()
         self.ended = False
 
     def publish(self, change: Change) -> None:
@@ -116,16 +117,24 @@ class ChangeHub:
         for watcher in self._watchers:
             watcher.end()
 
+    def watched_by(self, session: str) -> bool:
+        """Say whether this edge session has a stream here."""
+        return self._sessions[session] > 0
+
     @contextmanager
-    def watch(self) -> Iterator[Watcher]:
+    def watch(self, session: str = "") -> Iterator[Watcher]:
         """Open a queue for one stream."""
         watcher = Watcher(self._seq)
         if self.ended:
             watcher.end()
         self._watchers.add(watcher)
+        self._sessions[session] += 1
         metrics.WATCHERS.set(len(self._watchers))
         try:
             yield watcher
         finally:
             self._watchers.discard(watcher)
+            self._sessions[session] -= 1
+            if not self._sessions[session]:
+                del self._sessions[session]
             metrics.WATCHERS.set(len(self._watchers))

@@ -38,6 +38,8 @@ _STORE_SECONDS: Final = 2.0
 _OBSERVED_SECONDS: Final = 0.25
 _OBSERVED_AGAIN: Final = 20
 _SESSIONS_SHOWN: Final = 10_000
+# Edges speak every five seconds; one that has not for so long may speak to another replica.
+_SPEAKS_HERE_MS: Final = 12_000
 
 
 class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
@@ -65,7 +67,7 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
         self._changes = changes
         self._epochs = epochs
         self._now_ms = now_ms
-        self._loaded: dict[str, str] = {}
+        self._loaded: dict[str, tuple[str, int]] = {}
 
     @answers
     async def Allow(  # noqa: N802 -- gRPC's name
@@ -78,6 +80,7 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
         await self._sessions.seen(session)
         self._note_loaded(session, request.catalog_version)
         answer = await self._lender.allow(request)
+        answer.watch_anew = not self._changes.watched_by(session)
         metrics.ALLOW_SECONDS.observe(time.monotonic() - began)
         return answer
 
@@ -100,7 +103,10 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
             declaration = await self._declaration(session, request)
             heard = await self._in_time(self._counters.declare(declaration))
         return auth_pb2.DeclareResponse(
-            epoch=heard.epoch, store_time_ms=heard.store_time_ms, declare_again=heard.declare_again
+            epoch=heard.epoch,
+            store_time_ms=heard.store_time_ms,
+            declare_again=heard.declare_again,
+            watch_anew=not (request.final or self._changes.watched_by(session)),
         )
 
     async def _declaration(self, session: str, request: auth_pb2.DeclareRequest) -> Declaration:
@@ -166,8 +172,8 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
         context: ServicerContext[auth_pb2.WatchChangesRequest, auth_pb2.Change],
     ) -> AsyncIterator[auth_pb2.Change]:
         """Tell what changes, and every half second that nothing did."""
-        del request, context
-        with self._changes.watch() as watcher:
+        del context
+        with self._changes.watch(translation.session_name(request.edge_session)) as watcher:
             yield self._change(await watcher.next(0))
             while not watcher.ended:
                 yield self._change(await watcher.next())
@@ -222,18 +228,22 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
 
     def observed(self) -> auth_pb2.Observed:
         """Say what is loaded now, by this auth and by each live edge session."""
-        live = self._epochs.live
+        live, since = self._epochs.live, self._now_ms() - _SPEAKS_HERE_MS
         return auth_pb2.Observed(
             catalog_version=self._keys.catalog.version,
             epoch=self._epochs.id,
-            edge_sessions={session: version for session, version in self._loaded.items() if session in live},
+            edge_sessions={
+                session: version
+                for session, (version, heard) in self._loaded.items()
+                if session in live and heard > since
+            },
         )
 
     def _note_loaded(self, session: str, version: str) -> None:
         self._loaded.pop(session, None)
         while len(self._loaded) >= _SESSIONS_SHOWN:
             del self._loaded[next(iter(self._loaded))]
-        self._loaded[session] = version[:64]
+        self._loaded[session] = version[:64], self._now_ms()
 
     @staticmethod
     async def _in_time(call: Awaitable[T]) -> T:

@@ -105,6 +105,7 @@ class Admission:
         self._probe_at = -NEVER
         self._tasks: set[asyncio.Task[None]] = set()
         session.tell_time(self._heard)
+        session.tell_moved(changes.moved)
 
     # For requests.
 
@@ -485,6 +486,8 @@ class Admission:
         try:
             message = await self._stub.Allow(request, timeout=self._policy.call_seconds)
             received_at = self._clock()
+            if message.watch_anew:
+                self._changes.moved(sent_at)
             answer = answer_of(message)
             result = self._take_in(book, call, answer, sent_at, received_at)
         except grpc.aio.AioRpcError as error:

@@ -13,6 +13,8 @@ from penstock_chassis import logs
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from grpc.aio import UnaryStreamCall
+
     from penstock.auth.v1.auth_pb2_grpc import AuthServiceAsyncStub
 
 _log = logs.get(__name__)
@@ -20,6 +22,7 @@ _log = logs.get(__name__)
 _SILENCE_SECONDS = 2.0
 _FIRST_PAUSE_SECONDS = 0.05
 _LAST_PAUSE_SECONDS = 0.4
+_MOVE_SECONDS = 5.0
 
 
 class Listener(Protocol):
@@ -67,6 +70,16 @@ class Changes:
         self._saw_epoch = saw_epoch
         self._silence = silence_seconds
         self._seq = 0
+        self._call: UnaryStreamCall[auth_pb2.WatchChangesRequest, auth_pb2.Change] | None = None
+        self._first_at = float("inf")
+        self._moved_at = float("-inf")
+
+    def moved(self, sent_at: float) -> None:
+        """Listen where calls go now: the replica that answered one sent at `sent_at` has no stream of this session."""
+        now = self._clock()
+        if self._call is not None and sent_at > self._first_at and now - self._moved_at > _MOVE_SECONDS:
+            self._moved_at = now
+            self._call.cancel()
 
     def live(self, now: float) -> bool:
         """Say whether the stream has spoken within the last 2 s."""
@@ -82,12 +95,17 @@ class Changes:
             except (grpc.RpcError, TimeoutError) as error:
                 code = error.code().name if isinstance(error, grpc.aio.AioRpcError) else "silence"
                 _log.info("changes_ended", error=code)
+            except asyncio.CancelledError:
+                # Reading a call that `moved` ended raises this too; our own end must go on outwards.
+                if (task := asyncio.current_task()) is None or task.cancelling():
+                    raise
+                _log.info("changes_ended", error="calls go to another replica")
             pause = _FIRST_PAUSE_SECONDS if self._clock() - before > 1.0 else min(pause * 2, _LAST_PAUSE_SECONDS)
             await asyncio.sleep(pause * (0.5 + self._rng()))
 
     async def _listen(self, listener: Listener) -> None:
         call = self._stub.WatchChanges(auth_pb2.WatchChangesRequest(edge_session=self._session_id, from_seq=self._seq))
-        first = True
+        self._call, self._first_at, first = call, float("inf"), True
         try:
             while True:
                 async with asyncio.timeout(self._silence):
@@ -98,8 +116,10 @@ class Changes:
                     self._saw_epoch(change.epoch)
                 self._take(change, listener, first=first)
                 self.heard_at = self._clock()
-                first = False
+                if first:
+                    self._first_at, first = self.heard_at, False
         finally:
+            self._call = None
             call.cancel()
 
     def _take(self, change: auth_pb2.Change, listener: Listener, *, first: bool) -> None:

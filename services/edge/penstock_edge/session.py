@@ -79,6 +79,7 @@ class Session:
         self._beat_at = float("-inf")
         self._changed = asyncio.Event()
         self._told: Callable[[int, float, float], None] = lambda _ms, _sent, _received: None
+        self._moved: Callable[[float], None] = lambda _sent: None
 
     @property
     def answered(self) -> bool:
@@ -111,6 +112,10 @@ class Session:
     def tell_time(self, told: Callable[[int, float, float], None]) -> None:
         """Call `told(store_time_ms, sent_at, received_at)` for each answer that carries the store's time."""
         self._told = told
+
+    def tell_moved(self, moved: Callable[[float], None]) -> None:
+        """Call `moved(sent_at)` for each answer of a replica of auth that has no stream of changes of this session."""
+        self._moved = moved
 
     async def run(self, books: Declarable) -> None:
         """Declare and send heartbeats until cancelled."""
@@ -180,6 +185,8 @@ class Session:
             return None
         self.reached(sent_at)
         self._told(answer.store_time_ms, sent_at, self._clock())
+        if answer.watch_anew:
+            self._moved(sent_at)
         return answer
 
 

@@ -171,7 +171,7 @@ class RouterView:
                 self.connected = True
         except asyncio.CancelledError:
             # Reading a call that we cancelled for a resync raises this too; our own end must go on outwards.
-            if not self._resync.is_set():
+            if (task := asyncio.current_task()) is None or task.cancelling():
                 raise
         finally:
             resync.cancel()

@@ -106,6 +106,8 @@ class Lending:
         # Rounded, so that life signs alone do not write to the store all the time.
         seen = math.floor(now / _SEEN_STEP) * _SEEN_STEP
         for session in sessions:
+            if self._store.shared and not session.watches:
+                continue  # It may have moved to another router, which knows better what it has and wants.
             book.join(session.name, session.declared.get(account), seen, session.edge)
             book.supersede(session.name, session.edge, alive=alive)
             if account in session.acknowledged:

@@ -12,18 +12,20 @@ from penstock_routing.condition import Phase
 from penstock_routing.health import Key
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from penstock_router.desired import Desired
     from penstock_router.messages import Word
-    from penstock_router.sessions import Sessions
+    from penstock_router.sessions import EdgeSession
     from penstock_routing import AccountFacts
 
 _NAMED: Final = frozenset({o.CREDENTIAL_INVALID, o.QUOTA_EXHAUSTED, o.FORBIDDEN, o.MODEL_MISSING})
 """Classes that are their own reason; the rest is Cooling."""
 
 
-def observed(desired: Desired, words: Mapping[Key, Word], sessions: Sessions, now: float) -> router_pb2.Observed:
+def observed(
+    desired: Desired, words: Mapping[Key, Word], sessions: Sequence[EdgeSession], now: float
+) -> router_pb2.Observed:
     """Describe every account at `now`."""
     by_account: dict[str, dict[Key, Word]] = {}
     for key, word in words.items():

@@ -263,8 +263,9 @@ class Router:
         now = self.clock.now()
         self._pool.router_seen(now)
         self._pool.set_cooldowns([messages.cooldown(key, said, now) for key, said in self.words.items()], now)
+        present = self.sessions.present(now)
         for name in self.desired.accounts:
-            self._pool.assume_load(name, sum(session.in_flight.get(name, 0) for session in self.sessions))
+            self._pool.assume_load(name, sum(session.in_flight.get(name, 0) for session in present))
         return self._pool.explain(traits, now), self._pool.soonest(traits, now)
 
     # What happens by itself.
@@ -278,7 +279,10 @@ class Router:
     async def turn(self) -> None:
         """Do everything that is due."""
         now = self.clock.now()
-        self.sessions.expire(now, self._settings.session_silent_seconds)
+        silent = self.sessions.expire(now, self._settings.session_silent_seconds)
+        if not self._store.shared:
+            # With a shared store it may speak to another router; its share ends when none has heard of it.
+            self.sessions.ended.update(silent)
         self._metrics.sessions.set(len(self.sessions))
         if self.loaded and now - self._kept_at > _KEEP_EVERY_SECONDS:
             self._kept_at = now

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from penstock_routing.shares import Demand, Offer
+
+_PRESENT_SECONDS: Final = 3.0
 
 
 @dataclass(slots=True)
@@ -52,6 +54,10 @@ class Sessions:
     def get(self, name: str) -> EdgeSession | None:
         """Return a session that is known here."""
         return self._sessions.get(name)
+
+    def present(self, now: float) -> list[EdgeSession]:
+        """Return those that are here: they watch, or did or reported a moment ago. Others may be at another router."""
+        return [session for session in self if session.watches or session.seen_at >= now - _PRESENT_SECONDS]
 
     def watched(self) -> frozenset[str]:
         """Return the names of those that watch now."""
@@ -103,7 +109,7 @@ class Sessions:
         self.ended.add(name)
 
     def expire(self, now: float, silent_seconds: float) -> list[str]:
-        """Drop sessions that neither watch nor have been heard of for too long; returns them."""
+        """Forget sessions that neither watch nor have been heard of here for too long; returns them."""
         dead = []
         for session in self._sessions.values():
             if session.watches:
@@ -111,5 +117,5 @@ class Sessions:
             elif session.seen_at < now - silent_seconds:
                 dead.append(session.name)
         for name in dead:
-            self.end(name)
+            del self._sessions[name]
         return dead

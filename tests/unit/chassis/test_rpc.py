@@ -1,7 +1,10 @@
 """Channels and servers on real sockets."""
 
 from pathlib import Path
+from typing import Any
 
+import grpc
+import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from penstock_chassis.rpc import RpcServer, channel
@@ -46,6 +49,35 @@ async def test_a_channel_finds_a_restarted_server_soon(tmp_path: Path) -> None:
         answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=30, wait_for_ready=True)
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
         await second.end(0)
+
+
+async def test_of_several_replicas_one_is_used_until_it_goes_away() -> None:
+    servers = [RpcServer("127.0.0.1:0") for _ in range(2)]
+    for place, server in enumerate(servers):
+        await server.begin()
+        await server.health.set(str(place), health_pb2.HealthCheckResponse.SERVING)
+    address = "ipv4:" + ",".join(f"127.0.0.1:{server.port}" for server in servers)
+
+    async def who(stub: Any) -> int:
+        try:
+            await stub.Check(health_pb2.HealthCheckRequest(service="0"), timeout=30)
+        except grpc.aio.AioRpcError as error:
+            return 1 if error.code() is grpc.StatusCode.NOT_FOUND else -1
+        return 0
+
+    drawn = set()
+    for _ in range(64):  # That all of them begin at the same one is less likely than any other failure.
+        async with channel(address) as open_channel:
+            stub = health_pb2_grpc.HealthStub(open_channel)
+            drawn.add(first := await who(stub))
+            assert await who(stub) == first
+            if len(drawn) == 2:
+                await servers[first].end(0)
+                assert await who(stub) == 1 - first
+                break
+    assert drawn == {0, 1}
+    for server in servers:
+        await server.end(0)
 
 
 async def test_tcp_addresses_tell_their_port() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from contextlib import asynccontextmanager
@@ -89,3 +90,20 @@ async def test_a_silent_stream_is_opened_anew(tmp_path):
         first = set(auth.watchers)
         await until(lambda: auth.watchers and not auth.watchers & first)
         assert not changes.live(time.monotonic())
+
+
+async def test_the_stream_follows_calls_that_another_replica_answers(tmp_path):
+    auth = FakeAuth()
+    async with serving(auth, tmp_path / "auth.sock"), listening(tmp_path) as changes:
+        asked = time.monotonic()
+        await until(lambda: changes.listener.heard == ["everything"])
+        changes.moved(asked)
+        first = set(auth.watchers)
+        changes.moved(time.monotonic())
+        # What was heard before may have changed where nobody told this stream of it.
+        await until(lambda: changes.listener.heard == ["everything"] * 2 and not auth.watchers & first)
+        assert changes.live(time.monotonic())
+        second = set(auth.watchers)
+        changes.moved(time.monotonic())
+        await asyncio.sleep(0.3)
+        assert auth.watchers == second, "calls that go to several replicas by turns must not make it hurry to and fro"

@@ -8,6 +8,7 @@ import signal
 
 import pytest
 
+from penstock.router.v1 import router_pb2
 from penstock_catalog.documents import Capacity
 from penstock_routing import outcomes as o
 from tests.servers import redis_server
@@ -75,6 +76,30 @@ async def test_the_limit_holds_over_both(harness, tools, pair):
     await edges[0].report(final=True)
     await edges[0].leave()
     await tools.until(lambda: "s0" not in pair[1].router.lending.books["a"].holdings)
+
+
+async def test_an_edge_that_moves_to_another_router_keeps_its_share(harness, tools, redis):
+    redis.command("FLUSHALL")
+    harness.write(tools.catalog(tools.account("a", limits=Capacity(max_concurrent_requests=10))))
+    told = {"redis_url": redis.url, "run_dir": None, "redis_deadline_seconds": 2.0, "session_silent_seconds": 0.5}
+    pair = [await harness.router(**told), await harness.router(**told)]
+    before = await harness.edge(pair[0], "s1")
+    await before.report(demand={"slots_wanted": 10})
+    after = await harness.edge(pair[1], "s1", shares=[router_pb2.ShareHeld(account=name, version=version, share=share) for name, (version, share) in before.shares.items()])  # fmt: skip
+    await before.leave()
+    assert (await before.report()).resync, "what it says is to be said where it watches"
+    assert not (await after.report()).resync
+    book = pair[1].router.lending.books["a"]
+    held = book.holdings["s1"].newest()
+    await tools.until(lambda: pair[0].router.sessions.get("s1") is None)
+    for _ in range(20):
+        await asyncio.sleep(0.02)
+        for service in pair:
+            assert service.router.lending.books["a"].holdings["s1"].newest() == held
+    observed = [
+        await anext(aiter(harness.stub(service).WatchObserved(router_pb2.WatchObservedRequest()))) for service in pair
+    ]
+    assert [set(one.edge_sessions) for one in observed] == [set(), {"s1"}]
 
 
 async def test_a_restarted_router_reads_what_the_store_knows(harness, tools, pair, redis):

@@ -23,10 +23,21 @@ def test_silence_kills_and_watching_does_not():
     sessions.join("silent", "", {}, 0.0)
     assert sessions.expire(30.0, 30.0) == []
     assert sessions.expire(30.1, 30.0) == ["silent"]
-    assert sessions.ended == {"silent"}
+    assert sessions.get("silent") is None
+    assert sessions.ended == set(), "it may speak to another router"
     sessions.part("watching", 100.0)
     assert sessions.expire(120.0, 30.0) == []
     assert sessions.expire(131.0, 30.0) == ["watching"]
+
+
+def test_who_has_left_is_not_present_for_long():
+    sessions = Sessions()
+    sessions.join("watching", "", {}, 0.0).watches = 1
+    sessions.join("leaving", "", {}, 0.0).watches = 1
+    sessions.part("leaving", 10.0)
+    assert {session.name for session in sessions.present(12.0)} == {"watching", "leaving"}
+    assert {session.name for session in sessions.present(14.0)} == {"watching"}
+    assert sessions.get("leaving") is not None
 
 
 def test_a_new_life_ends_the_old_one_that_no_longer_watches():

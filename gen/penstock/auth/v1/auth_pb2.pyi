@@ -257,12 +257,15 @@ class AllowResponse(_message.Message):
     STORE_TIME_MS_FIELD_NUMBER: _builtins.int
     EDGE_COUNT_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
+    WATCH_ANEW_FIELD_NUMBER: _builtins.int
     epoch: _builtins.str
     """of the counters; a change obliges the edge to Declare"""
     store_time_ms: _builtins.int
     """the store's clock, unix ms"""
     edge_count: _builtins.int
     """live edge sessions"""
+    watch_anew: _builtins.bool
+    """as in DeclareResponse"""
     @_builtins.property
     def allowance(self) -> Global___Allowance: ...
     @_builtins.property
@@ -285,10 +288,11 @@ class AllowResponse(_message.Message):
         store_time_ms: _builtins.int = ...,
         edge_count: _builtins.int = ...,
         limits: _abc.Iterable[Global___LimitState] | None = ...,
+        watch_anew: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["allowance", b"allowance", "denial", b"denial", "key", b"key", "result", b"result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowance", b"allowance", "denial", b"denial", "edge_count", b"edge_count", "epoch", b"epoch", "key", b"key", "limits", b"limits", "result", b"result", "store_time_ms", b"store_time_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowance", b"allowance", "denial", b"denial", "edge_count", b"edge_count", "epoch", b"epoch", "key", b"key", "limits", b"limits", "result", b"result", "store_time_ms", b"store_time_ms", "watch_anew", b"watch_anew"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["allowance", "denial"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
@@ -615,20 +619,24 @@ class DeclareResponse(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     STORE_TIME_MS_FIELD_NUMBER: _builtins.int
     DECLARE_AGAIN_FIELD_NUMBER: _builtins.int
+    WATCH_ANEW_FIELD_NUMBER: _builtins.int
     epoch: _builtins.str
     store_time_ms: _builtins.int
     declare_again: _builtins.bool
     """this epoch has no complete declaration of this session"""
+    watch_anew: _builtins.bool
+    """this replica has no WatchChanges of this session: what it changes, the session would not hear at once"""
     def __init__(
         self,
         *,
         epoch: _builtins.str = ...,
         store_time_ms: _builtins.int = ...,
         declare_again: _builtins.bool = ...,
+        watch_anew: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["declare_again", b"declare_again", "epoch", b"epoch", "store_time_ms", b"store_time_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["declare_again", b"declare_again", "epoch", b"epoch", "store_time_ms", b"store_time_ms", "watch_anew", b"watch_anew"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +21,39 @@ if TYPE_CHECKING:
 # Snapshots of hundreds of accounts and batches of settlements are larger than gRPC's 4 MB default.
 _MESSAGE_BYTES = 64 * 1024 * 1024
 
+# All calls of a channel go to one replica, which knows its caller's streams; which one is drawn by lot. Reads that a
+# person waits for are repeated when the replica goes away; everything else is repeated by who knows what that means.
+_SERVICE_CONFIG: dict[str, Any] = {
+    "loadBalancingConfig": [{"pick_first": {"shuffleAddressList": True}}],
+    "methodConfig": [
+        {
+            "name": [
+                {"service": "penstock.auth.v1.AuthService", "method": "GetUsage"},
+                {"service": "penstock.router.v1.RouterService", "method": "Explain"},
+            ],
+            "retryPolicy": {
+                "maxAttempts": 4,
+                "initialBackoff": "0.05s",
+                "maxBackoff": "0.5s",
+                "backoffMultiplier": 2,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        }
+    ],
+}
+
 _CHANNEL_OPTIONS: list[tuple[str, Any]] = [
+    ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
     # gRPC's own back-off took 4.4 s to find a restarted auth; these take 0.4 s.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 500),
-    ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 3_000),
+    # How long one attempt to connect may take, shaking hands included: a busy machine must not be given up too soon.
+    ("grpc.min_reconnect_backoff_ms", 2_000),
+    # Names are looked up anew when a replica goes away; gRPC would otherwise keep to old addresses for half a minute.
+    ("grpc.dns_min_time_between_resolutions_ms", 1_000),
+    # A replica that is frozen, or whose machine is gone, is given up after four seconds: less than a request waits.
+    ("grpc.keepalive_time_ms", 2_000),
+    ("grpc.keepalive_timeout_ms", 2_000),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.max_receive_message_length", _MESSAGE_BYTES),
     ("grpc.max_send_message_length", _MESSAGE_BYTES),
@@ -37,7 +64,10 @@ _CHANNEL_OPTIONS: list[tuple[str, Any]] = [
 
 
 def channel(address: str) -> grpc.aio.Channel:
-    """Open a channel to `unix:/path` or `host:port`; it connects, and reconnects, by itself."""
+    """Open a channel to `unix:/path`, `host:port` or `ipv4:address:port,...`; it connects, and reconnects, by itself.
+
+    Where the host has several addresses, or several are given, each is a replica, of which one is used at a time.
+    """
     return grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS)
 
 
@@ -78,7 +108,8 @@ class RpcServer:
             ("grpc.max_connection_age_grace_ms", 30_000),
             ("grpc.max_receive_message_length", _MESSAGE_BYTES),
             ("grpc.max_send_message_length", _MESSAGE_BYTES),
-            ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+            # Callers ping every two seconds where nothing is said; less often than this is no abuse.
+            ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.so_reuseport", 0),
         ]
