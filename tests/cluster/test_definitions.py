@@ -55,6 +55,9 @@ def test_what_is_good_is_taken_and_completed(shared_namespace: Kubernetes, case:
 def test_what_is_bad_is_refused_with_the_message_in_the_table(shared_namespace: Kubernetes, case: Case) -> None:
     answer = shared_namespace.create(named(case.document), **DRY)
     assert answer.status in {400, 422}, f"{answer.status}: {answer.body}"
+    if "strict decoding error" in answer.faults[0] and "unknown field" not in case.cluster:
+        # Strictness speaks before the schema does: where a list is a mapping, of the mapping's keys.
+        answer = shared_namespace.create(named(case.document), dryRun="All", fieldValidation="Ignore")
     assert said(case.cluster, answer.faults), answer.faults
 
 
@@ -79,7 +82,9 @@ def test_unknown_fields_are_dropped_where_nobody_asks_for_strictness(shared_name
     resource = {**resource, "spec": {**resource["spec"], "colour": "red"}}
     answer = shared_namespace.create(resource, dryRun="All", fieldValidation="Warn")
     assert "colour" not in answer.expect(201)["spec"]
-    assert any('unknown field "spec.colour"' in warning for warning in answer.warnings), answer.warnings
+    assert any('unknown field "spec.colour"' in warning.replace("\\", "") for warning in answer.warnings), (
+        answer.warnings
+    )
     refused = shared_namespace.create(resource, **DRY)
     assert said('unknown field "spec.colour"', refused.faults), refused.body
 
