@@ -184,10 +184,14 @@ async def test_certificates_out_of_their_time_are_made_anew(release: Release, ho
     assert await release.look() == []
 
 
-@pytest.mark.parametrize("bundle", [b"", b"nonsense", "strange"])
+@pytest.mark.parametrize("bundle", [b"", b"nonsense", "strange", "more"])
 async def test_a_damaged_bundle_is_written_anew_and_the_certificate_stays(release: Release, bundle) -> None:
     before = release.leaf("edge")
-    content = bundle if isinstance(bundle, bytes) else make_authority(BEGIN, TERMS).certificate
+    content = bundle
+    if bundle == "strange":
+        content = make_authority(BEGIN, TERMS).certificate
+    elif bundle == "more":
+        content = release.secrets.data(EDGE)["ca.crt"] + release.secrets.data(EDGE)["tls.crt"]
     release.secrets.change(EDGE, ca_crt=content)
     assert await release.look() == [("patch", EDGE)]
     assert release.leaf("edge") == before
@@ -539,6 +543,10 @@ async def test_a_foreign_certificate_that_cannot_be_used_is_waited_for(tmp_path:
     del release.secrets.secrets[name]
     await keeper.look()
     assert keeper.ready.is_set()
+    good = (tmp_path / "tls" / "current" / "tls.crt").read_bytes()
+    release.secrets.put(name, {"tls.crt": b"theirs", "tls.key": b"theirs"})
+    await keeper.look()
+    assert (tmp_path / "tls" / "current" / "tls.crt").read_bytes() == good
 
 
 async def test_own_files_of_an_earlier_life_are_swept_away(tmp_path: Path) -> None:
