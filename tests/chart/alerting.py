@@ -12,6 +12,10 @@ import yaml
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "charts" / "penstock" / "files" / "alerts"
 RUNBOOKS = ROOT / "docs" / "runbooks"
+# What Prometheus and its operator give every series, so that no metric may have it.
+TARGET_LABELS = frozenset(
+    {"gateway", "component", "pod", "namespace", "instance", "job", "service", "container", "node"}
+)
 # What the language has, so that what is left of a query are metrics and labels.
 _WORDS = frozenset(
     [
@@ -40,7 +44,7 @@ _WORDS = frozenset(
         "le",
     ]
 )
-_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+_NAME = re.compile(r"(?<![\w.])[a-zA-Z_:][a-zA-Z0-9_:]*")
 
 
 def groups(gateway: str) -> list[dict[str, Any]]:
@@ -51,9 +55,9 @@ def groups(gateway: str) -> list[dict[str, Any]]:
     return found
 
 
-def alerts() -> dict[str, dict[str, Any]]:
+def alerts(gateway: str = "G") -> dict[str, dict[str, Any]]:
     """Each alert's rule by its name."""
-    return {rule["alert"]: rule for group in groups("G") for rule in group["rules"] if "alert" in rule}
+    return {rule["alert"]: rule for group in groups(gateway) for rule in group["rules"] if "alert" in rule}
 
 
 def recorded() -> frozenset[str]:

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from scripts import metrics_page
 
-from tests.chart import alerting
+from tests.chart import alerting, rendering
 from tests.chart.custom_resources import CASES
 
 # All scalars are text: 0x30 is thirty zeros, not a number.
@@ -97,3 +97,49 @@ def test_runbooks_are_listed_and_there_is_none_too_many():
     assert names == set(ALERTS)
     index = (alerting.RUNBOOKS / "README.md").read_text()
     assert set(re.findall(r"\]\((\w+)\.md\)", index)) == names
+
+
+def _shipped(*options):
+    given = "observability: {prometheusRule: {enabled: true}}"
+    made = rendering.template("--show-only", "templates/observability/alerts.yaml", *options, values=given)
+    assert made.returncode == 0, made.stderr
+    (rule,) = rendering.objects(made.stdout)
+    return rule
+
+
+def _by_name(rule):
+    return {each["alert"]: each for group in rule["spec"]["groups"] for each in group["rules"] if "alert" in each}
+
+
+def test_the_chart_ships_the_alerts_for_its_release_with_their_runbooks(tmp_path):
+    rule = _shipped()
+    shipped = _by_name(rule)
+    assert set(shipped) == set(ALERTS)
+    for name, alert in shipped.items():
+        assert alert["annotations"].pop("runbook_url") == f"docs/runbooks/{name}.md"
+        assert alert == alerting.alerts(f"{rendering.NAMESPACE}/{rendering.RELEASE}")[name]
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rule["spec"]))
+    assert alerting.promtool("check", "rules", tmp_path / "rules.yaml").returncode == 0
+
+
+def test_what_can_be_said_of_the_alerts():
+    said = "observability.prometheusRule"
+    quiet = f"{said}.disabled.PenstockModelOut=true"
+    url, label = f"{said}.runbooksUrl=https://example.org/runbooks/", f"{said}.alertLabels.team=gateways"
+    rule = _shipped(
+        "--set", f"{quiet},{url},{label},{said}.labels.release=stack", "--set-string", f"{said}.objective=0.99"
+    )
+    shipped = _by_name(rule)
+    assert set(shipped) == set(ALERTS) - {"PenstockModelOut"}
+    alert = shipped["PenstockErrorBudgetBurnsFast"]
+    assert alert["annotations"]["runbook_url"] == "https://example.org/runbooks/PenstockErrorBudgetBurnsFast.md"
+    assert alert["labels"] == {"severity": "page", "team": "gateways"}
+    assert "14.4 * (1 - 0.99)" in alert["expr"]
+    assert rule["metadata"]["labels"]["release"] == "stack"
+
+
+def test_an_alert_that_does_not_exist_cannot_be_switched_off():
+    typo = "observability.prometheusRule.enabled=true,observability.prometheusRule.disabled.PenstockModelGone=true"
+    made = rendering.template("--set", typo)
+    assert made.returncode != 0
+    assert "there is no alert PenstockModelGone" in made.stderr

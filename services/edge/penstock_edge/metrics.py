@@ -60,6 +60,8 @@ class EdgeMetrics:
             self._admitted.add((name,), 0)
         for name in ("committed", "quarantined"):
             self._settlements.add((name,), 0)
+        for name in ("settled", "abandoned"):
+            self._replayed.add((name,), 0)
         Tallies(
             registry,
             [
