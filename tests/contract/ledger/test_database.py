@@ -35,8 +35,8 @@ async def test_work_longer_than_its_deadline_is_down(database):
     release = threading.Event()
     began = time.monotonic()
     with pytest.raises(DatabaseDown, match=r"within 0\.1 s"):
-        await database.write(lambda _: release.wait(5), seconds=0.1)
-    assert time.monotonic() - began < 2
+        await database.write(lambda _: release.wait(60), seconds=0.1)
+    assert time.monotonic() - began < 30
     release.set()
     assert await database.read(count) == 0
 
@@ -105,7 +105,7 @@ async def test_a_frozen_server_is_a_down_one_and_comes_back(postgres):
             began = time.monotonic()
             results = await asyncio.gather(*(database.write(count) for _ in range(4)), return_exceptions=True)
             assert all(isinstance(result, DatabaseDown) for result in results)
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < 20
     async with asyncio.timeout(15):
         while True:
             try:

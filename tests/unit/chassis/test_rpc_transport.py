@@ -16,7 +16,7 @@ from penstock_chassis.rpc_settings import RpcSettings
 from penstock_chassis.rpc_transport import Transport
 from tests.unit.chassis.certificate_files import Authority, as_settings
 
-SECONDS = 3.0
+SECONDS = 20.0
 
 
 @pytest.fixture

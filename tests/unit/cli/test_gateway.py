@@ -456,7 +456,7 @@ async def test_a_group_that_is_told_to_end_ends(command):
     one = await command()
     await one.banner()
     os.killpg(one.process.pid, signal.SIGTERM)
-    _, err = await asyncio.wait_for(one.process.communicate(), 15)
+    _, err = await asyncio.wait_for(one.process.communicate(), 60)
     assert one.process.returncode == 0
     assert err.count(b" ends\n") == 4
     assert b"restarted" not in err
@@ -476,7 +476,7 @@ async def test_a_signal_to_the_whole_group_is_an_orderly_end(command, number):
         one.process.send_signal(number)
     out, err = await asyncio.wait_for(one.process.communicate(), 15)
     assert one.process.returncode == 0, err
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 40
     assert out == b"", "the last line of the banner is the last line"
     ends = [line.split()[0] for line in err.splitlines() if line.endswith(b" ends")]
     assert ends[0] == b"edge-0"

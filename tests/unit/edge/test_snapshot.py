@@ -222,7 +222,7 @@ def said(router):
 
 async def test_good_news_waits_for_company_and_bad_news_does_not(tmp_path):
     router = FakeRouter()
-    async with reporting(router, tmp_path, max_delay_seconds=0.3, demand_seconds=30) as reporter:
+    async with reporting(router, tmp_path, max_delay_seconds=2.5, demand_seconds=30) as reporter:
         await until(lambda: router.reports)
         for i in range(10):
             reporter.outcome(outcome(i))
@@ -234,7 +234,7 @@ async def test_good_news_waits_for_company_and_bad_news_does_not(tmp_path):
         start = time.monotonic()
         reporter.outcome(outcome(12, "Overloaded"))
         await until(lambda: len(said(router)) == 12)
-        assert time.monotonic() - start < 0.25
+        assert time.monotonic() - start < 2.0
         assert said(router)[10] == "r12"
         reporter.outcome(outcome(13), urgent=True)
         await until(lambda: len(said(router)) == 13)
