@@ -24,6 +24,9 @@ test: setup ## Check everything and run all tests
 test-cluster: setup ## Run tests/cluster on the cluster that KUBECONFIG names
 	@scripts/test-cluster.sh $(PYTEST_ARGS)
 
+coverage: setup ## Say which lines and branches the tests pass (apart from make test: measuring costs minutes)
+	@scripts/coverage.sh
+
 check: setup ## Lint, types, import rules, generated files
 	@scripts/check.sh
 
@@ -48,4 +51,4 @@ images: ## Build the container image and its list of parts (see docs/image.md)
 clean: ## Remove what was made here
 	rm -rf $(VENV) .uv .penstock .images .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup run test test-cluster check format protos lock mutants bench images clean
+.PHONY: help setup run test test-cluster coverage check format protos lock mutants bench images clean

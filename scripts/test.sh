@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All checks and all tests. Arguments go to pytest, which then runs only those tests and measures no coverage.
+# All checks and all tests. Arguments go to pytest, which then runs only those tests.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 unset ANTHROPIC_API_KEY ANTHROPIC_AUTH_TOKEN ANTHROPIC_BASE_URL OPENAI_API_KEY OPENAI_BASE_URL GEMINI_API_KEY GOOGLE_API_KEY
@@ -7,6 +7,4 @@ unset PENSTOCK_SERVER PENSTOCK_DATA_DIR PENSTOCK_ADMIN_TOKEN KUBECONFIG
 scripts/test-dependencies.sh
 if [ $# -gt 0 ]; then exec .venv/bin/pytest "$@"; fi
 scripts/check.sh
-.venv/bin/coverage erase
-.venv/bin/pytest -n "${PENSTOCK_TEST_WORKERS:-3}" --dist loadgroup --cov --cov-report= tests
-.venv/bin/coverage report --skip-covered --fail-under=90
+.venv/bin/pytest -n "${PENSTOCK_TEST_WORKERS:-3}" --dist loadgroup tests
