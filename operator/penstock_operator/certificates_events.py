@@ -7,8 +7,9 @@ from typing import Final
 from penstock_operator.events import Event
 
 _BOTH: Final = "The one before is believed until all certificates come from the new one."
+_ELSEWHERE: Final = "Where certificates of another are in use, it is believed until all come from the new one."
 _OF_AUTHORITIES: Final = {
-    "absent": Event("Normal", "AuthorityMade", f"There was no authority: a new one was made. {_BOTH}"),
+    "absent": Event("Normal", "AuthorityMade", f"There was no authority: one was made. {_ELSEWHERE}"),
     "damaged": Event("Warning", "AuthorityMade", f"The authority could not be used: a new one was made. {_BOTH}"),
     "expired": Event("Warning", "AuthorityMade", "The authority is out of its time: a new one was made."),
     "asked": Event("Normal", "AuthorityMade", f"As asked, a new authority was made. {_BOTH}"),

@@ -26,6 +26,8 @@ ROTATE: Final = "penstock.dev/rotate"
 """People write any new text here to have the authority exchanged, or the certificate made anew."""
 ROTATED: Final = "penstock.dev/rotated"
 """The last such text that was obeyed."""
+_LONGEST_REQUEST: Final = 200
+"""Of it, only so much is compared and repeated."""
 _BUNDLE_SINCE: Final = "penstock.dev/bundle-since"
 _LEAF_SINCE: Final = "penstock.dev/certificate-since"
 _EXPIRES: Final = "penstock.dev/expires"
@@ -155,7 +157,7 @@ def _annotations(secret: Object) -> dict[str, Any]:
 
 
 def _request(secret: Object) -> str:
-    asked = str(_annotations(secret).get(ROTATE, ""))
+    asked = str(_annotations(secret).get(ROTATE, ""))[:_LONGEST_REQUEST]
     return asked if asked != _annotations(secret).get(ROTATED) else ""
 
 

@@ -213,8 +213,10 @@ async def test_a_request_is_obeyed_once(release: Release) -> None:
     assert await release.look() == []
     release.secrets.annotate(EDGE, rotate=None)
     assert await release.look() == []
-    release.secrets.annotate(EDGE, rotate="again")
+    release.secrets.annotate(EDGE, rotate="again " * 10_000)
     assert await release.look() == [("patch", EDGE)]
+    assert await release.look() == []
+    assert len(str(release.secrets.secrets[EDGE]["metadata"]["annotations"])) < 61_000
 
 
 async def test_another_domain_means_other_certificates_and_the_same_authority(release: Release) -> None:

@@ -104,6 +104,14 @@ def test_a_certificate_ends_with_its_authority() -> None:
     assert leaf.not_after == short.not_after
 
 
+def test_a_certificate_does_not_begin_before_its_authority() -> None:
+    """Clocks that are behind may have it made so."""
+    authority = make_authority(now(), TERMS)
+    leaf = read_leaf(*make_leaf("edge", NAME, authority, now() - 1000, TERMS), [authority])
+    assert leaf is not None
+    assert leaf.not_before == authority.not_before
+
+
 def test_without_the_authoritys_key_nothing_is_made() -> None:
     ((authority,), _) = read_authorities(make_authority(now(), TERMS).certificate)
     with pytest.raises(ValueError, match="not at hand"):
