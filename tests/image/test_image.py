@@ -1,0 +1,302 @@
+"""The image: what is in it and what is not, and that every process runs from it as locked up as a pod of a cluster.
+
+PENSTOCK_TEST_IMAGE names an image that is tested instead of one that is built here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+from tests.image import containers
+from tests.image.containers import CANARY, NAME, pod, podman
+from tests.stack import MODEL, account, free_port, plan, wait_until
+
+pytestmark = [pytest.mark.xdist_group("image"), pytest.mark.timeout(1500)]
+
+OURS = {"auth", "catalog", "chassis", "cli", "edge", "operator", "protos", "router", "routing", "simulator", "status"}
+PROGRAMS = {"auth", "edge", "operator", "router", "simulator", "status"}
+MOST_BYTES = 220_000_000
+"""What we put onto the base: 170 MB, of which compiled Python is a quarter."""
+READY_SECONDS = 120.0
+LOCK = Path("requirements/image.txt")
+
+
+@pytest.fixture(scope="session")
+def image():
+    given = os.environ.get("PENSTOCK_TEST_IMAGE")
+    if given:
+        return given
+    reason = containers.why_not() or containers.base()
+    if reason:
+        pytest.skip(reason)
+    containers.build()
+    return NAME
+
+
+@pytest.fixture(scope="session")
+def built(image):
+    """The image, where it was built here."""
+    if image != NAME:
+        pytest.skip("says nothing of an image that was built elsewhere")
+    return image
+
+
+@pytest.fixture(scope="session")
+def inside(image):
+    """What look.py finds inside."""
+    program = (Path(__file__).parent / "look.py").read_text()
+    return json.loads(containers.answer(image, program))
+
+
+@pytest.fixture(scope="session")
+def config(image):
+    return containers.config(image)
+
+
+def test_runs_as_a_user_with_a_name_who_owns_nothing_but_places_for_volumes(inside, config):
+    assert inside["user"] == ["penstock", 10001, 10001, [10001], "/tmp"]
+    assert inside["folder"] == "/"
+    assert sorted(inside["owned"]) == ["/etc/penstock", "/run/penstock", "/var/lib/penstock"]
+    # The chart can say runAsNonRoot only of a number.
+    assert config["Config"]["User"] == "10001:10001"
+
+
+def test_nothing_in_it_lends_rights_or_can_be_overwritten(inside):
+    assert inside["setuid"] == []
+    assert inside["writable"] == []
+
+
+def test_holds_the_processes_and_no_tools(inside):
+    programs = {name for name in inside["programs"] if not name.startswith("python")}
+    assert programs == {"penstock"} | {f"penstock-{name}" for name in PROGRAMS}
+    assert inside["tools"] == []
+    assert inside["modules"] == []
+    assert inside["tests"] == []
+    assert inside["caches"] == []
+    assert inside["editable"] == []
+
+
+def test_is_compiled_beforehand(inside):
+    assert inside["uncompiled"] == []
+    assert inside["stdlib_compiled"]
+
+
+def test_holds_the_locked_versions_and_our_packages(inside):
+    pins = dict(re.findall(r"^([A-Za-z0-9_.-]+)==([^ ;\\]+)", LOCK.read_text(), re.MULTILINE))
+    held = {normal(name): version for name, version in inside["distributions"]}
+    assert {name for name in held if name.startswith("penstock-")} == {f"penstock-{name}" for name in OURS}
+    others = {name: version for name, version in held.items() if not name.startswith("penstock-")}
+    assert others.items() <= {normal(name): version for name, version in pins.items()}.items()
+    assert {"grpcio", "kopf", "psycopg-binary", "uvloop"} <= others.keys()
+
+
+def test_its_list_of_parts_is_what_is_in_it(inside):
+    document = inside["sbom"]
+    assert (document["bomFormat"], document["specVersion"]) == ("CycloneDX", "1.6")
+    assert document["metadata"]["component"]["name"] == "penstock"
+    listed = [part for part in document["components"] if part["purl"].startswith("pkg:pypi/")]
+    assert sorted([normal(part["name"]), part["version"]] for part in listed) == sorted(
+        [normal(name), version] for name, version in inside["distributions"]
+    )
+    debian = [part for part in document["components"] if part["purl"].startswith("pkg:deb/")]
+    assert sorted([part["name"], part["version"]] for part in debian) == sorted(inside["packages"])
+    assert len(debian) > 30
+    references = [part["bom-ref"] for part in document["components"]]
+    assert len(references) == len(set(references))
+    known = {*references, document["metadata"]["component"]["bom-ref"]}
+    assert {link["ref"] for link in document.get("dependencies", [])} <= known
+
+
+def test_its_list_of_parts_is_laid_into_dist(inside, built):
+    assert json.loads(Path("dist/penstock-test.cdx.json").read_text()) == inside["sbom"]
+
+
+def test_says_what_it_is(config):
+    labels = {
+        name.removeprefix("org.opencontainers.image."): value for name, value in config["Config"]["Labels"].items()
+    }
+    assert labels["title"] == "Penstock"
+    assert re.fullmatch(r"\d+\.\d+\.\d+\S*", labels["version"])
+    assert re.fullmatch(r"[0-9a-f]{40}(-modified)?", labels["revision"])
+    assert re.match(r"\d{4}-\d\d-\d\dT", labels["created"])
+    assert labels["base.name"]
+    assert re.fullmatch(r"sha256:[0-9a-f]{64}", labels["base.digest"])
+
+
+def test_is_configured_for_a_read_only_root(config):
+    environment = dict(line.split("=", 1) for line in config["Config"]["Env"])
+    assert environment["PATH"].split(":")[0] == "/opt/penstock/bin"
+    assert environment["HOME"] == "/tmp"
+    assert environment["USER"] == "penstock"
+    assert environment["PYTHONUNBUFFERED"] == environment["PYTHONDONTWRITEBYTECODE"] == "1"
+    assert not config["Config"].get("Entrypoint")
+    assert config["Config"]["StopSignal"] in {"SIGTERM", "15"}
+
+
+def test_knows_nothing_of_where_it_was_built(inside, config, built):
+    assert inside["configuration"] == []
+    told = json.dumps([config["Config"], config["History"]])
+    for host in (CANARY, "pypi", "pythonhosted", "debian.org", "index-url"):
+        assert host not in told
+    # And no layer that the image is made of holds what the build was told.
+    script = f"podman save --format docker-archive {built} | grep -c --binary-files=text {CANARY}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=300, check=False)
+    assert done.stdout.strip() == "0", done.stderr
+
+
+def test_is_small(config, built):
+    base = containers.config(containers.BASE)
+    assert config["Size"] - base["Size"] < MOST_BYTES
+
+
+def test_a_build_stands_on_the_digest_that_is_asked_for(built):
+    environment = os.environ | {"BASE_IMAGE": containers.BASE, "BASE_DIGEST": "sha256:" + "0" * 64, "TAG": "none"}
+    environment |= {"BUILDER": "podman"}
+    done = subprocess.run(["scripts/images.sh"], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "0" * 64 in done.stderr
+
+
+def normal(name: str) -> str:
+    """A distribution's name, however it is written."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+class Release:
+    """All processes, each in a container of its own; sockets and catalogs are on volumes that they share."""
+
+    def __init__(self, made: containers.Pod, folder: Path) -> None:
+        self.pod = made
+        self.ports = {name: free_port() for name in ("edge", "simulator", "status")}
+        self.metrics = {name: free_port() for name in PROGRAMS}
+        resources = folder / "resources.yaml"
+        key = {"project": "demo", "planRef": {"name": "team"}, "secretName": "demo-key"}
+        documents = [
+            *account("sim", self.url("simulator"), "sim-key-a", allowPrivateAddress="Allow"),
+            plan("team"),
+            {"apiVersion": "penstock.dev/v1alpha1", "kind": "APIKey", "metadata": {"name": "demo"}, "spec": key},
+        ]
+        resources.write_text(yaml.safe_dump_all(documents))
+        kubeconfig = folder / "kubeconfig.yaml"
+        kubeconfig.write_text(yaml.safe_dump(unreachable_cluster(free_port())))
+        for file in (resources, kubeconfig):
+            file.chmod(0o644)
+        command = ["penstock", "compile", "--follow", "--resources", "/tmp/resources.yaml"]
+        desired = {"desired": "/var/lib/penstock"}
+        made.start("compile", command, {}, desired, {resources: "/tmp/resources.yaml:ro"})
+        sockets = {"run": "/run/penstock"}
+        read = sockets | {"desired": "/etc/penstock:ro"}
+        peers = {"AUTH_ADDRESS": "unix:/run/penstock/auth.sock", "ROUTER_ADDRESS": "unix:/run/penstock/router.sock"}
+        ledger = "sqlite:////var/lib/penstock/ledger.db"
+        told = {
+            "simulator": {"PORT": str(self.ports["simulator"])},
+            "auth": {"ADDRESS": peers["AUTH_ADDRESS"], "DATABASE_URL": ledger}
+            | {"CATALOG_PATH": "/etc/penstock/catalog/auth.json"},
+            "router": {"ADDRESS": peers["ROUTER_ADDRESS"], "LEARN_SECONDS": "0"}
+            | {"CATALOG_PATH": "/etc/penstock/catalog/router.json"},
+            "status": peers | {"PORT": str(self.ports["status"]), "ADMIN_TOKEN_FILE": "/etc/penstock/admin-token"},
+            "edge": peers | {"PORT": str(self.ports["edge"]), "SPOOL_DIR": "/var/lib/penstock/spool"},
+            "operator": {"ROUTER_ADDRESSES": "127.0.0.1:1", "AUTH_ADDRESSES": "127.0.0.1:1"}
+            | {"INSECURE_PLAINTEXT": "true"},
+        }
+        volumes = {
+            "auth": read | {"ledger": "/var/lib/penstock"},
+            "router": read,
+            "status": read,
+            "edge": sockets | {"spool": "/var/lib/penstock"},
+        }
+        for process, settings in told.items():
+            settings["METRICS_PORT"] = str(self.metrics[process])
+            variables = {f"PENSTOCK_{process.upper()}_{name}": value for name, value in settings.items()}
+            mounts: dict[Path, str] = {}
+            if process == "operator":
+                variables["KUBECONFIG"] = "/tmp/kubeconfig.yaml"
+                mounts = {kubeconfig: "/tmp/kubeconfig.yaml:ro"}
+            made.start(process, [f"penstock-{process}"], variables, volumes.get(process), mounts)
+
+    def url(self, process: str) -> str:
+        """Where a process serves."""
+        return f"http://127.0.0.1:{self.ports[process]}"
+
+    def probe(self, process: str, path: str) -> int:
+        """Ask a probe for its status; 0 when nothing listens yet."""
+        state = self.pod.state(process)
+        assert state["Running"], f"{process} has ended: {self.pod.logs(process)[-3000:]}"
+        try:
+            return httpx.get(f"http://127.0.0.1:{self.metrics[process]}{path}", timeout=5, trust_env=False).status_code
+        except httpx.TransportError:
+            return 0
+
+
+def unreachable_cluster(port: int) -> dict:
+    """A kubeconfig of a cluster that never answers."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "none",
+        "contexts": [{"name": "none", "context": {"cluster": "none", "user": "none", "namespace": "penstock"}}],
+        "clusters": [{"name": "none", "cluster": {"server": f"https://127.0.0.1:{port}"}}],
+        "users": [{"name": "none", "user": {"token": "none"}}],
+    }
+
+
+@pytest.fixture(scope="module")
+def release(image, tmp_path_factory):
+    with pod(image) as made:
+        yield Release(made, tmp_path_factory.mktemp("release"))
+
+
+@pytest.mark.parametrize("process", sorted(PROGRAMS))
+def test_every_process_lives_as_a_pod_of_a_restricted_namespace_does(release, process):
+    wait_until(f"{process} is alive", lambda: release.probe(process, "/healthz") == 200, READY_SECONDS)
+    assert release.probe(process, "/metrics") == 200
+
+
+def test_the_operator_says_that_its_cluster_does_not_answer(release):
+    wait_until("the operator is alive", lambda: release.probe("operator", "/healthz") == 200, READY_SECONDS)
+    assert release.probe("operator", "/readyz") == 503
+
+
+def test_a_request_goes_through_all_of_them_and_is_booked(release):
+    wait_until("the edge is ready", lambda: release.probe("edge", "/readyz") == 200, READY_SECONDS)
+    key = release.pod.execute("compile", "cat", "/var/lib/penstock/secrets/demo-key/api-key").strip()
+    body = {"model": MODEL, "max_tokens": 20, "messages": [{"role": "user", "content": "Hello"}]}
+
+    def answered():
+        answer = httpx.post(
+            f"{release.url('edge')}/v1/messages", json=body, headers={"x-api-key": key}, timeout=30, trust_env=False
+        )
+        return answer if answer.status_code == 200 else None
+
+    answer = wait_until("an answer", answered, READY_SECONDS)
+    assert answer.json()["type"] == "message"
+    wait_until("the status is ready", lambda: release.probe("status", "/readyz") == 200, READY_SECONDS)
+    command = ["penstock", "usage", "list", "--project", "demo", "--output", "json"]
+    command = ["env", f"PENSTOCK_SERVER={release.url('status')}", "PENSTOCK_DATA_DIR=/etc/penstock", *command]
+
+    def booked():
+        return json.loads(release.pod.execute("status", *command))
+
+    rows = wait_until("a row", booked, READY_SECONDS)
+    assert [row["request_id"] for row in rows] == [answer.headers["request-id"]]
+
+
+def test_every_process_ends_in_order_when_it_is_told_to(release):
+    """Process 1 gets only the signals that it asked for: without handlers each would be killed after 30 s."""
+    names = ["edge", "status", "router", "auth", "simulator", "operator", "compile"]
+    podman("stop", "--time", "30", *(f"{release.pod.name}-{name}" for name in names), seconds=300)
+    ended = {name: release.pod.state(name)["ExitCode"] for name in names}
+    assert ended == dict.fromkeys(names, 0), release.pod.logs(next(name for name in names if ended[name]))[-3000:]
+
+
+def test_without_a_command_it_tells_what_it_can_do(image):
+    done = podman("run", "--rm", *containers.LOCKED, image, check=False)
+    assert "compile" in done.stdout + done.stderr
