@@ -122,11 +122,21 @@ def namespace_of(cluster: Kubernetes, purpose: str) -> Iterator[Kubernetes]:
     cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}).expect()
     inside = cluster.within(name)
     try:
+        _await_default_account(inside)
         yield inside
     finally:
         if not os.environ.get("PENSTOCK_TEST_KEEP"):
             empty(inside)
         inside.close()
+
+
+def _await_default_account(inside: Kubernetes) -> None:
+    """Pods need one. A bare API server has nobody who makes it, so after a while we do."""
+    try:
+        eventually("there is a default ServiceAccount", lambda: inside.get(k8s.SERVICE_ACCOUNT, "default"), patience(5))
+    except AssertionError:
+        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
+        inside.apply(account).expect()
 
 
 def empty(inside: Kubernetes) -> None:

@@ -64,27 +64,20 @@ def test_pods_of_every_workload_pass_pod_security(helm: Helm) -> None:
     for workload in of_kinds(helm.template("simulator.enabled=true"), "Deployment", "StatefulSet"):
         template = workload["spec"]["template"]
         name = f"{workload['metadata']['name']}-probe"
+        claimed = [
+            {"name": claim["metadata"]["name"], "emptyDir": {}}
+            for claim in workload["spec"].get("volumeClaimTemplates", ())
+        ]
         pod = {
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": template["metadata"] | {"name": name},
-            "spec": template["spec"] | {"serviceAccountName": "default", "automountServiceAccountToken": False},
+            "spec": template["spec"]
+            | {"serviceAccountName": "default", "volumes": [*template["spec"]["volumes"], *claimed]},
         }
-        awaited = helm.cluster
-        eventually(
-            "the namespace has its default ServiceAccount",
-            lambda awaited=awaited: awaited.get(k8s.SERVICE_ACCOUNT, "default") or _make_default(awaited),
-            patience(20),
-        )
         answer = helm.cluster.create(pod, dryRun="All")
         assert answer.good, (name, answer.faults)
         assert not answer.warnings, (name, answer.warnings)
-
-
-def _make_default(inside: Kubernetes) -> Json:
-    """A bare API server has nobody who makes it."""
-    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
-    return inside.apply(account).expect()
 
 
 def test_install_upgrade_rollback_uninstall(helm: Helm) -> None:
