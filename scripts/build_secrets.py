@@ -81,16 +81,28 @@ def authorities(settings: Mapping[str, str], environment: Mapping[str, str]) -> 
 
 
 def pip_config_list() -> list[str]:
-    """Ask pip how it is configured; nothing where there is no pip."""
-    done = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False)
-    return done.stdout.splitlines()
+    """Ask pip how it is configured: this Python's, else the one on PATH; nothing where there is none."""
+    for command in ([sys.executable, "-m", "pip"], ["pip"]):
+        try:
+            done = subprocess.run([*command, "config", "list"], capture_output=True, text=True, check=False)
+        except OSError:
+            continue
+        if done.returncode == 0:
+            return done.stdout.splitlines()
+    return []
+
+
+def pip_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """Read pip's variables, which win over its files."""
+    names = {name: f"PIP_{name.upper().replace('-', '_')}" for name in (*ASKED, "cert")}
+    return {name: environment[variable] for name, variable in names.items() if environment.get(variable)}
 
 
 def main() -> None:
     """Write the three files into the folder of the first argument."""
     folder = Path(sys.argv[1])
     environment = dict(os.environ)
-    settings = pip_settings(pip_config_list())
+    settings = pip_settings(pip_config_list()) | pip_variables(environment)
     texts = {
         "pip.conf": pip_conf(settings).encode(),
         "uv.toml": (own_uv_toml(environment) or uv_toml(settings, environment)).encode(),

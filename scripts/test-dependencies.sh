@@ -24,5 +24,14 @@ if [ ${#missing[@]} -gt 0 ]; then
     exit 1
   fi
 fi
+# The image's tests run as root or not at all; without these they are skipped, and say so.
+image=()
+command -v podman >/dev/null 2>&1 || image+=(podman runc)
+command -v mmdebstrap >/dev/null 2>&1 || image+=(mmdebstrap)
+if [ ${#image[@]} -gt 0 ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+  echo "tests: installing ${image[*]}" >&2
+  { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${image[@]}"; } >/tmp/penstock-apt-image.log 2>&1 \
+    || { tail -5 /tmp/penstock-apt-image.log >&2; echo "tests: NO IMAGE WILL BE TESTED: ${image[*]} cannot be installed" >&2; }
+fi
 if [ -d tests/clients ]; then tests/clients/install.sh; fi
 tests/chart/install.sh
