@@ -17,6 +17,7 @@ from penstock_chassis.process import StartError, run
 from penstock_chassis.rpc_transport import Transport
 from penstock_operator import handlers, metrics
 from penstock_operator.admin_token import AdminTokenKeeper
+from penstock_operator.certificates import Terms
 from penstock_operator.certificates_files import OwnFiles
 from penstock_operator.certificates_keeper import CertificateKeeper
 from penstock_operator.cluster import Cluster
@@ -74,7 +75,12 @@ class OperatorService:
         except OSError as error:
             raise StartError(f"{settings.tls_dir} cannot hold the operator's certificate: {error.strerror}") from error
         self._keeper = CertificateKeeper(
-            self.cluster, settings.release, settings.tls_domain, files=files, tell=self._recorder.record
+            self.cluster,
+            settings.release,
+            settings.tls_domain,
+            files=files,
+            terms=Terms(hold_seconds=settings.authority_step_seconds),
+            tell=self._recorder.record,
         )
         self._begin("authority", self._keeper.run())
         self._begin(_FIRST, self._live_certified(self._keeper, files))

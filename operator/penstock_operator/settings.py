@@ -48,6 +48,8 @@ class OperatorSettings(RpcSettings):
     """Issue: make the authority and every component's certificate. Given: they come from elsewhere or not at all."""
     tls_dir: Path = Path("/tmp/penstock-tls")  # noqa: S108 -- a folder of its own, made with 0700
     """Where the operator writes its own certificate when it issues them."""
+    authority_step_seconds: float = Field(default=600.0, ge=1, le=86_400)
+    """How long each step of an exchange of authorities stands: several times what kubelets need to renew Secrets."""
     admin_token_secret: str = ""
     """Name of the Secret with the CLI's admin token, made when it is missing; "" makes none."""
     api_deadline_seconds: float = Field(default=5.0, gt=0)

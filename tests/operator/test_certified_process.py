@@ -53,6 +53,7 @@ def operator(kube: KubeServer, ports, tmp_path_factory):
         "TLS_DOMAIN": DOMAIN,
         "TLS_DIR": str(folder / "tls"),
         "TLS_POLL_SECONDS": "0.2",
+        "AUTHORITY_STEP_SECONDS": "1",
         "ADMIN_TOKEN_SECRET": "penstock-admin",
         "ROUTER_ADDRESSES": f"127.0.0.1:{ports[0]}",
         "METRICS_PORT": str(ports[1]),
@@ -126,6 +127,19 @@ def test_a_deleted_secret_is_back_at_once(operator, kube) -> None:
     after = data(kube, "penstock-edge-tls")
     assert after["tls.crt"] != before["tls.crt"]
     assert after["ca.crt"] == before["ca.crt"]
+
+
+def test_an_authority_is_exchanged_when_somebody_asks(operator, kube) -> None:
+    before = data(kube, "penstock-edge-tls")["ca.crt"]
+    ca = kube.get("Secret", "penstock-ca")
+    ca["metadata"]["annotations"]["penstock.dev/rotate"] = "now"
+    kube.apply(ca)
+    wait_until("both are believed", lambda: before in data(kube, "penstock-edge-tls")["ca.crt"] != before, 10)
+    wait_until("it is over", lambda: before not in data(kube, "penstock-edge-tls")["ca.crt"], 20)
+    assert set(data(kube, "penstock-ca")) == {"tls.crt", "tls.key"}
+    wait_until(
+        "it is told", lambda: ("Normal", "AuthorityExchanged") in {row[:2] for row in kube.events("penstock-ca")}
+    )
 
 
 def test_nothing_secret_is_in_its_log(operator, kube) -> None:
