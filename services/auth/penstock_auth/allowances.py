@@ -71,18 +71,24 @@ def counter_name(owner: str, meter: str, window_ms: int) -> str:
     return f"{owner}:{meter}:{window_ms}"
 
 
+def budget_of(key: str) -> str:
+    """Return whose limits a key's use counts for: what stands before a slash in its name, else itself."""
+    return key.partition("/")[0]
+
+
 def owner_of(limit: Limit, key: str) -> str:
     """Return whose use the limit adds up: the key's or the project's."""
-    return PROJECT if limit.scope is Scope.PROJECT else key
+    return PROJECT if limit.scope is Scope.PROJECT else budget_of(key)
 
 
 def bounds(call: AllowCall) -> list[Bound]:
     """Return all that the call must fit under; the money bounds last, single meters before sums of several."""
     found = list(_window_bounds(call.limits, call.key, call.kind.value))
+    budget = budget_of(call.key)
     if call.max_slots is not None:
-        found.append(_standing("concurrent-requests", Unit.CONCURRENT, call.max_slots, call.key, Reason.CONCURRENCY))
+        found.append(_standing("concurrent-requests", Unit.CONCURRENT, call.max_slots, budget, Reason.CONCURRENCY))
     if call.spend_limit is not None:
-        found.append(_standing("spend-limit", Unit.COST, call.spend_limit.amount, call.key, Reason.SPEND_LIMIT))
+        found.append(_standing("spend-limit", Unit.COST, call.spend_limit.amount, budget, Reason.SPEND_LIMIT))
     if call.credit is not None:
         found.append(_standing("credit", Unit.COST, call.credit.micro_usd, PROJECT, Reason.CREDIT))
     return found

@@ -125,7 +125,7 @@ class Books:
         if effect.balance is not None:
             self._learn(PROJECT, effect.balance)
         if effect.spent is not None:
-            self._learn(effect.key, effect.spent)
+            self._learn(allowances.budget_of(effect.key), effect.spent)
         if effect.request_id in self._settled:
             return
         self._settled[effect.request_id] = now
@@ -233,7 +233,7 @@ class Books:
         known = self._holdings.get((session, key), _ZERO)
         if known == amounts:
             return
-        for owner in (key, PROJECT):
+        for owner in (allowances.budget_of(key), PROJECT):
             total = tuple(t - k + a for t, k, a in zip(self._held.get(owner, _ZERO), known, amounts, strict=True))
             if any(total):
                 self._held[owner] = total  # type: ignore[assignment]  # mypy forgets the length
@@ -283,7 +283,7 @@ class Books:
                     _fill_up(window, bound.amount, around.full_at_ms)
                 settled = window.total
             elif bound.reason is Reason.SPEND_LIMIT and call.spend_limit is not None:
-                settled = self._learn(call.key, call.spend_limit.spent)
+                settled = self._learn(bound.owner, call.spend_limit.spent)
             elif bound.reason is Reason.CREDIT and call.credit is not None:
                 bound = bound._replace(amount=self._learn(PROJECT, call.credit))  # noqa: PLW2901 - the newest balance is the amount
             fills.append(Fill(bound, settled, held, _ahead_of(ahead, bound, call)))
@@ -311,7 +311,8 @@ class Books:
         name = _turn_name(call)
         if verdict.reason in (Reason.REQUESTS, Reason.CONCURRENCY) and verdict.reset_ms:
             until = now + verdict.valid_ms + TURN_GRACE_MS
-            turn = Turn(call.key, call.kind.value, now, until, call.need_requests, call.need.slots)
+            budget = allowances.budget_of(call.key)
+            turn = Turn(budget, call.kind.value, now, until, call.need_requests, call.need.slots)
             self._turns.wait(name, turn, now)
         else:
             self._turns.done(name)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from penstock_auth import metrics
 from penstock_auth.changes import Change, ChangeKind
+from penstock_auth.declared_keys import record_declared
 from penstock_auth.errors import DatabaseDown
-from penstock_auth.keys import record_declared
 from penstock_auth.plans import difference, price_rows, view
 from penstock_auth.price_book import record_prices
 from penstock_chassis import logs
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from penstock_auth.changes import ChangeHub
     from penstock_auth.database import Database
+    from penstock_auth.declared_keys import Recorded
     from penstock_auth.key_book import KeyBook
     from penstock_catalog.documents import AuthCatalog
 
@@ -69,18 +70,18 @@ class CatalogFollower:
         """Put one catalog in force. Raises DatabaseDown."""
         now_ms = self._now_ms()
 
-        def record(connection: Connection) -> list[str]:
+        def record(connection: Connection) -> Recorded:
             record_prices(connection, price_rows(document), now_ms)
             return record_declared(connection, document.api_keys, now_ms)
 
-        refused = await self._database.write(record, repeatable=True)
-        if refused:
+        recorded = await self._database.write(record, repeatable=True)
+        if recorded.refused:
             log.error(
                 "declared_keys_refused",
-                ids=refused,
+                ids=recorded.refused,
                 reason="their ids or digests are taken, or no project can have that name",
             )
-        before, after = self._keys.catalog, view(document, refused)
+        before, after = self._keys.catalog, view(document, recorded)
         changed = difference(before, after)
         self._keys.catalog = after
         for digest in changed.keys:

@@ -128,7 +128,11 @@ class LeaseReturn:
 
 @dataclass(frozen=True, slots=True)
 class AllowCall:
-    """One AllowRequest with the facts about its key. `credit` is the project's balance, None when none is required."""
+    """One AllowRequest with the facts about its key. `credit` is the project's balance, None when none is required.
+
+    A key that shares the limits of another is named `<the other>/<itself>`, here and everywhere below: leases, holdings
+    and answers are its own, windows, slots and spend are the other's.
+    """
 
     project: str
     key: str

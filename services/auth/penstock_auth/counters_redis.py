@@ -237,7 +237,7 @@ class RedisCounters:
             adds = adds_of(keys, effect.limits, effect.key, used, requests)
             facts = [
                 (owner, fact.version, fact.micro_usd)
-                for owner, fact in ((PROJECT, effect.balance), (effect.key, effect.spent))
+                for owner, fact in ((PROJECT, effect.balance), (allowances.budget_of(effect.key), effect.spent))
                 if fact is not None
             ]
             mark = keys.key(f"settled:{effect.request_id}") if adds else 0

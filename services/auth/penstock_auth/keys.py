@@ -9,21 +9,17 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import func, insert, or_, select, update
+from sqlalchemy import func, insert, select, update
 
 from penstock_auth import projects as project_rows
-from penstock_auth import statements
 from penstock_auth.errors import Conflict, Invalid, NotFound, TooMany
 from penstock_auth.spend import MONTH, TOTAL, carry_spend
 from penstock_auth.tables import api_keys, projects
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from sqlalchemy import Connection
 
     from penstock_catalog.api_key import ApiKey
-    from penstock_catalog.documents import DeclaredKey
 
 _MOST_MS: Final = 253_402_300_800_000
 _MOST_MICRO_USD: Final = 10**15
@@ -61,12 +57,18 @@ class Key:
     spend_limit_micro: int
     spend_limit_period: str
     created_at_ms: int
+    counted_as: str = ""
+
+    @property
+    def counter(self) -> str:
+        """Its name in the counters: with the key before it whose limits and spend it shares, if it does."""
+        return counter_of(self.id, self.counted_as)
 
     def state_at(self, now_ms: int) -> KeyState:
         """Return what the key is now."""
-        if self.state != KeyState.ACTIVE:
-            return KeyState(self.state)
-        return KeyState.EXPIRED if 0 < self.expires_at_ms <= now_ms else KeyState.ACTIVE
+        if self.state != KeyState.DISABLED and 0 < self.expires_at_ms <= now_ms:
+            return KeyState.EXPIRED
+        return KeyState(self.state)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,11 @@ class KeyOrder:
             raise Invalid("the period of a spend limit is Total or Month")
 
 
+def counter_of(key_id: str, counted_as: str) -> str:
+    """Name a key in the counters."""
+    return f"{counted_as}/{key_id}" if counted_as not in {"", key_id} else key_id
+
+
 _KEY: Final = select(
     api_keys.c.id,
     api_keys.c.digest,
@@ -106,6 +113,7 @@ _KEY: Final = select(
     api_keys.c.spend_limit_micro,
     api_keys.c.spend_limit_period,
     api_keys.c.created_at_ms,
+    api_keys.c.counted_as,
 )
 
 
@@ -180,61 +188,6 @@ def rotate(connection: Connection, key_id: str, text: ApiKey, overlap_seconds: i
         return new, _set(connection, old, state=KeyState.DISABLED.value)
     end_ms = now_ms + overlap_seconds * 1000
     return new, _set(connection, old, expires_at_ms=min(old.expires_at_ms or end_ms, end_ms))
-
-
-def record_declared(connection: Connection, declared: Iterable[DeclaredKey], now_ms: int) -> list[str]:
-    """Keep the catalog's keys beside the others, so that the ledger knows them when the catalog no longer does.
-
-    Keys that left the catalog become Withdrawn. Gives the ids refused: another key has their id or digest,
-    or no project can have that name.
-    """
-    rows = {each.id: _declared_row(each, now_ms) for each in declared}
-    refused = [key_id for key_id, row in sorted(rows.items()) if not _record(connection, row, now_ms)]
-    was_declared = select(api_keys.c.id).where(api_keys.c.source == Source.DECLARED.value)
-    gone = sorted(set(connection.scalars(was_declared)) - rows.keys())
-    if gone:
-        connection.execute(update(api_keys).where(api_keys.c.id.in_(gone)).values(state=KeyState.WITHDRAWN.value))
-    return refused
-
-
-def _record(connection: Connection, row: dict[str, Any], now_ms: int) -> bool:
-    """Insert or update one declared key; False when that cannot be."""
-    same = or_(api_keys.c.id == row["id"], api_keys.c.digest == row["digest"])
-    before = connection.execute(select(api_keys.c.id, api_keys.c.source).where(same)).all()
-    if any(key_id != row["id"] or source != Source.DECLARED for key_id, source in before):
-        return False
-    try:
-        project_rows.ensure(connection, row["project"], now_ms)
-    except Invalid:
-        return False
-    if before:
-        facts = {name: value for name, value in row.items() if name not in {"id", "created_at_ms"}}
-        connection.execute(update(api_keys).where(api_keys.c.id == row["id"]).values(**facts))
-    else:
-        connection.execute(statements.insert_new(connection, api_keys).values(**row))
-    return True
-
-
-def from_declared(declared: DeclaredKey) -> Key:
-    """Read a key off the catalog."""
-    return Key(**_declared_row(declared, 0))
-
-
-def _declared_row(declared: DeclaredKey, now_ms: int) -> dict[str, Any]:
-    return {
-        "id": declared.id,
-        "digest": bytes.fromhex(declared.digest),
-        "prefix": declared.prefix,
-        "project": declared.project,
-        "plan": declared.plan,
-        "name": declared.name,
-        "state": (KeyState.ACTIVE if declared.mode == "Active" else KeyState.DISABLED).value,
-        "source": Source.DECLARED.value,
-        "expires_at_ms": declared.expires_at_ms,
-        "spend_limit_micro": declared.spend_limit_micro,
-        "spend_limit_period": declared.spend_limit_period,
-        "created_at_ms": now_ms,
-    }
 
 
 def _own(connection: Connection, key_id: str) -> Key:

@@ -80,7 +80,7 @@ class Lender:
     def _call(self, request: auth_pb2.AllowRequest, key: Key, plan: Plan | None) -> AllowCall:
         return AllowCall(
             project=key.project,
-            key=key.id,
+            key=key.counter,
             session=translation.session_name(request.edge_session),
             seq=request.seq,
             kind=translation.kind_of(request.kind),

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from penstock_auth.counters import Limit, Scope, Unit
-from penstock_auth.keys import Key, from_declared
+from penstock_auth.declared_keys import AS_DECLARED, keys_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
+    from penstock_auth.declared_keys import Recorded
+    from penstock_auth.keys import Key
     from penstock_catalog.documents import AuthCatalog, Plan
     from penstock_catalog.prices import PriceRow
 
@@ -42,9 +44,14 @@ class Difference:
     keys: tuple[bytes, ...]
 
 
-def view(document: AuthCatalog, refused: Collection[str] = ()) -> CatalogView:
-    """Index a document, without the declared keys that were refused (by id)."""
-    keys = (from_declared(each) for each in document.api_keys if each.id not in refused)
+def view(document: AuthCatalog, recorded: Recorded = AS_DECLARED) -> CatalogView:
+    """Index a document, as far as SQL took its declared keys."""
+    keys = [
+        replace(key, counted_as=recorded.counted_as.get(key.id, ""))
+        for each in document.api_keys
+        for key in keys_of(each)
+        if key.id not in recorded.refused
+    ]
     return CatalogView(
         version=document.version,
         plans={plan.name: plan for plan in document.plans},

@@ -16,6 +16,7 @@ from sqlalchemy import insert, select
 from penstock_auth import statements
 from penstock_auth.counters import Versioned
 from penstock_auth.credit import append_charges
+from penstock_auth.keys import counter_of
 from penstock_auth.price_book import read_prices
 from penstock_auth.pricing import Usage
 from penstock_auth.settlement import Poison, bill, check
@@ -76,8 +77,8 @@ class Row:
 class Batch:
     """What became of a batch, by request id. Ids in none of these may be sent again (their price is not known yet).
 
-    `fresh` are those that this batch inserted. `quarantined` maps to (kind, message). `balances` is by project, `spent`
-    and `plans` are by key, all after this batch.
+    `fresh` are those that this batch inserted. `quarantined` maps to (kind, message). `balances` is by project; by key
+    are `spent`, `plans` and `counters` (the keys' names there). All are after this batch.
     """
 
     rows: dict[str, Row] = field(default_factory=dict)
@@ -86,6 +87,7 @@ class Batch:
     balances: dict[str, Versioned] = field(default_factory=dict)
     spent: dict[str, Versioned] = field(default_factory=dict)
     plans: dict[str, str] = field(default_factory=dict)
+    counters: dict[str, str] = field(default_factory=dict)
 
 
 def settle(
@@ -254,8 +256,10 @@ def _figures(connection: Connection, batch: Batch, now_ms: int) -> None:
     batch.balances = {name: Versioned(balance, version) for name, balance, version in found}
     key_ids = sorted({row.key_id for row in batch.rows.values()})
     batch.spent = read_spend(connection, key_ids, now_ms)
-    plans = connection.execute(select(api_keys.c.id, api_keys.c.plan).where(api_keys.c.id.in_(key_ids)))
-    batch.plans = {row.id: row.plan for row in plans}
+    query = select(api_keys.c.id, api_keys.c.plan, api_keys.c.counted_as).where(api_keys.c.id.in_(key_ids))
+    for key_id, plan, counted_as in connection.execute(query):
+        batch.plans[key_id] = plan
+        batch.counters[key_id] = counter_of(key_id, counted_as)
 
 
 def _settlement_row(settlement: Settlement, bill_: Bill, now_ms: int) -> dict[str, Any]:

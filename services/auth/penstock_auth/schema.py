@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import URL, Connection, Engine
 
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 """The newest migration. Alembic (half a second of imports) is loaded only when the database is at another one."""
 
 _ADVISORY_LOCK: Final = 0x50454E53544F434B  # "PENSTOCK"

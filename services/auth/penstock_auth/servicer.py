@@ -120,7 +120,7 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
             keys.append(
                 KeyDeclaration(
                     project=key.project,
-                    key=key.id,
+                    key=key.counter,
                     limits=self._keys.catalog.limits_of(key.plan),
                     holding=translation.amounts(each.holding),
                     leases=translation.leases_held(each.leases),
@@ -152,7 +152,7 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
         return [
             SettleEffect(
                 project=row.project,
-                key=row.key_id,
+                key=batch.counters.get(row.key_id, row.key_id),
                 session=row.edge_session,
                 request_id=row.request_id,
                 admitted_at_ms=row.admitted_at_ms,

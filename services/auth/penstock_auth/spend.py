@@ -32,14 +32,21 @@ def month_of(at_ms: int) -> str:
 
 
 def add_spend(connection: Connection, charges: Mapping[str, Iterable[tuple[int, int]]]) -> None:
-    """Add (admitted_at_ms, micro-USD) charges of keys to their running sums; each key's version grows by one."""
+    """Add (admitted_at_ms, micro-USD) charges of keys to their running sums; each sum's version grows by one.
+
+    A key that is counted as another adds to the other's.
+    """
+    if not charges:
+        return
+    shared = select(api_keys.c.id, api_keys.c.counted_as)
+    shared = shared.where(api_keys.c.id.in_(charges), api_keys.c.counted_as != "")
+    budgets = {key_id: budget for key_id, budget in connection.execute(shared)}  # noqa: C416 -- dict() of rows has no type
     sums: defaultdict[tuple[str, str], int] = defaultdict(int)
     for key_id, each in charges.items():
+        budget = budgets.get(key_id, key_id)
         for admitted_at_ms, micro_usd in each:
-            sums[key_id, TOTAL] += micro_usd
-            sums[key_id, month_of(admitted_at_ms)] += micro_usd
-    if not sums:
-        return
+            sums[budget, TOTAL] += micro_usd
+            sums[budget, month_of(admitted_at_ms)] += micro_usd
     statement = statements.upsert(connection, key_spend)
     connection.execute(
         statement.on_conflict_do_update(
@@ -62,21 +69,23 @@ def read_spend(connection: Connection, key_ids: Sequence[str], now_ms: int) -> d
         halves = key_ids[:_CHUNK], key_ids[_CHUNK:]
         return read_spend(connection, halves[0], now_ms) | read_spend(connection, halves[1], now_ms)
     month = month_of(now_ms)
-    query = select(api_keys.c.id, api_keys.c.spend_limit_period).where(api_keys.c.id.in_(key_ids))
-    periods = {row.id: row.spend_limit_period for row in connection.execute(query)}
+    query = select(api_keys.c.id, api_keys.c.counted_as, api_keys.c.spend_limit_period)
+    rows = connection.execute(query.where(api_keys.c.id.in_(key_ids))).all()
+    periods = {row.id: (row.counted_as or row.id, row.spend_limit_period) for row in rows}
+    budgets = {budget for budget, _ in periods.values()}
     found: dict[tuple[str, str], tuple[int, int]] = {}
-    for key_id, period, spent, version in connection.execute(
+    for budget, period, spent, version in connection.execute(
         select(key_spend.c.key_id, key_spend.c.period, key_spend.c.spent_micro, key_spend.c.version).where(
-            key_spend.c.key_id.in_(key_ids), key_spend.c.period.in_((TOTAL, month))
+            key_spend.c.key_id.in_(budgets), key_spend.c.period.in_((TOTAL, month))
         )
     ):
-        found[key_id, period] = spent, version
+        found[budget, period] = spent, version
     return {
         key_id: Versioned(
-            found.get((key_id, month if period == MONTH else TOTAL), (0, 0))[0],
-            version_of(now_ms, found.get((key_id, TOTAL), (0, 0))[1]),
+            found.get((budget, month if period == MONTH else TOTAL), (0, 0))[0],
+            version_of(now_ms, found.get((budget, TOTAL), (0, 0))[1]),
         )
-        for key_id, period in periods.items()
+        for key_id, (budget, period) in periods.items()
     }
 
 

@@ -62,6 +62,7 @@ projects = Table(
 )
 
 # Only a digest of the key is kept. Declared keys stay here after they have left the catalog, for the ledger's sake.
+# `counted_as` is the key whose limits and spend this one shares: the first of the same `APIKey`; "" for its own.
 api_keys = Table(
     "api_keys",
     metadata,
@@ -77,10 +78,11 @@ api_keys = Table(
     _number("spend_limit_micro"),
     _text("spend_limit_period", 16),
     _number("created_at_ms"),
+    _text("counted_as", 64),
 )
 
-# What a key has been charged, by period: `Total` and each UTC month `YYYY-MM`. `carried_micro` came from the key that
-# this one replaced. The version of `Total` grows with every charge.
+# What a key has been charged, by period: `Total` and each UTC month `YYYY-MM`, with what those were charged that are
+# counted as it. `carried_micro` came from the key that this one replaced. Each charge makes `Total` a newer version.
 key_spend = Table(
     "key_spend",
     metadata,

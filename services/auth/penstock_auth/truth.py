@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from penstock_auth.counters import ProjectHistory, StoreDown
@@ -50,9 +51,12 @@ class SqlTruth:
     def _history(self, connection: Connection, project: str) -> ProjectHistory:
         catalog = self._keys.catalog
         now_ms = self._now_ms()
-        limits: dict[str, tuple[Limit, ...]] = {
-            key.id: catalog.limits_of(key.plan) for key in list_keys(connection, project)
-        }
+        found = list_keys(connection, project)
+        counters = {key.id: key.counter for key in found}
+        limits: dict[str, tuple[Limit, ...]] = {key.counter: catalog.limits_of(key.plan) for key in found}
         longest = max((limit.window_ms for each in limits.values() for limit in each), default=0)
         since_ms = now_ms - max(longest + longest // 50, _LEAST_MS) - _SLACK_MS
-        return ProjectHistory(rows=history(connection, project, since_ms, now_ms), limits=limits)
+        rows = [
+            replace(row, key=counters.get(row.key, row.key)) for row in history(connection, project, since_ms, now_ms)
+        ]
+        return ProjectHistory(rows=rows, limits=limits)

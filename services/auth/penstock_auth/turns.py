@@ -15,7 +15,7 @@ MOST: Final = 256
 
 @dataclass(slots=True)
 class Turn:
-    """One denied caller: first denied `since`, expected back `until`, with what it needs."""
+    """One denied caller: first denied `since`, expected back `until`, with what it needs. `key`: whose limits."""
 
     key: str
     kind: str

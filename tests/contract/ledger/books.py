@@ -13,7 +13,7 @@ from penstock_auth.ledger import Ledger
 from penstock_auth.postings import Incoming
 from penstock_auth.pricing import Usage
 from penstock_auth.settlement import Attempt, Settlement, State
-from penstock_auth.tables import attempts, credit_entries, key_spend, quarantine, settlements
+from penstock_auth.tables import api_keys, attempts, credit_entries, key_spend, quarantine, settlements
 from penstock_auth.tables import projects as project_rows
 from penstock_catalog import api_key
 from penstock_catalog.prices import PriceRow
@@ -169,8 +169,9 @@ class Books:
                     key_spend.c.period == "Total"
                 )
             ).all():
+                family = select(api_keys.c.id).where((api_keys.c.id == key_id) | (api_keys.c.counted_as == key_id))
                 charged = c.execute(
-                    select(func.coalesce(func.sum(settlements.c.cost_micro), 0)).where(settlements.c.key_id == key_id)
+                    select(func.coalesce(func.sum(settlements.c.cost_micro), 0)).where(settlements.c.key_id.in_(family))
                 ).scalar_one()
                 assert spent == charged + carried
             orphans = select(func.count()).where(attempts.c.request_id.not_in(select(settlements.c.request_id)))

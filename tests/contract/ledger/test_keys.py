@@ -13,6 +13,7 @@ from penstock_auth import sessions as sessions_module
 from penstock_auth import spend as spend_module
 from penstock_auth.changes import Change, ChangeKind
 from penstock_auth.counters import StoreDown
+from penstock_auth.declared_keys import record_declared
 from penstock_auth.errors import Conflict, DatabaseDown, Invalid, NotFound, TooMany
 from penstock_auth.key_book import KeyBook
 from penstock_auth.keys import KeyOrder, KeyState
@@ -141,17 +142,17 @@ def declared(key_id: str = "d1", **changes) -> DeclaredKey:
 
 async def test_declared_keys_are_known_to_the_ledger_also_when_withdrawn(books):
     async def record(*each):
-        return await books.database.write(lambda c: keys.record_declared(c, each, NOW))
+        return await books.database.write(lambda c: record_declared(c, each, NOW))
 
-    assert await record(declared(), declared("d2")) == []
-    assert await record(declared(plan="other")) == []
+    assert (await record(declared(), declared("d2"))).refused == ()
+    assert (await record(declared(plan="other"))).refused == ()
     assert [(k.id, k.plan, k.state) for k in await books.database.read(lambda c: keys.list_keys(c, "declared"))] == [
         ("d1", "other", "Active"),
         ("d2", "team", "Withdrawn"),
     ]
     batch = await books.settle(settlement(project="declared", key_id="d2"))
     assert batch.fresh == {"req_1"}
-    assert await record(declared(), declared("d2", mode="Revoked")) == []
+    assert (await record(declared(), declared("d2", mode="Revoked"))).refused == ()
     states = {k.id: k.state for k in await books.database.read(lambda c: keys.list_keys(c, "declared"))}
     assert states == {"d1": "Active", "d2": "Disabled"}
     with pytest.raises(Conflict, match="APIKey resource 'ci'"):
@@ -168,8 +169,8 @@ async def test_declared_keys_never_take_anothers_place(books):
         declared("nameless", project="-no-"),
         declared("fine"),
     ]
-    refused = await books.database.write(lambda c: keys.record_declared(c, bad, NOW))
-    assert sorted(refused) == ["mine", "nameless", "thief"]
+    recorded = await books.database.write(lambda c: record_declared(c, bad, NOW))
+    assert recorded.refused == ("mine", "nameless", "thief")
     assert (await books.database.read(lambda c: keys.find_by_digest(c, own.digest))).id == "mine"
 
 
@@ -346,7 +347,7 @@ async def test_key_book_reads_sql_once_and_goes_on_while_it_is_down(books):
 async def test_a_declared_key_out_of_the_catalog_is_withdrawn(books):
     book = KeyBook(books.database, monotonic=lambda: 0.0)
     one = declared()
-    await books.database.write(lambda c: keys.record_declared(c, [one], NOW))
+    await books.database.write(lambda c: record_declared(c, [one], NOW))
     found = await book.find(bytes.fromhex(one.digest))
     assert found.state_at(NOW) is KeyState.WITHDRAWN
     book.catalog = view(AuthCatalog(api_keys=(one,)).sealed())

@@ -5,6 +5,7 @@ import asyncio
 from penstock_auth import catalog_follower
 from penstock_auth.catalog_follower import CatalogFollower
 from penstock_auth.changes import ChangeHub, ChangeKind
+from penstock_auth.declared_keys import Recorded
 from penstock_auth.errors import DatabaseDown
 from penstock_auth.key_book import KeyBook
 from penstock_catalog.documents import AuthCatalog, DeclaredKey, Plan
@@ -15,14 +16,14 @@ class Database:
 
     def __init__(self, down: int) -> None:
         self.down = down
-        self.refused: list[str] = []
+        self.refused: tuple[str, ...] = ()
 
     async def write(self, work, *, repeatable):
         assert repeatable
         if self.down:
             self.down -= 1
             raise DatabaseDown("gone")
-        return self.refused
+        return Recorded(self.refused)
 
 
 class Source:
@@ -74,7 +75,7 @@ async def test_edges_hear_of_what_changed_and_of_everything_when_it_is_much(monk
 
 async def test_refused_keys_are_not_in_force(monkeypatch):
     database = Database(down=0)
-    database.refused = ["k1"]
+    database.refused = ("k1",)
     document = AuthCatalog(api_keys=(declared(1), declared(2))).sealed()
     _, keys, _ = await follow(monkeypatch, database, document)
     assert [key.id for key in keys.catalog.declared.values()] == ["k2"]

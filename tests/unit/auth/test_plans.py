@@ -1,15 +1,49 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from penstock_auth.counters import Limit, Scope, Unit
+from penstock_auth.declared_keys import Recorded
+from penstock_auth.keys import KeyState
 from penstock_auth.plans import EMPTY, difference, price_rows, view
 from penstock_auth.translation import multiplier_text
-from penstock_catalog.documents import AuthCatalog, DeclaredKey, Model, Plan, PlanLimit
+from penstock_catalog.documents import AuthCatalog, DeclaredKey, Model, Plan, PlanLimit, PreviousKey
 from penstock_catalog.prices import PriceRow
 
 PLAN = Plan(name="team", limits=(PlanLimit(name="m", unit="TotalTokens", amount=7, window_ms=60_000, scope="Project"),))
 KEY = DeclaredKey(name="ci", id="k1", prefix="psk_k1", digest="0a" * 32, project="demo", plan="team")
+
+
+PREVIOUS = PreviousKey(id="k0", prefix="psk_k0", digest="0b" * 32, expires_at_ms=500)
+
+
+@pytest.mark.parametrize(("expires_at_ms", "end_ms"), [(0, 500), (400, 400), (600, 500)])
+def test_what_a_key_was_before_is_the_same_key_until_its_time(expires_at_ms, end_ms):
+    rotated = KEY.model_copy(update={"previous": PREVIOUS, "expires_at_ms": expires_at_ms, "spend_limit_micro": 9})
+    seen = view(AuthCatalog(plans=(PLAN,), api_keys=(rotated,)).sealed(), Recorded(counted_as={"k1": "k0"}))
+    now, before = seen.declared[bytes.fromhex("0a" * 32)], seen.declared[bytes.fromhex("0b" * 32)]
+    assert (
+        replace(before, id="k1", prefix="psk_k1", digest=now.digest, expires_at_ms=expires_at_ms, counted_as="k0")
+        == now
+    )
+    assert (before.expires_at_ms, now.expires_at_ms) == (end_ms, expires_at_ms)
+    assert (before.state_at(end_ms - 1), before.state_at(end_ms)) == (KeyState.ACTIVE, KeyState.EXPIRED)
+    assert (before.counter, now.counter) == ("k0", "k0/k1")
+
+
+def test_edges_hear_of_both_texts_of_a_key():
+    def of(**changes):
+        return view(AuthCatalog(plans=(PLAN,), api_keys=(KEY.model_copy(update=changes),)).sealed())
+
+    plain, rotated, revoked = of(), of(previous=PREVIOUS), of(previous=PREVIOUS, mode="Revoked")
+    both = {bytes.fromhex("0a" * 32), bytes.fromhex("0b" * 32)}
+    assert set(difference(rotated, revoked).keys) == both
+    assert difference(plain, rotated).keys == (bytes.fromhex("0b" * 32),)
+    assert difference(rotated, plain).keys == (bytes.fromhex("0b" * 32),)
+    assert {key.state for key in revoked.declared.values()} == {"Disabled"}
+    assert set(difference(rotated, view(AuthCatalog().sealed())).keys) == both
 
 
 def test_a_view_is_indexed():
@@ -18,7 +52,7 @@ def test_a_view_is_indexed():
     assert seen.limits_of("team") == (Limit("m", Unit.TOTAL_TOKENS, 7, 60_000, Scope.PROJECT),)
     assert seen.limits_of("other") == ()
     assert seen.declared[bytes.fromhex("0a" * 32)].project == "demo"
-    assert view(AuthCatalog(api_keys=(KEY,)).sealed(), refused=["k1"]).declared == {}
+    assert view(AuthCatalog(api_keys=(KEY,)).sealed(), Recorded(refused=("k1",))).declared == {}
 
 
 def test_only_what_differs_is_named():

@@ -6,6 +6,7 @@ local NEAR, SHORTEST, LONGEST, RECOVERING = 500, 50, 1000, 250
 local POLL_SLOTS, POLL_TURN, POLL_HELD = 250, 250, 1000
 local TURN_GRACE, MOST_TURNS, MOST_LEASES = 250, 256, 64
 local ANSWER_KEPT = 900000
+local budget = budget_of(call.key)
 local me = call.session .. '|' .. call.key .. '|' .. call.kind
 
 if redis.call('HEXISTS', META, 'rebuilt') == 0 then
@@ -96,7 +97,7 @@ local known = held_by(call.session, call.key)
 local held = {key = {}, project = {}}
 do
   local fields = {}
-  for _, owner in ipairs({call.key, '*'}) do
+  for _, owner in ipairs({budget, '*'}) do
     for place = 1, 4 do
       fields[#fields + 1] = owner .. ':' .. place
     end
@@ -151,10 +152,10 @@ local function ahead_of(bound)
   for name, turn in pairs(turns) do
     if name ~= me and turn.til >= now and (turn.since < my_since or (turn.since == my_since and name < me)) then
       if bound.meter == 'requests' then
-        if turn.kind == call.kind and (bound.project or turn.key == call.key) then
+        if turn.kind == call.kind and (bound.project or turn.key == budget) then
           sum = sum + turn.requests
         end
-      elseif turn.key == call.key then
+      elseif turn.key == budget then
         sum = sum + turn.slots
       end
     end
@@ -172,7 +173,7 @@ for _, bound in ipairs(call.bounds) do
     end
     bound.settled = w.total
   elseif bound.meter == 'spend' then
-    bound.settled = learn(call.key, bound.version, bound.fact)
+    bound.settled = learn(budget, bound.version, bound.fact)
   elseif bound.meter == 'credit' then
     bound.amount = learn('*', bound.version, bound.fact)
   end
@@ -317,7 +318,7 @@ local function wait_turn(valid)
   end
   if turns[me] or turn_count < MOST_TURNS then
     redis.call('HSET', KEYS[5], me, cmsgpack.pack({
-      since = my_since, til = now + valid + TURN_GRACE, key = call.key, kind = call.kind,
+      since = my_since, til = now + valid + TURN_GRACE, key = budget, kind = call.kind,
       requests = call.need[1], slots = call.need[2],
     }))
   end

@@ -175,6 +175,11 @@ local function numbers(text)
   return found
 end
 
+-- A key's name may begin with that of the key whose limits it shares: `budget/key`.
+local function budget_of(key)
+  return string.match(key, '^[^/]*')
+end
+
 -- No session and no key has this character in its name.
 local BETWEEN = '\31'
 
@@ -191,7 +196,7 @@ local function hold(session, key, known, amounts)
     left = left or amounts[place] ~= 0
     if difference ~= 0 then
       changed = true
-      for _, owner in ipairs({key, '*'}) do
+      for _, owner in ipairs({budget_of(key), '*'}) do
         local field = owner .. ':' .. place
         if redis.call('HINCRBY', KEYS[2], field, difference) == 0 then
           redis.call('HDEL', KEYS[2], field)
