@@ -86,6 +86,13 @@ auth.persistence is off and there is no database: all books end with auth's pod.
 
 edge.persistence is off: what an edge has not booked yet is lost with its pod.
 {{- end }}
+{{- if .Values.edge.persistence.enabled }}
+{{- $inForce := (fromYaml (include "penstock.edgeClaim" .)) }}
+{{- if ne $inForce.resources.requests.storage .Values.edge.persistence.size }}
+
+edge.persistence.size is {{ .Values.edge.persistence.size }}, and the edges' volumes go on having {{ $inForce.resources.requests.storage }}: a StatefulSet keeps what it was made with. {{ $k }} delete statefulset {{ $edge }} --cascade=orphan before the next upgrade lets new volumes have the new size.
+{{- end }}
+{{- end }}
 {{- range $component := list "edge" "auth" "router" "status" }}
 {{- if (index $.Values $component).autoscaling.enabled }}
 

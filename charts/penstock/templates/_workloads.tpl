@@ -159,6 +159,24 @@ resources:
     storage: {{ .size | quote }}
 {{- end -}}
 
+{{/* The edges' claim. It cannot be changed while the StatefulSet is there, and an upgrade that tried would fail half-way:
+so where Helm can see the claim in force, it is repeated, and the notes tell of the difference. */}}
+{{- define "penstock.edgeClaim" -}}
+{{- $live := lookup "apps/v1" "StatefulSet" .Release.Namespace (include "penstock.name" (list . "edge")) -}}
+{{- if $live -}}
+{{- $claim := (first $live.spec.volumeClaimTemplates).spec -}}
+accessModes: [ReadWriteOnce]
+{{- if hasKey $claim "storageClassName" }}
+storageClassName: {{ $claim.storageClassName | quote }}
+{{- end }}
+resources:
+  requests:
+    storage: {{ $claim.resources.requests.storage | quote }}
+{{- else -}}
+{{- include "penstock.claim" .Values.edge.persistence -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Refuses bounds that a schema cannot compare: (list root component). */}}
 {{- define "penstock.boundsOf" -}}
 {{- $scaling := (index (index . 0).Values (index . 1)).autoscaling -}}
