@@ -1,0 +1,259 @@
+"""A gateway as in a cluster, with several processes of each kind, and the load of clients who tell what they saw.
+
+Each edge has an address and a spool of its own; a round robin over those in rotation stands for the Service before
+them. Auths and routers are found at fixed addresses of which not all need be there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import secrets
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import psycopg
+import yaml
+
+from penstock_catalog import api_key, documents, reader
+from penstock_catalog.compiler import IssuedKey, Options, compile_catalog
+from tests.client import Exchange, exchange
+from tests.stack import Simulator, clean_environment, free_port, wait_until
+from tests.unit.chassis.certificate_files import Authority
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+# Between leaving the Service and SIGTERM, as a preStop hook waits: for those who have just chosen this edge.
+PRE_STOP_SECONDS = 0.3
+PLACES = 3
+"""Addresses of auths, and of routers."""
+
+
+class LargeStack:
+    """The processes by name. `edge`, `auth` and `router` are further settings of all processes of a kind."""
+
+    def __init__(
+        self,
+        folder: Path,
+        resources: Sequence[Mapping[str, Any]],
+        *,
+        keys: Sequence[str],
+        auth: Mapping[str, str],
+        router: Mapping[str, str],
+    ) -> None:
+        self.folder = folder
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.ports: dict[str, int] = {}
+        self.rotation: list[str] = []
+        self.keys: dict[str, str] = {}
+        self._turn = itertools.count()
+        self._kinds = {"auth": dict(auth), "router": dict(router), "edge": {}}
+        folder.mkdir(parents=True, exist_ok=True)
+        authority = Authority(folder / "tls")
+        self._files = {kind: authority.issue(kind) for kind in self._kinds}
+        self._addresses = {kind: [f"127.0.0.1:{free_port()}" for _ in range(PLACES)] for kind in ("auth", "router")}
+        self._write(resources, keys)
+
+    def _write(self, resources: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> None:
+        issued = {}
+        for name in keys:
+            made = api_key.generate("psk_", secrets.token_bytes)
+            self.keys[name] = made.text
+            issued[name] = IssuedKey(made.id, made.shown, made.digest.hex())
+        compiled = compile_catalog(
+            reader.read_text(yaml.safe_dump_all(resources), "resources.yaml"),
+            options=Options(private_addresses="Allow"),
+            keys=issued,
+        )
+        assert all(status.ready for status in compiled.statuses), compiled.statuses
+        documents.write(self.folder / "router-catalog.json", compiled.router)
+        documents.write(self.folder / "auth-catalog.json", compiled.auth)
+
+    def begin(self, name: str) -> None:
+        """Start `edge-0`, `auth-1`, ..."""
+        kind, _, place = name.partition("-")
+        files = self._files[kind]
+        told = {"NAME": name, "DRAIN_SECONDS": "60"} | self._kinds[kind]
+        told |= {"TLS_CERT_FILE": str(files.chain), "TLS_KEY_FILE": str(files.key), "TLS_CA_FILE": str(files.authorities)}  # fmt: skip
+        if kind == "edge":
+            self.ports[name] = free_port()
+            told |= {"PORT": str(self.ports[name]), "SPOOL_DIR": str(self.folder / f"spool-{place}")}
+            told |= {f"{to.upper()}_ADDRESS": "ipv4:" + ",".join(self._addresses[to]) for to in ("auth", "router")}
+        else:
+            self.ports[name] = free_port()
+            told |= {"ADDRESS": self._addresses[kind][int(place)], "METRICS_PORT": str(self.ports[name])}
+            told["CATALOG_PATH"] = str(self.folder / f"{kind}-catalog.json")
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                [sys.executable, "-m", f"penstock_{kind}.main"],
+                env=clean_environment(**{f"PENSTOCK_{kind.upper()}_{field}": value for field, value in told.items()}),
+                stderr=log,
+            )
+
+    def await_ready(self, *names: str) -> None:
+        """Wait until they say that they are; edges come into rotation then."""
+        for name in names:
+            wait_until(f"{name} is ready", lambda name=name: self._ready(name), 90)
+            if name.startswith("edge"):
+                self.rotation.append(name)
+
+    def start(self, *names: str) -> None:
+        """Start them side by side and wait until they are ready."""
+        for name in names:
+            self.begin(name)
+        self.await_ready(*names)
+
+    def _ready(self, name: str) -> bool:
+        assert self.processes[name].poll() is None, self.log(name)[-4000:]
+        try:
+            return httpx.get(f"http://127.0.0.1:{self.ports[name]}/readyz", timeout=5).is_success
+        except httpx.TransportError:
+            return False
+
+    def stop(self, *names: str) -> None:
+        """Take them away as Kubernetes does: out of the Service, a moment later SIGTERM. They must end well."""
+        self.rotation = [name for name in self.rotation if name not in names]
+        for name in names:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.processes[name].wait(PRE_STOP_SECONDS)
+            self.processes[name].send_signal(signal.SIGTERM)
+        for name in names:
+            assert self.processes.pop(name).wait(90) == 0, self.log(name)[-4000:]
+
+    def kill(self, name: str) -> None:
+        """SIGKILL it."""
+        process = self.processes.pop(name)
+        process.kill()
+        process.wait()
+
+    def freeze(self, name: str) -> None:
+        """SIGSTOP it: its connections stay, and nobody answers. Nothing but `kill` ends it."""
+        self.processes[name].send_signal(signal.SIGSTOP)
+
+    def log(self, name: str) -> str:
+        """All that processes of this name wrote."""
+        return (self.folder / f"{name}.log").read_text()
+
+    def port(self) -> int:
+        """The port of the edge whose turn it is."""
+        return self.ports[self.rotation[next(self._turn) % len(self.rotation)]]
+
+    def unsettled(self) -> list[str]:
+        """What is left in the spools of edges that are gone."""
+        gone = [folder for folder in self.folder.glob("spool-*/*") if folder.name not in self.processes]
+        return [str(path.name) for folder in gone for path in folder.glob("*.spool")]
+
+    def end(self) -> None:
+        """End everything, edges first."""
+        for name in sorted(self.processes, key=lambda name: not name.startswith("edge")):
+            self.processes[name].terminate()
+        for process in self.processes.values():
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+class Load:
+    """Clients that go on sending until `stop`. `pause`: seconds before a client that was refused tries again."""
+
+    def __init__(
+        self, stack: LargeStack, key: str, work: Callable[[], bytes], clients: int, pause: float = 0.2
+    ) -> None:
+        self.answers: list[Exchange] = []
+        self._stack = stack
+        self._key = stack.keys[key]
+        self._work = work
+        self._pause = pause
+        self._stopping = False
+        self._tasks = [asyncio.create_task(self._client()) for _ in range(clients)]
+
+    async def _client(self) -> None:
+        while not self._stopping:
+            seen = Exchange()
+            self.answers.append(seen)
+            await exchange(self._stack.port(), self._key, self._work(), seen=seen)
+            if seen.status != 200:
+                await asyncio.sleep(self._pause)
+
+    async def served(self, more: int) -> None:
+        """Wait until so many more requests have been answered well, so that what happened has met with traffic."""
+        wanted = self.good + more
+        async with asyncio.timeout(120):
+            while self.good < wanted:
+                await asyncio.sleep(0.05)
+
+    @property
+    def good(self) -> int:
+        """How many have been answered well."""
+        return sum(1 for one in self.answers if one.good)
+
+    async def stop(self) -> list[Exchange]:
+        """Let what is open end; returns all answers."""
+        self._stopping = True
+        await asyncio.gather(*self._tasks)
+        return self.answers
+
+
+def bad(answers: Sequence[Exchange], *allowed: int) -> list[tuple[int, bool, bytes]]:
+    """Those that a client would complain of: neither good nor of a status that is `allowed`."""
+    wrong = [one for one in answers if not one.good and one.status not in allowed]
+    return [(one.status, one.cut, one.body[-300:]) for one in wrong]
+
+
+class Ledger:
+    """The settlements of a PostgreSQL ledger, read as they stand there."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def rows(self, key: str = "") -> list[dict[str, Any]]:
+        """All rows, or those of one declared key, by the time of admission."""
+        query = (
+            "SELECT s.*, k.name AS key FROM settlements s JOIN api_keys k ON k.id = s.key_id ORDER BY admitted_at_ms"
+        )
+        with psycopg.connect(self._url, row_factory=psycopg.rows.dict_row) as link:
+            return [row for row in link.execute(query).fetchall() if key in {"", row["key"]}]
+
+    def await_rows(self, wanted: set[str]) -> list[dict[str, Any]]:
+        """Wait until all of these requests have theirs."""
+        wait_until("every request has its row", lambda: wanted <= {row["request_id"] for row in self.rows()}, 60, 0.5)
+        return self.rows()
+
+
+def most_in(window_ms: int, times: Sequence[int]) -> int:
+    """The most events in any time of this length; `times` ascend."""
+    first, most = 0, 0
+    for place, at in enumerate(times):
+        while times[first] <= at - window_ms:
+            first += 1
+        most = max(most, place + 1 - first)
+    return most
+
+
+def most_at_once(records: Sequence[Mapping[str, Any]]) -> int:
+    """The most of the simulator's records that were open at the same time."""
+    moments = [(record["arrived_at"], 1) for record in records] + [(record["ended_at"], -1) for record in records]
+    return max(itertools.accumulate(change for _, change in sorted(moments)), default=0)
+
+
+def compare(simulator: Simulator, rows: Sequence[Mapping[str, Any]], answers: Sequence[Exchange]) -> None:
+    """The books balance: each good answer has one row, each row one upstream request, with the same tokens."""
+    served = {record["request_id"]: record for record in simulator.messages()}
+    by_id = {row["request_id"]: row for row in rows}
+    assert len(by_id) == len(rows)
+    assert set(by_id) == set(served)
+    told = [one.request_id for one in answers if one.good]
+    assert len(told) == len(set(told))
+    assert set(told) == set(by_id)
+    for name, row in by_id.items():
+        usage = served[name]["usage"]
+        assert row["state"] == "complete", row
+        assert (row["input_tokens"], row["output_tokens"]) == (usage["input_tokens"], usage["output_tokens"]), row
