@@ -66,9 +66,9 @@ class Key:
 
     def state_at(self, now_ms: int) -> KeyState:
         """Return what the key is now."""
-        if self.state != KeyState.DISABLED and 0 < self.expires_at_ms <= now_ms:
-            return KeyState.EXPIRED
-        return KeyState(self.state)
+        if self.state != KeyState.ACTIVE:
+            return KeyState(self.state)
+        return KeyState.EXPIRED if 0 < self.expires_at_ms <= now_ms else KeyState.ACTIVE
 
 
 @dataclass(frozen=True, slots=True)

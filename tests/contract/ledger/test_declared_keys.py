@@ -73,7 +73,6 @@ async def test_what_was_before_ends_and_its_spend_stays(books):
         "one", "one/two", "one/three", "one/four",
     ]  # fmt: skip
     assert (await known(books, "one")).state_at(NOW) is KeyState.WITHDRAWN
-    assert (await known(books, "one")).state_at(NOW + DAY) is KeyState.EXPIRED
     assert await spent(books, "four") == {"four": (4500, 1)}
 
 
