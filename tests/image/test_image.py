@@ -17,7 +17,7 @@ import yaml
 
 from tests.image import containers
 from tests.image.containers import CANARY, NAME, pod, podman
-from tests.stack import MODEL, account, free_port, plan, wait_until
+from tests.stack import MODEL, free_port, wait_until
 
 pytestmark = [pytest.mark.xdist_group("image"), pytest.mark.timeout(1500)]
 
@@ -171,56 +171,45 @@ def normal(name: str) -> str:
 
 
 class Release:
-    """All processes, each in a container of its own; sockets and catalogs are on volumes that they share."""
+    """The services of compose.yaml, each in a container, and an operator; all on this machine's network."""
 
     def __init__(self, made: containers.Pod, folder: Path) -> None:
         self.pod = made
         self.ports = {name: free_port() for name in ("edge", "simulator", "status")}
         self.metrics = {name: free_port() for name in PROGRAMS}
-        resources = folder / "resources.yaml"
-        key = {"project": "demo", "planRef": {"name": "team"}, "secretName": "demo-key"}
-        documents = [
-            *account("sim", self.url("simulator"), "sim-key-a", allowPrivateAddress="Allow"),
-            plan("team"),
-            {"apiVersion": "penstock.dev/v1alpha1", "kind": "APIKey", "metadata": {"name": "demo"}, "spec": key},
-        ]
-        resources.write_text(yaml.safe_dump_all(documents))
-        kubeconfig = folder / "kubeconfig.yaml"
-        kubeconfig.write_text(yaml.safe_dump(unreachable_cluster(free_port())))
-        for file in (resources, kubeconfig):
-            file.chmod(0o644)
-        command = ["penstock", "compile", "--follow", "--resources", "/tmp/resources.yaml"]
-        desired = {"desired": "/var/lib/penstock"}
-        made.start("compile", command, {}, desired, {resources: "/tmp/resources.yaml:ro"})
-        sockets = {"run": "/run/penstock"}
-        read = sockets | {"desired": "/etc/penstock:ro"}
-        peers = {"AUTH_ADDRESS": "unix:/run/penstock/auth.sock", "ROUTER_ADDRESS": "unix:/run/penstock/router.sock"}
-        ledger = "sqlite:////var/lib/penstock/ledger.db"
-        told = {
-            "simulator": {"PORT": str(self.ports["simulator"])},
-            "auth": {"ADDRESS": peers["AUTH_ADDRESS"], "DATABASE_URL": ledger}
-            | {"CATALOG_PATH": "/etc/penstock/catalog/auth.json"},
-            "router": {"ADDRESS": peers["ROUTER_ADDRESS"], "LEARN_SECONDS": "0"}
-            | {"CATALOG_PATH": "/etc/penstock/catalog/router.json"},
-            "status": peers | {"PORT": str(self.ports["status"]), "ADMIN_TOKEN_FILE": "/etc/penstock/admin-token"},
-            "edge": peers | {"PORT": str(self.ports["edge"]), "SPOOL_DIR": "/var/lib/penstock/spool"},
-            "operator": {"ROUTER_ADDRESSES": "127.0.0.1:1", "AUTH_ADDRESSES": "127.0.0.1:1"}
-            | {"INSECURE_PLAINTEXT": "true"},
-        }
-        volumes = {
-            "auth": read | {"ledger": "/var/lib/penstock"},
-            "router": read,
-            "status": read,
-            "edge": sockets | {"spool": "/var/lib/penstock"},
-        }
-        for process, settings in told.items():
-            settings["METRICS_PORT"] = str(self.metrics[process])
-            variables = {f"PENSTOCK_{process.upper()}_{name}": value for name, value in settings.items()}
+        resources = folder / "resources"
+        resources.mkdir(mode=0o755)
+        text = Path("deploy/compose/resources/demo.yaml").read_text()
+        (resources / "demo.yaml").write_text(text.replace("http://simulator:8090", self.url("simulator")))
+        for process, service in yaml.safe_load(Path("deploy/compose/compose.yaml").read_text())["services"].items():
+            volumes: dict[str, str] = {}
             mounts: dict[Path, str] = {}
-            if process == "operator":
-                variables["KUBECONFIG"] = "/tmp/kubeconfig.yaml"
-                mounts = {kubeconfig: "/tmp/kubeconfig.yaml:ro"}
-            made.start(process, [f"penstock-{process}"], variables, volumes.get(process), mounts)
+            for volume in service.get("volumes", ()):
+                source, place = re.fullmatch(r"(\$\{.*\}|[a-z]+):(/.+)", volume).groups()
+                if source.startswith("$"):
+                    mounts[resources] = place
+                else:
+                    volumes[source] = place
+            variables = self._here(process, service.get("environment", {}))
+            made.start(process, service["command"], variables, volumes, mounts)
+        self._operator(folder / "kubeconfig.yaml")
+
+    def _here(self, process: str, environment: dict[str, str]) -> dict[str, str]:
+        """Give each process ports of its own, as they share a network."""
+        prefix = f"PENSTOCK_{process.upper()}_"
+        own = {"METRICS_HOST": "127.0.0.1", "METRICS_PORT": self.metrics.get(process), "HOST": "127.0.0.1"}
+        own |= {"PORT": self.ports.get(process)}
+        changed = {prefix + name: str(value) for name, value in own.items()} | {"PENSTOCK_SERVER": self.url("status")}
+        return environment | {name: value for name, value in changed.items() if name in environment}
+
+    def _operator(self, kubeconfig: Path) -> None:
+        kubeconfig.write_text(yaml.safe_dump(unreachable_cluster(free_port())))
+        kubeconfig.chmod(0o644)
+        settings = {"ROUTER_ADDRESSES": "127.0.0.1:1", "AUTH_ADDRESSES": "127.0.0.1:1", "INSECURE_PLAINTEXT": "true"}
+        settings |= {"METRICS_PORT": str(self.metrics["operator"])}
+        variables = {f"PENSTOCK_OPERATOR_{name}": value for name, value in settings.items()}
+        variables["KUBECONFIG"] = "/tmp/kubeconfig.yaml"
+        self.pod.start("operator", ["penstock-operator"], variables, {}, {kubeconfig: "/tmp/kubeconfig.yaml:ro"})
 
     def url(self, process: str) -> str:
         """Where a process serves."""
@@ -267,7 +256,7 @@ def test_the_operator_says_that_its_cluster_does_not_answer(release):
 
 def test_a_request_goes_through_all_of_them_and_is_booked(release):
     wait_until("the edge is ready", lambda: release.probe("edge", "/readyz") == 200, READY_SECONDS)
-    key = release.pod.execute("compile", "cat", "/var/lib/penstock/secrets/demo-key/api-key").strip()
+    key = release.pod.execute("desired", "cat", "/var/lib/penstock/secrets/demo-key/api-key").strip()
     body = {"model": MODEL, "max_tokens": 20, "messages": [{"role": "user", "content": "Hello"}]}
 
     def answered():
@@ -280,7 +269,6 @@ def test_a_request_goes_through_all_of_them_and_is_booked(release):
     assert answer.json()["type"] == "message"
     wait_until("the status is ready", lambda: release.probe("status", "/readyz") == 200, READY_SECONDS)
     command = ["penstock", "usage", "list", "--project", "demo", "--output", "json"]
-    command = ["env", f"PENSTOCK_SERVER={release.url('status')}", "PENSTOCK_DATA_DIR=/etc/penstock", *command]
 
     def booked():
         return json.loads(release.pod.execute("status", *command))
@@ -291,7 +279,7 @@ def test_a_request_goes_through_all_of_them_and_is_booked(release):
 
 def test_every_process_ends_in_order_when_it_is_told_to(release):
     """Process 1 gets only the signals that it asked for: without handlers each would be killed after 30 s."""
-    names = ["edge", "status", "router", "auth", "simulator", "operator", "compile"]
+    names = ["edge", "status", "router", "auth", "simulator", "operator", "desired"]
     podman("stop", "--time", "30", *(f"{release.pod.name}-{name}" for name in names), seconds=300)
     ended = {name: release.pod.state(name)["ExitCode"] for name in names}
     assert ended == dict.fromkeys(names, 0), release.pod.logs(next(name for name in names if ended[name]))[-3000:]
