@@ -74,6 +74,7 @@ class Fleet:
             "AUTH_ADDRESSES": f"127.0.0.1:{self.ports['auth']}",
             "CERTIFICATES": "Issue",
             "TLS_DIR": str(self.folder / "operator-tls"),
+            "AUTHORITY_STEP_SECONDS": "8",
             "ADMIN_TOKEN_SECRET": f"{self.release}-admin",
             "STATUS_SECONDS": "1",
         }
