@@ -85,8 +85,8 @@ RULES: dict[str, Schema] = {
     "ingress.hosts (ingress.tls is for named hosts)": _all(
         _is("ingress.enabled", True), _is("ingress.tls.enabled", True), _at("ingress.hosts", {"maxItems": 0})
     ),
-    "one of edge.upstreamCA.configMap and edge.upstreamCA.secret, not both": _all(
-        _given("edge.upstreamCA.configMap"), _given("edge.upstreamCA.secret")
+    "one of upstreamCA.configMap and upstreamCA.secret, not both": _all(
+        _given("upstreamCA.configMap"), _given("upstreamCA.secret")
     ),
     "auth.persistence.enabled (auth.persistence.existingClaim names a volume)": _all(
         _is("auth.persistence.enabled", False), _given("auth.persistence.existingClaim")

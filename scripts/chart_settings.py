@@ -34,7 +34,7 @@ _OWN = {
     "edge": {"host", "port", "auth_address", "router_address", "spool_dir", "ready_files", "upstream_ca_file"}
     | {"drain_seconds"},
     "auth": {*_CATALOG, "database_url"},
-    "router": _CATALOG,
+    "router": {*_CATALOG, "upstream_ca_file"},
     "status": {"host", "port", "auth_address", "router_address", "admin_token_file"},
     "operator": {"namespace", "release", "router_addresses", "auth_addresses", "key_prefix", "certificates", "tls_dir"}
     | {"admin_token_secret"},

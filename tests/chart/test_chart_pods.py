@@ -279,7 +279,7 @@ def test_a_new_chart_alone_starts_no_pod_anew():
         assert "helm.sh/chart" not in pod["metadata"]["labels"] or pod.get("kind") == "Pod"
 
 
-def test_an_edge_believes_the_authorities_it_is_given(monkeypatch):
+def test_edges_and_router_believe_the_authorities_they_are_given(monkeypatch):
     for case, source in (
         ("large", {"configMap": {"name": "corporate-authorities", "items": [{"key": "ca.crt", "path": "ca.crt"}]}}),
         (
@@ -287,9 +287,11 @@ def test_an_edge_believes_the_authorities_it_is_given(monkeypatch):
             {"secret": {"secretName": "authorities", "items": [{"key": "bundle.pem", "path": "ca.crt"}]}},
         ),
     ):
-        assert told(case, "edge", monkeypatch).upstream_ca_file == Path("/etc/penstock/upstreams/ca.crt")
-        (volume,) = [one for one in pod_of(case, "edge")["spec"]["volumes"] if one["name"] == "upstreams"]
-        assert {key: volume[key] for key in volume if key != "name"} == source
+        for name in ("edge", "router"):
+            assert told(case, name, monkeypatch).upstream_ca_file == Path("/etc/penstock/upstreams/ca.crt")
+            (volume,) = [one for one in pod_of(case, name)["spec"]["volumes"] if one["name"] == "upstreams"]
+            assert {key: volume[key] for key in volume if key != "name"} == source
+        assert "upstreams" not in {one["name"] for one in pod_of(case, "auth")["spec"]["volumes"]}
 
 
 def test_one_writer_where_state_is_not_shared():

@@ -117,6 +117,10 @@ A component's pod template. (dict
 {{- if .rpc -}}
 {{- $env = merge $env (fromYaml (include "penstock.tlsSettings" (list $root $component))) -}}
 {{- end -}}
+{{- $authorities := and (has $component (list "edge" "router")) (or $root.Values.upstreamCA.configMap $root.Values.upstreamCA.secret) -}}
+{{- if $authorities -}}
+{{- $_ := set $env "upstream_ca_file" "/etc/penstock/upstreams/ca.crt" -}}
+{{- end -}}
 {{- $certificate := and .rpc (include "penstock.mountsTls" (list $root $component)) -}}
 metadata:
   labels:
@@ -193,6 +197,11 @@ spec:
           mountPath: /etc/penstock/tls
           readOnly: true
         {{- end }}
+        {{- if $authorities }}
+        - name: upstreams
+          mountPath: /etc/penstock/upstreams
+          readOnly: true
+        {{- end }}
         {{- with concat .mounts $values.extraVolumeMounts }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
@@ -207,6 +216,19 @@ spec:
         secretName: {{ include "penstock.tlsSecret" (list $root $component) }}
         {{- /* Read through the group of the volume, by nobody else. */}}
         defaultMode: 0440
+    {{- end }}
+    {{- if $authorities }}
+    - name: upstreams
+      {{- $items := list (dict "key" $root.Values.upstreamCA.key "path" "ca.crt") }}
+      {{- if $root.Values.upstreamCA.secret }}
+      secret:
+        secretName: {{ $root.Values.upstreamCA.secret }}
+        items: {{- toYaml $items | nindent 10 }}
+      {{- else }}
+      configMap:
+        name: {{ $root.Values.upstreamCA.configMap }}
+        items: {{- toYaml $items | nindent 10 }}
+      {{- end }}
     {{- end }}
     {{- with concat .volumes $values.extraVolumes }}
     {{- toYaml . | nindent 4 }}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -51,7 +52,7 @@ class RouterService:
             Policy(),
             self.store,
             self.clock,
-            Prober(deadline_seconds=settings.probe_deadline_seconds),
+            Prober(deadline_seconds=settings.probe_deadline_seconds, tls=_upstreams(settings)),
             self.metrics,
             learning_until=_learning_until(settings, self.store, self.clock),
         )
@@ -144,6 +145,17 @@ def _store(settings: RouterSettings) -> StateStore:
         )
     path = settings.run_dir / f"{settings.name}.state" if settings.run_dir is not None else None
     return MemoryStore(time.time, path)
+
+
+def _upstreams(settings: RouterSettings) -> ssl.SSLContext | None:
+    """Return whom to believe when upstreams are probed, where it is not those whom everybody believes."""
+    if settings.upstream_ca_file is None:
+        return None
+    try:
+        return ssl.create_default_context(cafile=str(settings.upstream_ca_file))
+    except OSError as error:
+        reason = error.strerror or "not PEM"
+        raise StartError(f"upstream_ca_file {settings.upstream_ca_file} cannot be used: {reason}") from error
 
 
 def _learning_until(settings: RouterSettings, store: StateStore, clock: StoreClock) -> float:

@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 import httpx
 
 if TYPE_CHECKING:
+    import ssl
+
     from penstock_routing import AccountFacts
 
 NOTHING_LEARNED: Final = 204
@@ -25,8 +27,15 @@ _LIST_MISSING: Final = frozenset({404, 405, 501})
 class Prober:
     """Asks for the list of models with an account's own credential. No redirects, no proxy, no logs."""
 
-    def __init__(self, *, deadline_seconds: float = 10.0, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        deadline_seconds: float = 10.0,
+        tls: ssl.SSLContext | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
         self._deadline = deadline_seconds
+        self._tls = tls
         self._transport = transport
         self._gate = asyncio.Semaphore(_AT_ONCE)
 
@@ -51,7 +60,9 @@ class Prober:
     async def _ask(self, url: str, headers: dict[str, str]) -> tuple[int, bytes]:
         """Return the answer's status and, when it is a refusal, the beginning of its words."""
         async with (
-            httpx.AsyncClient(transport=self._transport, timeout=self._deadline, trust_env=False) as client,
+            httpx.AsyncClient(
+                transport=self._transport, timeout=self._deadline, trust_env=False, verify=self._tls or True
+            ) as client,
             client.stream("GET", url, headers=headers) as answer,
         ):
             words = b""

@@ -47,6 +47,8 @@ class RouterSettings(RpcSettings):
     """How long a router that remembers nothing lends nothing new; default 30, in local mode (with a `run_dir`) 0."""
     probe_deadline_seconds: float = 10.0
     """A probe without an answer for so long has failed."""
+    upstream_ca_file: Path | None = None
+    """Certificates that upstreams are checked against when they are probed; the edges have the same setting."""
     watch_queue: int = 256
     """Updates that a slow watcher may be behind before it is sent a full snapshot instead."""
     max_sessions: int = 10_000

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 
 import httpx
 import pytest
+import trustme
 
+from penstock_chassis.process import StartError
+from penstock_router import main
 from penstock_router.probing import NOTHING_LEARNED, Prober, result
+from penstock_router.settings import RouterSettings
 from penstock_routing import AccountFacts
 
 
@@ -170,3 +175,34 @@ async def test_public_addresses_are_asked():
 )
 def test_the_name_of_what_a_probe_came_to(status, name):
     assert result(status) == name
+
+
+async def test_an_authority_of_ones_own(tmp_path):
+    """An upstream behind a company's own authority is probed by those who believe it, and by nobody else."""
+    authority = trustme.CA()
+    serving = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(serving)
+
+    async def answer(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}")
+        await writer.drain()
+        writer.close()
+
+    file = tmp_path / "ca.crt"
+    authority.cert_pem.write_to_path(file)
+    async with await asyncio.start_server(answer, "localhost", 0, ssl=serving) as server:
+        url = f"https://localhost:{server.sockets[0].getsockname()[1]}"
+        for told, expected in ((None, 0), (file, 200)):
+            settings = RouterSettings(address="unix:router.sock", catalog_path=file, upstream_ca_file=told)
+            assert await Prober(tls=main._upstreams(settings)).status(account(base_url=url)) == expected
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_authorities_that_cannot_be_read_end_the_start(tmp_path, content):
+    file = tmp_path / "ca.crt"
+    if content is not None:
+        file.write_text(content)
+    settings = RouterSettings(address="unix:router.sock", catalog_path=file, upstream_ca_file=file)
+    with pytest.raises(StartError, match=r"upstream_ca_file .*ca.crt cannot be used: "):
+        main._upstreams(settings)
