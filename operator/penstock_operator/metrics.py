@@ -33,6 +33,4 @@ CATALOG_VERSION_TIME = Gauge(
 CATALOG_UNPUBLISHED = Gauge(
     "penstock_operator_catalog_unpublished", "1 while a catalog that was compiled could not be published", ["catalog"]
 )
-REPLICAS = Gauge(
-    "penstock_operator_replicas", "Routers and auths that are watched, by what they do", ["of", "state"]
-)
+REPLICAS = Gauge("penstock_operator_replicas", "Routers and auths that are watched, by what they do", ["of", "state"])
