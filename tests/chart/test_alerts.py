@@ -92,6 +92,15 @@ def test_an_alert_has_a_runbook(name):
         assert metric in metrics_page.series(), metric
 
 
+@pytest.mark.parametrize(
+    "page", ["docs/runbooks/*.md", "docs/kind.md", "docs/metrics.md", "deploy/environments/**/*.md"]
+)
+def test_links_lead_somewhere(page):
+    for path in alerting.ROOT.glob(page):
+        for link in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
+            assert (path.parent / link).exists(), f"{path.name}: {link}"
+
+
 def test_runbooks_are_listed_and_there_is_none_too_many():
     names = {path.stem for path in alerting.RUNBOOKS.glob("Penstock*.md")}
     assert names == set(ALERTS)
