@@ -3,7 +3,8 @@
 Keys: `penstock:{<project>}:<epoch>:...` with all of a project in one cluster slot and an expiry on each, and
 `penstock:{counters}:sessions`, one hash without expiry that holds the epoch and its sessions. A flushed store has no
 epoch; the next reader makes one, and the projects' keys of an earlier epoch are never read again. A project without
-its facts (after a flush that this auth has not noticed, or a long rest) is rebuilt from the ledger first.
+its facts (after a flush that this auth has not noticed, or a long rest) is rebuilt from the ledger first. A cluster's
+nodes bear marks of the epoch, and one that has lost them ends it for all (`marks`).
 
 Each auth looks at the sessions at most a second apart. Redis's clock is used; a jump forward of it while this auth
 runs is not believed (windows would open early), a jump back makes time stand still.
@@ -17,7 +18,7 @@ import uuid
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
-from penstock_auth import allowances
+from penstock_auth import allowances, marks
 from penstock_auth.allowances import PROJECT, RECOVERING_MS
 from penstock_auth.counters import (
     AllowResult,
@@ -79,6 +80,7 @@ class RedisCounters:
         self._view: Epoch | None = None
         self._view_ms = 0  # the store's time when it was read
         self._view_asked = 0.0  # our monotonic time when it was asked for
+        self._marked = ""  # the epoch whose marks are on every node of a cluster
         self._offset: float | None = None  # the store's ms minus ours, the least seen
         self._offset_at = 0.0
         self._last = 0
@@ -89,6 +91,7 @@ class RedisCounters:
         """See `Counters.open`."""
         await self._runner.load([self._allow, self._settle, self._declare, self._rebuild, self._sessions])
         await self._look(0)
+        await self._whole()
 
     async def close(self) -> None:
         """See `Counters.close`."""
@@ -150,7 +153,8 @@ class RedisCounters:
 
     async def epoch(self) -> EpochState:
         """See `Counters.epoch`."""
-        return (await self._look(0)).state(self._store_time())
+        await self._look(0)
+        return (await self._whole()).state(self._store_time())
 
     def _welcome(self, view: Epoch, call: AllowCall) -> bool:
         """Say whether the session may be lent something: it has nothing that this epoch does not know of."""
@@ -178,8 +182,22 @@ class RedisCounters:
             view = self._read(await self._runner.run(self._sessions, [SESSIONS_KEY], call), asked)
         return view
 
+    async def _whole(self) -> Epoch:
+        """Return the sessions as last seen, of a new epoch if a node of a cluster has lost what it had."""
+        if self._view is None:
+            return await self._look(0)
+        epoch = self._view.id
+        if self._marked != epoch:
+            # One server has nothing to mark: it loses the epoch with the rest.
+            if self._runner.one_of_each(marks.KEYS) and await marks.write(self._runner, epoch):
+                await self._session("marked", epoch=epoch)
+        elif await marks.missing(self._runner):
+            return await self._session("lost", epoch=epoch)
+        return self._view
+
     def _read(self, answer: Any, asked: float) -> Epoch:
-        epoch, since, now, expected, sessions = answer
+        epoch, since, now, expected, sessions, marked = answer
+        self._marked = epoch if marked else ""
         self._learn_time(now)
         view = Epoch(epoch, since, None if expected is False else frozenset(expected))
         for name, seen, status, spoke in sessions:
@@ -286,6 +304,8 @@ class RedisCounters:
         try:
             async with lock:
                 view = await self._look(VIEW_MS)
+                if (await self._whole()).id != view.id:
+                    return
                 await self._write_history(view, project, await self._truth.history(project))
         finally:
             del self._rebuilding[project]

@@ -18,7 +18,7 @@ from penstock_auth.counters import StoreDown, StoreRefused
 from penstock_chassis.cluster_redis import WrongKindOfStore, open_link
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Coroutine, Iterable, Sequence
 
 DEADLINE_SECONDS: Final = 0.25
 _REFUSALS: Final = (errors.NoPermissionError, errors.AuthenticationError)
@@ -68,19 +68,33 @@ class Runner:
     async def run(self, script: Script, keys: Sequence[str], call: dict[str, Any]) -> Any:
         """Run a script on keys of one slot and return its decoded answer. Raises StoreDown, StoreRefused."""
         argument = self._encoder.encode(call)
+        answer = await self._in_time(self._evaluate(script, keys, argument), f"run {script.name}")
+        return self._decoder.decode(answer)
+
+    async def command(self, key: str, *words: str) -> Any:
+        """Send one plain command about `key`. Raises StoreDown, StoreRefused."""
+        return await self._in_time(self._link.run(key, *words), words[0])
+
+    def one_of_each(self, keys: Iterable[str]) -> list[str]:
+        """Return one of these keys of each node of a cluster; of one server nothing."""
+        return self._link.one_of_each(keys)
+
+    async def _evaluate(self, script: Script, keys: Sequence[str], argument: bytes) -> Any:
+        try:
+            return await self._link.run(keys[0], "EVALSHA", script.digest, len(keys), *keys, argument)
+        except errors.NoScriptError:
+            return await self._link.run(keys[0], "EVAL", script.text, len(keys), *keys, argument)
+
+    async def _in_time(self, call: Coroutine[Any, Any, Any], what: str) -> Any:
         try:
             async with asyncio.timeout(self._deadline_seconds):
-                try:
-                    answer = await self._link.run(keys[0], "EVALSHA", script.digest, len(keys), *keys, argument)
-                except errors.NoScriptError:
-                    answer = await self._link.run(keys[0], "EVAL", script.text, len(keys), *keys, argument)
+                return await call
         except WrongKindOfStore as error:
             raise StoreRefused(str(error)) from error
         except _REFUSALS as error:
-            raise StoreRefused(f"the store refuses the script {script.name}: {type(error).__name__}") from error
+            raise StoreRefused(f"the store refuses to {what}: {type(error).__name__}") from error
         except (errors.RedisError, TimeoutError, OSError) as error:
-            raise StoreDown(f"the store did not run {script.name}: {type(error).__name__}") from error
-        return self._decoder.decode(answer)
+            raise StoreDown(f"the store did not {what}: {type(error).__name__}") from error
 
     async def close(self) -> None:
         """Close the connections."""

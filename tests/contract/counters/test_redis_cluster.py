@@ -9,7 +9,16 @@ import time
 
 import pytest
 
-from penstock_auth.counters import AllowCall, Limit, StoreDown, StoreRefused, Unit
+from penstock_auth.counters import (
+    AllowCall,
+    Declaration,
+    KeyDeclaration,
+    LeaseHeld,
+    Limit,
+    StoreDown,
+    StoreRefused,
+    Unit,
+)
 from penstock_auth.counters_redis import SESSIONS_KEY, RedisCounters
 from tests.contract.counters.conftest import Truth
 from tests.servers import free_port, redis_cluster, redis_server
@@ -98,6 +107,35 @@ async def test_a_replica_takes_over_with_what_was_counted():
         assert result.epoch == epoch
         assert result.limits[0].remaining == 59
         await counters.close()
+
+
+async def test_a_node_that_comes_back_empty_is_a_loss_of_all():
+    with redis_cluster() as cluster:
+        project = project_of(cluster, 1)
+        counters, other = (RedisCounters(cluster.url, Truth(), cluster=True, deadline_seconds=5.0) for _ in range(2))
+        for each in (counters, other):
+            await each.open()
+            each._truth.unclean = {"edge-a", "edge-b"}
+        first = await counters.epoch()
+        for session in ("edge-a", "edge-b"):
+            await counters.declare(Declaration(session, first.id, complete=True))
+        assert (await counters.allow(call(project, epoch=first.id, need_requests=90))).grant
+        assert (await counters.epoch()).id == first.id
+        cluster.nodes[1].command("FLUSHALL")
+        # What edge-a has in hand is in no ledger yet: nobody is lent anything before it has said so.
+        result = await other.allow(call(project, session="edge-b", epoch=first.id, need_requests=50))
+        assert result.denial.reason == "RECOVERING"
+        second = await other.epoch()
+        assert second.id != first.id
+        assert (await counters.epoch()).id == second.id
+        held = KeyDeclaration(project, "k1", RPM, leases=(LeaseHeld("edge-a/1", 90, 30_000),))
+        await counters.declare(Declaration("edge-a", second.id, complete=True, keys=(held,)))
+        await other.declare(Declaration("edge-b", second.id, complete=True))
+        result = await other.allow(call(project, 2, session="edge-b", epoch=second.id, need_requests=50))
+        assert result.denial.reason == "REQUESTS"
+        assert (await counters.epoch()).id == second.id
+        await counters.close()
+        await other.close()
 
 
 async def test_slots_that_move_are_followed():

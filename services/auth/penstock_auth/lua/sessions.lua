@@ -1,5 +1,6 @@
 -- The epoch and its sessions: one hash without an expiry, KEYS[1]. recovery.py says the same in Python.
--- Fields: id, since, t (time, never back), expected (msgpack; absent until named), s:<session> "seen status spoke".
+-- Fields: id, since, t (time, never back), expected (msgpack; absent until named), s:<session> "seen status spoke",
+-- marked (every node of a cluster has the epoch's marks).
 local call = cmsgpack.unpack(ARGV[1])
 local HASH = KEYS[1]
 local SILENCE, REMEMBER = 30000, 3600000
@@ -12,6 +13,9 @@ if call.ceiling > 0 and now > call.ceiling then
   now = call.ceiling
 end
 now = math.max(now, tonumber(redis.call('HGET', HASH, 't') or 0))
+if call.op == 'lost' and redis.call('HGET', HASH, 'id') == call.epoch then
+  redis.call('DEL', HASH) -- A part of the store has been lost, so all of it counts as lost.
+end
 redis.call('HSET', HASH, 't', now)
 if redis.call('HSETNX', HASH, 'id', call.fresh) == 1 then
   redis.call('HSET', HASH, 'since', now)
@@ -65,6 +69,8 @@ elseif op == 'declare' and call.epoch == id then
   end
 elseif op == 'end' then
   write(call.session, {seen = now, status = 'ended', spoke = '1'})
+elseif op == 'marked' and call.epoch == id then
+  redis.call('HSET', HASH, 'marked', 1)
 elseif op == 'expect' and call.epoch == id and not recorded then
   expected, recorded = call.expected, {}
   for _, name in ipairs(expected) do
@@ -105,4 +111,5 @@ for place = 1, #all, 2 do
     end
   end
 end
-return cmsgpack.pack({id, tonumber(since), now, expected or false, sessions})
+local marked = redis.call('HEXISTS', HASH, 'marked') == 1
+return cmsgpack.pack({id, tonumber(since), now, expected or false, sessions, marked})

@@ -52,6 +52,10 @@ class RedisLink(Protocol):
         """Send one command to every server that takes writes, and return their replies."""
         ...
 
+    def one_of_each(self, keys: Iterable[str]) -> list[str]:
+        """Return the first of these keys that each node of a cluster has; nothing of one that has none of them."""
+        ...
+
     async def close(self) -> None:
         """Close all connections."""
         ...
@@ -88,6 +92,11 @@ class SingleRedis:
             if (await self._redis.info("cluster")).get("cluster_enabled"):
                 raise WrongKindOfStore(_ONE_OF_MANY)
         return [await self._redis.execute_command(*words)]
+
+    def one_of_each(self, keys: Iterable[str]) -> list[str]:
+        """See `RedisLink.one_of_each`: there are no nodes."""
+        del keys
+        return []
 
     async def close(self) -> None:
         """See `RedisLink.close`."""
@@ -135,6 +144,15 @@ class ClusterRedis:
         await self._owner(0)
         primaries = sorted({owner for owner in self._owners if owner is not None})
         return list(await asyncio.gather(*(self._send(address, words, asking=False) for address in primaries)))
+
+    def one_of_each(self, keys: Iterable[str]) -> list[str]:
+        """See `RedisLink.one_of_each`."""
+        found: dict[Address, str] = {}
+        for key in keys if self._owners else ():
+            owner = self._owners[key_slot(key.encode())]
+            if owner is not None:
+                found.setdefault(owner, key)
+        return list(found.values())
 
     async def close(self) -> None:
         """See `RedisLink.close`."""
