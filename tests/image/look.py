@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 
 SKIPPED = ("/proc", "/sys", "/dev", "/tmp")
-TOOLS = ("pip", "pip3", "uv", "gcc", "cc", "ld", "make", "apt", "curl", "git", "hatchling", "cyclonedx-py")
+TOOLS = ("pip", "pip3", "uv", "gcc", "cc", "ld", "make", "curl", "git", "hatchling", "cyclonedx-py")
 MODULES = ("pip", "ensurepip", "setuptools", "hatchling", "cyclonedx", "pytest")
 CONFIGURATION = ("/etc/pip.conf", "/etc/uv", "/run/secrets")
 OURS = Path("/opt/penstock")

@@ -26,16 +26,18 @@ PROGRAMS = {"auth", "edge", "operator", "router", "simulator", "status"}
 MOST_BYTES = 220_000_000
 """What we put onto the base: 170 MB, of which compiled Python is a quarter."""
 READY_SECONDS = 120.0
+GIVEN = os.environ.get("PENSTOCK_TEST_IMAGE")
 LOCK = Path("requirements/image.txt")
+
+if not GIVEN and (reason := containers.why_not()):
+    pytest.skip(reason, allow_module_level=True)
 
 
 @pytest.fixture(scope="session")
 def image():
-    given = os.environ.get("PENSTOCK_TEST_IMAGE")
-    if given:
-        return given
-    reason = containers.why_not() or containers.base()
-    if reason:
+    if GIVEN:
+        return GIVEN
+    if reason := containers.base():
         pytest.skip(reason)
     containers.build()
     return NAME
