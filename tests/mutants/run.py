@@ -19,10 +19,10 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).parents[2]
-COPIED = ("gen", "protos", "services", "tests", "pyproject.toml")
+COPIED = ("gen", "operator", "protos", "services", "tests", "pyproject.toml")
 PACKAGES = (
     *("gen", "services/lib/catalog", "services/lib/routing", "services/lib/chassis", "services/edge", "services/auth"),
-    *("services/router", "services/status", "services/simulator", "services/cli"),
+    *("services/router", "services/status", "services/simulator", "services/cli", "operator"),
 )
 TEST_SECONDS = 180
 
