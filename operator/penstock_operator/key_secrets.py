@@ -191,6 +191,11 @@ class KeySecrets:
         for uid in owners_of(before) if before is not None else ():
             self._by_owner[uid].discard(name)
 
+    def objects_of(self, holder: Holder) -> tuple[Object | None, ...]:
+        """Return the Secret that an APIKey names, and the others that it owns, as they came from the API."""
+        names = sorted(self._by_owner.get(holder.uid, set()) - {holder.secret_name})
+        return self._by_name.get(holder.secret_name), *(self._by_name[name] for name in names)
+
     def of(self, holder: Holder) -> tuple[Held | None, tuple[Held, ...]]:
         """Return the Secret that an APIKey names, and the others that it owns."""
         target = self._by_name.get(holder.secret_name)

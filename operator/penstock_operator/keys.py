@@ -23,12 +23,11 @@ if TYPE_CHECKING:
     from penstock_catalog.resources import APIKey
     from penstock_operator.cluster import Object, SecretApi
     from penstock_operator.events import Recorder
-    from penstock_operator.key_secrets import Held
     from penstock_operator.seen import Seen
 
 log = logs.get(__name__)
 
-_MOST_WRITES: Final = 200
+_MOST_WRITES: Final = 500
 """In one turn, so that the first keys of many are in force before the last are made."""
 _MOST_STEPS: Final = 5
 
@@ -38,8 +37,8 @@ class _Known:
     """A decision, and what it was made of."""
 
     body: Object
-    target: Held | None
-    others: tuple[Held, ...]
+    holder: Holder
+    secrets: tuple[Object | None, ...]
     decision: Decision
 
 
@@ -92,13 +91,15 @@ class Issuer:
         return held
 
     def _decide(self, resource: APIKey, body: Object, held: KeySecrets, now: datetime) -> _Known:
-        holder = Holder.of(resource, body)
-        target, others = held.of(holder)
         before = self._known.get(resource.name)
-        if before is not None and before.body is body and (before.target, before.others) == (target, others):
+        same = before is not None and before.body is body
+        holder = before.holder if before is not None and same else Holder.of(resource, body)
+        found = held.objects_of(holder)
+        if before is not None and same and _are(found, before.secrets):
             due = before.decision.next_check
             if before.decision.write is None and (due is None or now < due):
                 return before
+        target, others = held.of(holder)
         decision = issuing.decide(
             holder,
             target,
@@ -107,7 +108,7 @@ class Issuer:
             now=now,
             make_key=lambda: api_key.generate(self._key_prefix, secrets.token_bytes),
         )
-        return _Known(body, target, others, decision)
+        return _Known(body, holder, found, decision)
 
     async def _settle(self, resource: APIKey, result: Issued, now: datetime) -> None:
         """Take one key's steps until there is nothing to do."""
@@ -164,3 +165,8 @@ class Issuer:
         kept = self._seen.of(SECRET).get(secret["metadata"]["name"])
         if kept is not None:
             self._held[1].take(kept)
+
+
+def _are(found: tuple[Object | None, ...], before: tuple[Object | None, ...]) -> bool:
+    """Whether these are the very same objects: what has changed is another one."""
+    return len(found) == len(before) and all(one is other for one, other in zip(found, before, strict=True))

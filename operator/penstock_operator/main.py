@@ -17,6 +17,7 @@ from penstock_chassis.process import StartError, run
 from penstock_chassis.rpc_transport import Transport
 from penstock_operator import handlers, metrics
 from penstock_operator.admin_token import AdminTokenKeeper
+from penstock_operator.alarm import Alarm
 from penstock_operator.certificates import Terms
 from penstock_operator.certificates_files import OwnFiles
 from penstock_operator.certificates_keeper import CertificateKeeper
@@ -50,9 +51,9 @@ class OperatorService:
         self.settings = settings
         self._access = access or _access()
         self.cluster = Cluster(self._access, settings.namespace, deadline_seconds=settings.api_deadline_seconds)
-        self._woken = asyncio.Event()
+        self._alarm = Alarm()
         names = (*secret_names(settings.router_catalog), *secret_names(settings.auth_catalog))
-        self.seen = Seen(names, self._woken.set)
+        self.seen = Seen(names, self._alarm.ring)
         self.turns: Turns | None = None
         self._keeper: CertificateKeeper | None = None
         self._recorder = Recorder(self.cluster)
@@ -110,7 +111,7 @@ class OperatorService:
         auths = self._observer(Component.AUTH, settings.auths, transport)
         recorder = self._recorder
         statuses = StatusWriter(self.cluster, self.seen, recorder, status_seconds=settings.status_seconds)
-        probing = Probing(Routers(routers.speaking), wake=self._woken.set, again_seconds=settings.probe_seconds)
+        probing = Probing(Routers(routers.speaking), wake=self._alarm.nudge, again_seconds=settings.probe_seconds)
         turns = Turns(
             settings,
             self.cluster,
@@ -122,7 +123,7 @@ class OperatorService:
             auth=Publisher(self.cluster, self.seen, settings.auth_catalog, AuthCatalog, settings.release),
             routers=routers.fleet,
             auths=auths.fleet,
-            woken=self._woken,
+            alarm=self._alarm,
         )
         self.turns = turns
         watching = handlers.Watching(self._access, self.cluster.namespace, tell=self._tell, begun=turns.list_soon)
@@ -136,7 +137,7 @@ class OperatorService:
 
     def _observer(self, component: Component, addresses: tuple[str, ...], transport: Transport) -> Observer:
         observer = Observer(
-            component, addresses, transport, wake=self._woken.set, outage_seconds=self.settings.outage_seconds
+            component, addresses, transport, wake=self._alarm.nudge, outage_seconds=self.settings.outage_seconds
         )
         metrics.REPLICAS.labels(component.value, "speaking").set_function(lambda: len(observer.speaking()))
         metrics.REPLICAS.labels(component.value, "silent").set_function(lambda: len(observer.fleet().silent))

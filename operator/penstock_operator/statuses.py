@@ -69,6 +69,7 @@ class StatusWriter:
         self._status_seconds = status_seconds
         self._monotonic = monotonic
         self._tasks: dict[_Key, _Task] = {}
+        self._fulfilled: dict[_Key, Verdict] = {}
         self._under_way: set[_Key] = set()
         self._written_at: dict[_Key, float] = {}
         self._news = asyncio.Event()
@@ -83,16 +84,24 @@ class StatusWriter:
         now, at = self._monotonic(), datetime.now(UTC)
         tasks: dict[_Key, _Task] = {}
         counts: dict[tuple[str, str], int] = {}
+        fulfilled: dict[_Key, Verdict] = {}
         for verdict in verdicts:
             ready = next((one.status for one in verdict.conditions if one.type == conditions.READY), "Unknown")
             counts[verdict.kind.name, ready] = counts.get((verdict.kind.name, ready), 0) + 1
+            key = verdict.kind, verdict.item["metadata"]["name"]
+            if _same(self._fulfilled.get(key), verdict):
+                fulfilled[key] = verdict
+                continue
             task = self._task(verdict, now, at)
             if task is not None:
-                tasks[verdict.kind, verdict.item["metadata"]["name"]] = task
+                tasks[key] = task
+            else:
+                fulfilled[key] = verdict
         metrics.OBJECTS.clear()
         for (kind, ready), count in counts.items():
             metrics.OBJECTS.labels(kind, ready).set(count)
-        self._tasks = tasks
+        self._fulfilled = fulfilled
+        self._tasks = dict(sorted(tasks.items(), key=lambda item: item[1].due))
         if len(self._written_at) > 2 * sum(counts.values()) + 100:
             self._written_at.clear()
         self._news.set()
@@ -118,14 +127,15 @@ class StatusWriter:
                 self._under_way.discard(key)
 
     def _next(self) -> tuple[_Key | None, float]:
+        """Return the first that is due, or when one will be. They stand in the order in which they are due."""
         now, soonest = self._monotonic(), float("inf")
         for key, task in self._tasks.items():
             if key in self._under_way:
-                soonest = min(soonest, now + 0.05)
+                soonest = now + 0.05
             elif task.due <= now:
                 return key, now
             else:
-                soonest = min(soonest, task.due)
+                return None, min(soonest, task.due)
         return None, soonest
 
     async def _rest(self, until: float) -> None:
@@ -189,6 +199,11 @@ _OURS: Final = frozenset(
         "issuedTime",
     }
 )
+
+
+def _same(before: Verdict | None, verdict: Verdict) -> bool:
+    """Whether the same was said of the very same object before: then it need not be compared again."""
+    return before is not None and before.item is verdict.item and before == verdict
 
 
 def _flickers(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:

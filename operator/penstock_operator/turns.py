@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from penstock_catalog.documents import Account, Document
+    from penstock_operator.alarm import Alarm
     from penstock_operator.cluster import Cluster
     from penstock_operator.credentials import Trial
     from penstock_operator.keys import Issued, Issuer
@@ -75,7 +76,7 @@ class Turns:
         auth: Publisher[AuthCatalog],
         routers: Callable[[], Fleet],
         auths: Callable[[], Fleet],
-        woken: asyncio.Event,
+        alarm: Alarm,
     ) -> None:
         self._settings = settings
         self._cluster = cluster
@@ -85,7 +86,7 @@ class Turns:
         self._statuses = statuses
         self._router, self._auth = _Catalog(router, Published()), _Catalog(auth, Published())
         self._routers, self._auths = routers, auths
-        self._woken = woken
+        self._alarm = alarm
         self._reader = Reader()
         self._in_force: dict[str, Account] = {}
         self._compiled: tuple[Any, Compiled] | None = None
@@ -105,7 +106,7 @@ class Turns:
         now = time.monotonic()
         if self._list_by < now:
             self._list_by = now + _AFTER_WATCH_MOST
-            self._woken.set()
+            self._alarm.nudge()
         # A long list is heard of object by object: wait until it has ended.
         self._list_due = min(now + _AFTER_WATCH_SECONDS, self._list_by)
 
@@ -117,7 +118,9 @@ class Turns:
         retry, next_turn = _RETRY_SECONDS, 0.0
         check_due = time.monotonic() + _CHECK_SECONDS
         while True:
-            await self._wait(min(next_turn, check_due, self._list_due))
+            await self._alarm.wait(min(next_turn, check_due, self._list_due))
+            # Changes come in crowds.
+            await asyncio.sleep(self._settings.debounce_seconds)
             now = time.monotonic()
             try:
                 if now >= self._list_due:
@@ -125,7 +128,11 @@ class Turns:
                 elif now >= check_due:
                     await self._check()
                 check_due = time.monotonic() + _CHECK_SECONDS if now >= check_due else check_due
-                next_turn = time.monotonic() + await self.turn()
+                begun = time.monotonic()
+                if not (self._alarm.pending or self._complaint or begun >= next_turn):
+                    continue
+                next_turn = begun + await self.turn()
+                self._alarm.turned(time.monotonic() - begun)
                 retry, self._complaint = _RETRY_SECONDS, ""
             except Exception as error:  # noqa: BLE001 -- a loop that has ended would be worse than any turn
                 metrics.TURNS.labels("failed").inc()
@@ -142,7 +149,7 @@ class Turns:
 
         Raises ClusterError when the catalogs could not be published; everything else has been done by then.
         """
-        self._woken.clear()
+        self._alarm.quieten()
         begun, now = time.monotonic(), datetime.now(UTC)
         objects = {kind: self._seen.of(kind) for kind in CUSTOM}
         reading = self._reader.read([item for kind in CUSTOM for item in objects[kind].values()], self._seen.of(SECRET))
@@ -210,16 +217,6 @@ class Turns:
     async def _check(self) -> None:
         """See whether the API still answers: a watch that brings nothing may be one that is dead."""
         await self._cluster.get_secret(f"{self._settings.router_catalog}-head")
-
-    async def _wait(self, until: float) -> None:
-        seconds = until - time.monotonic()
-        try:
-            async with asyncio.timeout(max(seconds, 0.0)):
-                await self._woken.wait()
-        except TimeoutError:
-            return
-        # Changes come in crowds.
-        await asyncio.sleep(self._settings.debounce_seconds)
 
     @staticmethod
     def _words(error: Exception) -> str:
