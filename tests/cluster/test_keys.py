@@ -157,7 +157,7 @@ def test_an_expired_key(fleet: Fleet) -> None:
     moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 12))
     key = fleet.key("brief", expirationTime=moment)
     fleet.await_answer(key, 200, seconds=10)
-    fleet.await_answer(key, 401, seconds=40)
+    fleet.await_answer(key, 403, seconds=40)
     fleet.await_condition(API_KEY, "brief", "Ready", "False", "Expired")
 
 
