@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -20,8 +22,10 @@ from penstock_auth.counters import (
     Unit,
 )
 from penstock_auth.counters_redis import SESSIONS_KEY, RedisCounters
+from penstock_router.store_redis import RedisStore
+from penstock_router.stores import Change
 from tests.contract.counters.conftest import Truth
-from tests.servers import free_port, redis_cluster, redis_server
+from tests.servers import RedisServer, free_port, redis_cluster, redis_server
 
 RPM = (Limit("per-minute", Unit.REQUESTS, 100, 60_000),)
 EPOCH_OWNER = 2
@@ -166,6 +170,27 @@ async def test_one_server_is_not_taken_for_a_cluster_nor_the_other_way_round(for
         with pytest.raises(StoreRefused, match=words):
             await counters.open()
         await counters.close()
+
+
+async def test_the_rights_that_the_manual_names_will_do(formed, redis_url):
+    manual = Path("docs/operations/scale.md").read_text()
+    words = re.findall(r"A user with limited rights needs `(.*)` on `(\S+)` and `(\S+)`", manual)[0]
+    rights = " ".join(words).split()
+    single = RedisServer(int(redis_url.rpartition(":")[2].removesuffix("/0")), None)
+    for node in (*formed.nodes, single):
+        assert node.command("ACL", "SETUSER", "few", "reset", "on", ">pass", *rights).startswith(b"+OK")
+    for url, cluster in ((formed.url, True), (redis_url, False)):
+        allowed = url.replace("//", "//few:pass@")
+        counters = RedisCounters(allowed, Truth(), cluster=cluster, deadline_seconds=5.0)
+        await counters.open()
+        for place in range(3):
+            assert (await counters.allow(call(project_of(formed, place)))).grant
+        await counters.epoch()
+        await counters.close()
+        store = RedisStore(allowed, cluster=cluster, deadline_seconds=5.0)
+        assert await store.write("conditions", [Change("few", 0, b"1")])
+        assert "few" in (await store.read("conditions")).rows
+        await store.close()
 
 
 async def test_a_wrong_password_is_refused():
