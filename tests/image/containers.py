@@ -44,6 +44,9 @@ def why_not() -> str:
     missing = [program for program in ("podman", "mmdebstrap") if shutil.which(program) is None]
     if missing:
         return f"NO IMAGE IS TESTED: install {' and '.join(missing)} (apt-get install --no-install-recommends {' '.join(missing)} runc)"
+    # What podman and mmdebstrap begin with; a root without the rights of one cannot.
+    if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode != 0:
+        return "NO IMAGE IS TESTED: no containers can be made inside this one"
     return ""
 
 
