@@ -29,10 +29,17 @@ digest_of() { # the digest of an image that is on this machine; nothing where it
   esac
 }
 
+is_here() { # whether an image is on this machine
+  case $builder in
+    buildah) buildah inspect --type image "$1" >/dev/null 2>&1 ;;
+    *) "$builder" image inspect "$1" >/dev/null 2>&1 ;;
+  esac
+}
+
 # A tag moves. What is built stands on one digest: the one that was asked for, else the one that the tag has now.
 digest=${BASE_DIGEST:-}
 if [ -z "$digest" ] && [[ $base != *@sha256:* ]]; then
-  if [[ $base != localhost/* ]]; then "$builder" pull -q "$base" >/dev/null || [ -n "$(digest_of "$base")" ] || die "$base cannot be pulled; BASE_IMAGE names another base, such as one that scripts/debian-base.sh makes"; fi
+  if [[ $base != localhost/* ]]; then "$builder" pull -q "$base" >/dev/null || is_here "$base" || die "$base cannot be pulled; BASE_IMAGE names another base, such as one that scripts/debian-base.sh makes"; fi
   digest=$(digest_of "$base")
   say "BASE_DIGEST is not given; $base is ${digest:-without a digest} now"
 fi
