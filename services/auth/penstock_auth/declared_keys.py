@@ -61,10 +61,16 @@ def keys_of(declared: DeclaredKey) -> list[Key]:
     if before is None:
         return [key]
     end_ms = min(key.expires_at_ms or before.expires_at_ms, before.expires_at_ms)
-    return [
-        replace(key, id=before.id, digest=bytes.fromhex(before.digest), prefix=before.prefix, expires_at_ms=end_ms),
+    replaced = key.state == KeyState.ACTIVE and end_ms == before.expires_at_ms
+    earlier = replace(
         key,
-    ]
+        id=before.id,
+        digest=bytes.fromhex(before.digest),
+        prefix=before.prefix,
+        state=KeyState.REPLACED.value if replaced else key.state,
+        expires_at_ms=end_ms,
+    )
+    return [earlier, key]
 
 
 def record_declared(connection: Connection, declared: Iterable[DeclaredKey], now_ms: int) -> Recorded:

@@ -26,12 +26,17 @@ _MOST_MICRO_USD: Final = 10**15
 
 
 class KeyState(StrEnum):
-    """What was done to a key; `Expired` is read off the clock. A withdrawn key has left the catalog."""
+    """What was done to a key; `Expired` is read off the clock. A withdrawn key has left the catalog.
+
+    A replaced one goes on as what a key was before its rotation, and is as good as disabled when its time is over: who
+    sends it is to look for the new one.
+    """
 
     ACTIVE = "Active"
     DISABLED = "Disabled"
     EXPIRED = "Expired"
     WITHDRAWN = "Withdrawn"
+    REPLACED = "Replaced"
 
 
 class Source(StrEnum):
@@ -66,9 +71,11 @@ class Key:
 
     def state_at(self, now_ms: int) -> KeyState:
         """Return what the key is now."""
-        if self.state != KeyState.ACTIVE:
+        if self.state not in {KeyState.ACTIVE, KeyState.REPLACED}:
             return KeyState(self.state)
-        return KeyState.EXPIRED if 0 < self.expires_at_ms <= now_ms else KeyState.ACTIVE
+        if not 0 < self.expires_at_ms <= now_ms:
+            return KeyState.ACTIVE
+        return KeyState.EXPIRED if self.state == KeyState.ACTIVE else KeyState.DISABLED
 
 
 @dataclass(frozen=True, slots=True)

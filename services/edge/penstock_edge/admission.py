@@ -32,6 +32,8 @@ _log = logs.get(__name__)
 _ABSENT_SECONDS = 20.0
 _STREAM_SECONDS = 2.0
 _MANY_QUESTIONS = 20
+# By how much the clocks may differ by which auth and this edge see a key expire.
+_CLOCKS_SECONDS = 0.25
 # Repeating such a question word for word would only be refused again.
 _NOT_FOR_REPETITION = frozenset(
     {
@@ -290,9 +292,17 @@ class Admission:
             floor = max(floor, now - _STREAM_SECONDS)
         return NEVER if now - self._session.reached_at > _ABSENT_SECONDS else floor
 
+    def _floor_of(self, book: KeyBook, now: float) -> float:
+        """Return the same for one key: of a key whose time is over, auth says anew what it is now."""
+        floor, facts = self._floor(now), book.allowance.facts
+        if facts is None or facts.expires_at_ms <= 0:
+            return floor
+        ended = now - (self.time.at(now) - facts.expires_at_ms) / 1000
+        return max(floor, ended + _CLOCKS_SECONDS) if now >= ended + _CLOCKS_SECONDS else floor
+
     def _decide(self, book: KeyBook, need: Need, now: float) -> Admitted | Refused | None:
         allowance = book.allowance
-        floor = self._floor(now)
+        floor = self._floor_of(book, now)
         if allowance.take(need, now, floor):
             return self._admitted(book, need, now)
         denied = allowance.denial(need, now, floor)
@@ -386,7 +396,7 @@ class Admission:
     def _known(self, book: KeyBook, now: float) -> KeyFacts | Refused | None:
         """Return what is known of the key's owner, if it is fresh."""
         allowance = book.allowance
-        floor = max(self._floor(now), allowance.changed_at)
+        floor = max(self._floor_of(book, now), allowance.changed_at)
         denied = allowance.requests.denied
         if denied is not None and denied.refused.reason in OF_THE_KEY and now < denied.valid_until:
             return Refused(denied.refused.reason, key=allowance.facts) if denied.asked_at >= floor else None
@@ -472,7 +482,7 @@ class Admission:
         book.refill, book.returning = None, False
         now = self._clock()
         needs = [w.need for w in waiting if w.need is not None]
-        return book.allowance.ask(kind, needs, now, self._floor(now), self._session.epoch, ahead=ahead)
+        return book.allowance.ask(kind, needs, now, self._floor_of(book, now), self._session.epoch, ahead=ahead)
 
     async def _ask(self, book: KeyBook) -> str:
         """Put the pending question to auth once; return allowance, denial, void or failed."""

@@ -19,17 +19,28 @@ KEY = DeclaredKey(name="ci", id="k1", prefix="psk_k1", digest="0a" * 32, project
 PREVIOUS = PreviousKey(id="k0", prefix="psk_k0", digest="0b" * 32, expires_at_ms=500)
 
 
-@pytest.mark.parametrize(("expires_at_ms", "end_ms"), [(0, 500), (400, 400), (600, 500)])
-def test_what_a_key_was_before_is_the_same_key_until_its_time(expires_at_ms, end_ms):
+@pytest.mark.parametrize(
+    ("expires_at_ms", "end_ms", "end"),
+    [(0, 500, KeyState.DISABLED), (400, 400, KeyState.EXPIRED), (600, 500, KeyState.DISABLED)],
+)
+def test_what_a_key_was_before_is_the_same_key_until_its_time(expires_at_ms, end_ms, end):
     rotated = KEY.model_copy(update={"previous": PREVIOUS, "expires_at_ms": expires_at_ms, "spend_limit_micro": 9})
     seen = view(AuthCatalog(plans=(PLAN,), api_keys=(rotated,)).sealed(), Recorded(counted_as={"k1": "k0"}))
     now, before = seen.declared[bytes.fromhex("0a" * 32)], seen.declared[bytes.fromhex("0b" * 32)]
     assert (
-        replace(before, id="k1", prefix="psk_k1", digest=now.digest, expires_at_ms=expires_at_ms, counted_as="k0")
+        replace(
+            before,
+            id="k1",
+            prefix="psk_k1",
+            digest=now.digest,
+            expires_at_ms=expires_at_ms,
+            counted_as="k0",
+            state="Active",
+        )
         == now
     )
     assert (before.expires_at_ms, now.expires_at_ms) == (end_ms, expires_at_ms)
-    assert (before.state_at(end_ms - 1), before.state_at(end_ms)) == (KeyState.ACTIVE, KeyState.EXPIRED)
+    assert (before.state_at(end_ms - 1), before.state_at(end_ms)) == (KeyState.ACTIVE, end)
     assert (before.counter, now.counter) == ("k0", "k0/k1")
 
 

@@ -532,6 +532,30 @@ async def test_expired_keys_are_refused_here(tmp_path):
         assert not any(edge.admission.held().values())
 
 
+@pytest.mark.parametrize(("reason", "said"), [("DISABLED", "DISABLED"), ("EXPIRED", "EXPIRED"), (None, "EXPIRED")])
+async def test_of_a_key_whose_time_is_over_auth_says_what_it_is_now(tmp_path, reason, said):
+    """What a key was before a rotation is as good as disabled then; an auth whose clock is behind changes nothing."""
+    auth = FakeAuth()
+    auth.key = facts(expires_at_ms=1_700_000_060_000)
+    async with edge_with(auth, tmp_path) as edge:
+        begun, passed = time.monotonic(), [0]
+        edge.admission.time.at = lambda now: 1_700_000_000_000 + int((now - begun) * 1000) + passed[0]
+        edge.done(await edge.admit())
+        assert isinstance(await edge.admission.identify(DIGEST, time.monotonic() + 1), KeyFacts)
+        asked = len(auth.allows)
+        if reason is not None:
+            auth.allow_script = [denial(getattr(auth_pb2, f"DENIAL_REASON_{reason}"), valid_ms=5000)]
+        passed[0] = 60_000 - int((time.monotonic() - begun) * 1000)
+        await asyncio.sleep(0.3)
+        for _ in range(5):
+            assert (await edge.admit()).reason == said
+        if reason is not None:
+            assert (await edge.admission.identify(DIGEST, time.monotonic() + 1)).reason == said
+            assert len(auth.allows) - asked == 1
+        assert len(auth.allows) - asked <= 3
+        assert edge.admission.held()["slots"] == 0
+
+
 async def test_a_caller_that_left_holds_nothing(tmp_path):
     auth = FakeAuth()
     auth.allow_delay = 0.05
