@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -15,6 +16,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
 import penstock_auth
+from penstock_auth import keys
 from penstock_auth.database import open_database, parse_url
 from penstock_auth.errors import DatabaseDown, DatabaseRefused
 from penstock_auth.schema import HEAD, FileLock, lock_for, migrate, revision
@@ -58,6 +60,21 @@ def test_head_is_the_newest_migration():
     config = Config()
     config.set_main_option("script_location", str(Path(penstock_auth.__file__).parent / "migrations"))
     assert ScriptDirectory.from_config(config).get_current_head() == HEAD
+
+
+def test_keys_of_the_first_schema_count_for_themselves(empty):
+    config = Config()
+    config.set_main_option("script_location", str(Path(penstock_auth.__file__).parent / "migrations"))
+    with empty.engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(text("INSERT INTO projects (name) VALUES ('demo')"))
+        row = {"digest": b"d" * 32}
+        connection.execute(text("INSERT INTO api_keys (id, digest, project) VALUES ('k1', :digest, 'demo')"), row)
+        connection.commit()
+    migrate(empty.engine)
+    with empty.engine.connect() as connection:
+        assert keys.get(connection, "k1").counter == "k1"
 
 
 def test_a_newer_schema_is_refused(empty):
