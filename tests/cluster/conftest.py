@@ -78,7 +78,8 @@ def definitions(cluster: Kubernetes) -> Iterator[bool]:
     for crd in CRDS.values():
         name = crd["metadata"]["name"]
         if crd in missing:
-            cluster.create({**crd, "metadata": crd["metadata"] | {"labels": MADE_BY_US}}).expect()
+            # Somebody else's tests may have been quicker.
+            cluster.create({**crd, "metadata": crd["metadata"] | {"labels": MADE_BY_US}}).expect(201, 409)
         else:
             planned = cluster.apply(crd, dryRun="All").expect()
             there = cluster.read(k8s.CRD, name).expect()
@@ -88,9 +89,25 @@ def definitions(cluster: Kubernetes) -> Iterator[bool]:
         await_definition(cluster, crd["metadata"]["name"])
     ours = len(missing) == len(CRDS)
     yield ours
-    if not os.environ.get("PENSTOCK_TEST_KEEP"):
+    if missing and not os.environ.get("PENSTOCK_TEST_KEEP"):
+        if used := resources_anywhere(cluster):
+            print(
+                f"the resource definitions stay, because there are resources in use: {used[:3]}"
+            )  # With -s, or on failure.
+            return
         for crd in missing:
             cluster.delete(k8s.CRD, crd["metadata"]["name"])
+
+
+def resources_anywhere(cluster: Kubernetes) -> list[str]:
+    """Resources of ours in any namespace but those that are going: a definition that goes takes all of them along."""
+    going = {one["metadata"]["name"] for one in cluster.list(k8s.NAMESPACE) if one["metadata"].get("deletionTimestamp")}
+    return [
+        f"{kind.plural}/{one['metadata']['namespace']}/{one['metadata']['name']}"
+        for kind in k8s.OURS.values()
+        for one in cluster.request("GET", f"/apis/{kind.group_version}/{kind.plural}").body.get("items", ())
+        if one["metadata"]["namespace"] not in going
+    ]
 
 
 def await_definition(cluster: Kubernetes, name: str) -> None:

@@ -24,10 +24,13 @@ RELEASE = "gate"
 
 
 class Helm:
-    """helm, as the kubeconfig's user, in one namespace. `settings` go to every install and upgrade."""
+    """helm, as the kubeconfig's user, in one namespace. `settings` and `files` go to every install and upgrade."""
 
-    def __init__(self, cluster: Kubernetes, settings: Sequence[str] = (), release: str = RELEASE) -> None:
+    def __init__(
+        self, cluster: Kubernetes, settings: Sequence[str] = (), release: str = RELEASE, files: Sequence[Path] = ()
+    ) -> None:
         self.cluster = cluster
+        self.files = list(files)
         self.settings = list(settings)
         self.release = release
         self.fullname = release if "penstock" in release else f"{release}-penstock"
@@ -52,7 +55,7 @@ class Helm:
         return done
 
     def _values(self, settings: Sequence[str], files: Sequence[Path]) -> list[str]:
-        told = [word for file in files for word in ("--values", str(file))]
+        told = [word for file in (*self.files, *files) for word in ("--values", str(file))]
         for setting in (*self.settings, *settings):
             told += ["--set", setting]
         return told

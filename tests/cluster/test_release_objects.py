@@ -10,7 +10,7 @@ import pytest
 
 from tests.chart.custom_resources import CRDS
 from tests.cluster import kubernetes as k8s
-from tests.cluster.conftest import MADE_BY_US, await_definition, namespace_of, patience
+from tests.cluster.conftest import MADE_BY_US, await_definition, namespace_of, patience, resources_anywhere
 from tests.cluster.fleet import custom
 from tests.cluster.kubernetes import Kubernetes, eventually
 from tests.cluster.release import CHART, ROOT, Helm, documents, of_kinds, supported
@@ -204,6 +204,8 @@ def test_helm_brings_the_definitions_keeps_them_and_takes_them_back(cluster: Kub
         pytest.skip(
             "the resource definitions were here before these tests: they are not taken away to install them anew"
         )
+    if used := resources_anywhere(cluster):
+        pytest.skip(f"somebody uses the resource definitions: {used[:3]}")
     names = [crd["metadata"]["name"] for crd in CRDS.values()]
     remove_definitions(cluster, names)
     try:

@@ -14,14 +14,14 @@ import pytest
 
 from tests.cluster import kubernetes as k8s
 from tests.cluster.conftest import Pods, namespace_of, patience
-from tests.cluster.fleet import custom
 from tests.cluster.jobs import Work, assert_all_good
-from tests.cluster.kubernetes import ACCOUNT, API_KEY, POD, SECRET, Kind, Kubernetes, eventually
-from tests.cluster.release import Helm, of_kinds
+from tests.cluster.kubernetes import ACCOUNT, OURS, POD, SECRET, Kind, Kubernetes, eventually
+from tests.cluster.release import ROOT, Helm, documents, of_kinds
 
 pytestmark = pytest.mark.usefixtures("definitions")
 
 Json = Any
+DEMO = ROOT / "deploy" / "environments" / "demo" / "values.yaml"
 WAIT = ["--wait", "--timeout", f"{int(patience(300))}s"]
 LONG = "chunks=60 pace=200ms tokens=180"
 """A stream of twelve seconds."""
@@ -33,11 +33,13 @@ class Site:
     def __init__(self, inside: Kubernetes, pods: Pods) -> None:
         self.api = inside
         self.pods = pods
-        settings = ["crds.enabled=false", "simulator.enabled=true", "edge.longestStreamSeconds=60", *pods.values]
+        settings = ["crds.enabled=false", *pods.values]
         if not default_storage(inside):
             settings += ["edge.persistence.enabled=false", "auth.persistence.enabled=false"]
-        self.helm = Helm(inside, settings)
+        self.helm = Helm(inside, settings, files=[DEMO])
         self.name = self.helm.fullname
+        self.demo: dict[str, list[str]] = {}
+        self.key_secret = ""
         self.url = f"http://{self.name}-edge:8080"
 
     @property
@@ -82,8 +84,18 @@ class Site:
             for pod in self.api.list(POD)
         ]
 
+    def apply_demo(self) -> None:
+        """What the notes of the release say: the resources that the chart offers for its simulator."""
+        kind = self.api.kind("v1", "ConfigMap")
+        text = self.api.read(kind, f"{self.name}-demo").expect()["data"]["resources.yaml"]
+        for document in documents(text):
+            self.api.apply(document).expect()
+            self.demo.setdefault(document["kind"], []).append(document["metadata"]["name"])
+            if document["kind"] == "APIKey":
+                self.key_secret = document["spec"]["secretName"]
+
     def key(self) -> str:
-        held = eventually("the key is issued", lambda: self.api.secret("tester-key"), patience(60), seen=self.shown)
+        held = eventually("the key is issued", lambda: self.api.secret(self.key_secret), patience(60), seen=self.shown)
         return held["api-key"].decode()
 
     def client(self, **told: str) -> Work:
@@ -132,23 +144,7 @@ def site(cluster: Kubernetes, pods: Pods) -> Iterator[Site]:
             made.helm.install(arguments=WAIT)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{made.shown()}") from None
-        inside.apply(custom("Plan", "tests", {"maxConcurrentRequests": 1000})).expect()
-        secret = {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": "tester"},
-            "stringData": {"api-key": "sim-key-a"},
-        }
-        inside.create(secret).expect()
-        account = {
-            "provider": "Anthropic",
-            "baseURL": f"http://{made.name}-simulator:8090",
-            "allowPrivateAddress": "Allow",
-            "auth": {"apiKey": {"secretRef": {"name": "tester", "key": "api-key"}}},
-        }
-        inside.apply(custom("UpstreamAccount", "tester", account)).expect()
-        key = {"project": "tests", "planRef": {"name": "tests"}, "secretName": "tester-key"}
-        inside.apply(custom("APIKey", "tester", key)).expect()
+        made.apply_demo()
         yield made
         made.helm.uninstall("--no-hooks", good=False)
 
@@ -169,8 +165,10 @@ def test_everything_runs_and_nothing_has_restarted(site: Site) -> None:
 
 
 def test_resources_become_ready(site: Site) -> None:
-    site.await_ready(ACCOUNT, "tester")
-    site.await_ready(API_KEY, "tester")
+    assert site.demo["UpstreamAccount"]
+    for kind in ("UpstreamAccount", "Plan", "APIKey"):
+        for name in site.demo[kind]:
+            site.await_ready(OURS[kind], name)
 
 
 def test_a_request_through_the_service(site: Site) -> None:
@@ -179,7 +177,6 @@ def test_a_request_through_the_service(site: Site) -> None:
 
 
 def test_helm_test(site: Site) -> None:
-    site.helm.upgrade("test.existingSecret=tester-key", arguments=WAIT)
     done = site.helm.run("test", site.helm.release, "--timeout", f"{int(patience(180))}s", good=False)
     logs = [
         site.api.request("GET", f"{POD.path(site.api.namespace, pod['metadata']['name'])}/log").body
@@ -268,7 +265,8 @@ def test_edges_from_two_to_four_to_two(site: Site) -> None:
     site.helm.upgrade("edge.replicaCount=2", arguments=WAIT)
     site.await_pods("edge", 2)
     assert_all_good(client.result(patience(360)))
-    site.await_ready(ACCOUNT, "tester")
+    for name in site.demo["UpstreamAccount"]:
+        site.await_ready(ACCOUNT, name)
 
 
 def test_rollback(site: Site) -> None:
@@ -288,11 +286,11 @@ def test_uninstall_leaves_nothing_hanging(site: Site) -> None:
         pause=1.0,
         seen=site.shown,
     )
-    for kind, name in ((ACCOUNT, "tester"), (API_KEY, "tester")):
+    for kind, name in [(kind, name) for word, kind in OURS.items() for name in site.demo.get(word, ())]:
         assert site.api.get(kind, name) is not None, "what people wrote stays"
         site.api.delete(kind, name).expect()
         eventually(f"{name} is gone", lambda kind=kind, name=name: site.api.get(kind, name) is None, patience(20))
-    eventually("the key's Secret goes with it", lambda: site.api.get(SECRET, "tester-key") is None, patience(60))
+    eventually("the key's Secret goes with it", lambda: site.api.get(SECRET, site.key_secret) is None, patience(60))
     site.api.delete(k8s.NAMESPACE, site.api.namespace, propagationPolicy="Background").expect()
     eventually(
         "the namespace is gone",
