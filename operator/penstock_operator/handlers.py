@@ -4,6 +4,9 @@ It runs in a thread with a loop of its own, because it takes over signals and ca
 handlers are the lowest there are: they keep no state, so that no object of anybody's bears a mark of it: no finalizer,
 no annotation. Whatever ends it, it is started anew; and because its lists do not tell what went while it was not
 watching, everything is then listed by ourselves.
+
+A watch that the API refuses once, as it does for a moment after its own restart, when it does not know roles yet, ends
+for ever in kopf, while the other watches go on: so kopf is ended too, and started anew with all of them.
 """
 
 from __future__ import annotations
@@ -34,6 +37,10 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
 _WATCH_SECONDS: Final = 300
 _CONNECT_SECONDS: Final = 5.0
 _STOP_SECONDS: Final = 5.0
+_LOOK_SECONDS: Final = 0.5
+_ALL_WATCHED_SECONDS: Final = 20.0
+_WATCH_TASK: Final = "watcher for "
+"""What the names of kopf's tasks begin with that watch one kind each."""
 _IDENTITY: Final[Any] = "penstock-operator"
 
 
@@ -93,15 +100,19 @@ class Watching:
             await asyncio.to_thread(thread.join, _STOP_SECONDS)
 
     async def _operate(self, loop: asyncio.AbstractEventLoop, stop: threading.Event) -> None:
-        await kopf.operator(
-            registry=self._registry(loop),
-            settings=_settings(),
-            # Without one, kopf would ask who we are, and not every pod's user has a name.
-            identity=_IDENTITY,
-            standalone=True,
-            namespaces=[self._namespace],
-            stop_flag=stop,
-        )
+        looking = asyncio.create_task(_stop_when_deaf(stop), name="looking after watches")
+        try:
+            await kopf.operator(
+                registry=self._registry(loop),
+                settings=_settings(),
+                # Without one, kopf would ask who we are, and not every pod's user has a name.
+                identity=_IDENTITY,
+                standalone=True,
+                namespaces=[self._namespace],
+                stop_flag=stop,
+            )
+        finally:
+            looking.cancel()
 
     def _registry(self, loop: asyncio.AbstractEventLoop) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
@@ -131,6 +142,21 @@ class Watching:
         return seen
 
 
+async def _stop_when_deaf(stop: threading.Event) -> None:
+    """Set `stop` as soon as a kind is no longer watched, or when not all are watched in time."""
+    clock = asyncio.get_running_loop().time
+    complete_by, complete = clock() + _ALL_WATCHED_SECONDS, False
+    while True:
+        await asyncio.sleep(_LOOK_SECONDS)
+        watches = sum(task.get_name().startswith(_WATCH_TASK) for task in asyncio.all_tasks())
+        if watches >= len(WATCHED):
+            complete = True
+        elif complete or clock() > complete_by:
+            log.warning("watch_lost", watched=watches, wanted=len(WATCHED))
+            stop.set()
+            return
+
+
 def _settle(future: asyncio.Future[str], reason: str) -> None:
     if not future.done():
         future.set_result(reason)
@@ -146,6 +172,8 @@ def _settings() -> kopf.OperatorSettings:
     settings.watching.connect_timeout = _CONNECT_SECONDS
     settings.watching.reconnect_backoff = 0.5
     settings.watching.chunk_size = 500
+    # Releases of Helm are large, and none of ours.
+    settings.watching.field_selectors["v1", "secrets"] = "type!=helm.sh/release.v1"
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = _CONNECT_SECONDS
     settings.networking.error_backoffs = (0.5, 1, 2)

@@ -78,6 +78,8 @@ class _Course:
     """What is known of one trial, and when it is due again."""
 
     due: float
+    proven: bool
+    """It worked when an operator before us tried it, and its status says so."""
     proof: Proof | None = None
     failures: int = 0
 
@@ -112,7 +114,7 @@ class Probing:
         now = self._monotonic()
         for trial in wanted.keys() - self._courses.keys():
             later = random.uniform(0.0, self._again_seconds) if trial in proven else 0.0
-            self._courses[trial] = _Course(now + later)
+            self._courses[trial] = _Course(now + later, trial in proven)
         for trial in self._courses.keys() - wanted.keys():
             del self._courses[trial]
         if wanted.keys() - self._wanted.keys():
@@ -148,8 +150,9 @@ class Probing:
         course.failures = 0 if proof.result in {"Ok", "Unknown"} else course.failures + 1
         course.due = self._monotonic() + self._pause(proof, course.failures)
         self._changed.set()
-        if proof != course.proof:
-            course.proof = proof
+        news = proof != course.proof and not (course.proven and proof.result == "Ok")
+        course.proof, course.proven = proof, False
+        if news:
             self._wake()
 
     def _pause(self, proof: Proof, failures: int) -> float:

@@ -114,6 +114,7 @@ async def test_what_worked_before_a_restart_is_not_tried_at_once():
         assert 25 < len(stage.router.asked) < 75
         await stage.pass_time(301)
         assert set(stage.router.asked) == set(names)
+        assert not stage.woken, "it works as it did"
 
 
 async def test_what_is_no_longer_wanted_is_forgotten():

@@ -33,7 +33,7 @@ def test_what_is_applied_serves_a_request(gateway):
     gateway.await_condition("UpstreamAccount", "a", ("True", "Reachable"), "Reachable")
     status = kube.status("APIKey", "ci")
     assert gateway.issued("ci").startswith(status["keyPrefix"])
-    assert ("Normal", "Ready") in {event[:2] for event in kube.events("a")}
+    wait_until("it is told", lambda: ("Normal", "Ready") in {event[:2] for event in kube.events("a")})
 
 
 def test_nothing_of_ours_is_on_the_objects(gateway):
@@ -63,7 +63,7 @@ def test_a_changed_secret_is_in_force_without_a_restart(gateway):
     gateway.await_condition("UpstreamAccount", "a", ("False", "AuthRejected"), "Reachable")
     assert kube.condition("UpstreamAccount", "a") == READY
     assert kube.status("UpstreamAccount", "a")["credentialHash"] == before
-    assert ("Warning", "AuthRejected") in {event[:2] for event in kube.events("a")}
+    wait_until("it is told", lambda: ("Warning", "AuthRejected") in {event[:2] for event in kube.events("a")})
     assert gateway.ask(key).good
     kube.apply(secret("a", **{"api-key": "sim-key-b"}))
     wait_until(
@@ -74,7 +74,7 @@ def test_a_changed_secret_is_in_force_without_a_restart(gateway):
     gateway.simulator.forget()
     assert gateway.ask(key).good
     assert [record["account"] for record in gateway.simulator.messages()] == ["b"]
-    assert "CredentialRotated" in {reason for _, reason, _ in kube.events("a")}
+    wait_until("it is told", lambda: "CredentialRotated" in {reason for _, reason, _ in kube.events("a")})
 
 
 def test_a_cooling_account_is_told_and_told_again_when_it_is_back(gateway):

@@ -122,7 +122,7 @@ def fits(stage):
 
 class TestTheApiServer:
     async def test_frozen_it_is_waited_for_and_told(self, stage):
-        operator = await stage.operate()
+        operator = await stage.operate(api_deadline_seconds=0.3)
         await stage.until_said("UpstreamAccount", "a", READY)
         stage.kube.frozen = True
         stage.kube.apply(plan("more"))
