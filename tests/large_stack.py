@@ -53,6 +53,8 @@ class LargeStack:
         self.rotation: list[str] = []
         self.keys: dict[str, str] = {}
         self._turn = itertools.count()
+        # One for all looks: each new one would read every authority of the machine.
+        self._client = httpx.Client(timeout=5)
         self._kinds = {"auth": dict(auth), "router": dict(router), "edge": {}}
         folder.mkdir(parents=True, exist_ok=True)
         authority = Authority(folder / "tls")
@@ -99,7 +101,7 @@ class LargeStack:
     def await_ready(self, *names: str) -> None:
         """Wait until they say that they are; edges come into rotation then."""
         for name in names:
-            wait_until(f"{name} is ready", lambda name=name: self._ready(name), 90)
+            wait_until(f"{name} is ready", lambda name=name: self._ready(name), 90, 0.1)
             if name.startswith("edge"):
                 self.rotation.append(name)
 
@@ -112,7 +114,7 @@ class LargeStack:
     def _ready(self, name: str) -> bool:
         assert self.processes[name].poll() is None, self.log(name)[-4000:]
         try:
-            return httpx.get(f"http://127.0.0.1:{self.ports[name]}/readyz", timeout=5).is_success
+            return self._client.get(f"http://127.0.0.1:{self.ports[name]}/readyz").is_success
         except httpx.TransportError:
             return False
 
@@ -151,6 +153,7 @@ class LargeStack:
 
     def end(self) -> None:
         """End everything, edges first."""
+        self._client.close()
         for name in sorted(self.processes, key=lambda name: not name.startswith("edge")):
             self.processes[name].terminate()
         for process in self.processes.values():

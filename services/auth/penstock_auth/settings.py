@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
-from pydantic import SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from penstock_catalog.whereabouts import Whereabouts
@@ -46,6 +46,8 @@ class AuthSettings(RpcSettings):
     """
     redis_cluster: bool = False
     """`redis_url` names a node of a Redis Cluster, or several with commas; `redis+cluster://` says so too."""
+    redis_deadline_seconds: float = Field(default=0.25, gt=0)
+    """A store that does not answer for so long is down, also when it still takes connections."""
     key_prefix: str = "psk_"
     """What new API keys begin with."""
     price_wait_seconds: float = 10.0
