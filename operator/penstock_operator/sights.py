@@ -110,12 +110,11 @@ def _cooldowns(rows: Iterable[router_pb2.Cooldown], before: Sight | None, now: f
     known = {(one.model, one.operation): one for one in before.cooldowns} if before is not None else {}
     found = []
     for row in rows:
-        if row.remaining_ms <= 0 and not row.half_open:
-            continue  # It is on its way back and takes requests.
+        if row.remaining_ms <= 0:
+            continue  # Its time is over: it takes one request to try it, or already more.
         last = known.get((row.model, row.operation))
         until = round(now + row.remaining_ms / 1000)
-        # One that waits for its trial has ended when it said it would.
-        same = last is not None and (row.half_open or abs(last.until - until) <= _TOLERANCE_SECONDS)
+        same = last is not None and abs(last.until - until) <= _TOLERANCE_SECONDS
         cls = getattr(row, "class")
         found.append(Cooldown(row.model, row.operation, cls, last.until if same and last is not None else until))
     return tuple(sorted(found)[:_MOST_COOLDOWNS])

@@ -86,7 +86,7 @@ def test_a_cooling_account_is_told_and_told_again_when_it_is_back(gateway):
     assert row["reason"] == "Throttled"
     assert row["until"].endswith("Z")
     gateway.simulator.clear()
-    wait_until("it is back", lambda: not kube.status("UpstreamAccount", "a").get("cooldowns") and gateway.ask(key).good)
+    wait_until("it is back", lambda: gateway.ask(key).good and not kube.status("UpstreamAccount", "a").get("cooldowns"))
 
 
 def test_a_bad_object_spoils_no_other(gateway):
