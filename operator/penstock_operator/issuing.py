@@ -128,6 +128,8 @@ class _Issuing:
 
     def decide(self) -> Decision:
         target, name = self._target, self._holder.secret_name
+        if key_secrets.is_reserved(name, self._release):
+            return self._elsewhere("SecretConflict", f"Secret {name} is Penstock's own; choose another secretName")
         if target is None:
             return self._create()
         if target.terminating:

@@ -48,6 +48,7 @@ _COMPONENT: Final = "api-key"
 _KIND: Final = "APIKey"
 _LABEL_LENGTH: Final = 63
 _NOTE_LENGTH: Final = 253
+_OF_PENSTOCK: Final = re.compile(r"-(ca|admin|[a-z]+-tls|(router|auth)-catalog-[a-z0-9]+)")
 _HEX_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _PUBLIC: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -160,6 +161,11 @@ def standing(held: Held, holder: Holder) -> Standing:
     # One that is younger than this APIKey belongs to a later one: then it is this APIKey that is out of date.
     former = all(_is_api_key(owner) and owner.get("name") == holder.name for owner in held.owners)
     return Standing.FORMER if former and held.created <= holder.created else Standing.FOREIGN
+
+
+def is_reserved(name: str, release: str) -> bool:
+    """Whether a Secret of this name is, or will be, one that the operator makes for the release's own processes."""
+    return name.startswith(release) and _OF_PENSTOCK.fullmatch(name.removeprefix(release)) is not None
 
 
 def owners_of(secret: Object) -> set[str]:

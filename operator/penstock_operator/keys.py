@@ -162,9 +162,8 @@ class Issuer:
     def _take(self, secret: Object) -> None:
         self._seen.put(SECRET, secret, quiet=True)
         # All Secrets are sorted by their owners once a turn; what is written in it is put beside.
-        kept = self._seen.of(SECRET).get(secret["metadata"]["name"])
-        if kept is not None:
-            self._held[1].take(kept)
+        # One that is of no interest otherwise (a token, say) is known here only: its name is taken all the same.
+        self._held[1].take(self._seen.of(SECRET).get(secret["metadata"]["name"], secret))
 
 
 def _are(found: tuple[Object | None, ...], before: tuple[Object | None, ...]) -> bool:

@@ -43,6 +43,24 @@ def test_times(text, expected):
         assert key_secrets.time_text(expected) == "2026-03-01T12:00:00Z"
 
 
+@pytest.mark.parametrize(
+    ("name", "reserved"),
+    [
+        ("penstock-ca", True),
+        ("penstock-admin", True),
+        ("penstock-edge-tls", True),
+        ("penstock-auth-catalog-head", True),
+        ("penstock-router-catalog-07", True),
+        ("penstock-ci", False),
+        ("penstock-ca-2", False),
+        ("other-ca", False),
+        ("ca", False),
+    ],
+)
+def test_names_of_penstocks_own_secrets_are_reserved(name, reserved):
+    assert key_secrets.is_reserved(name, "penstock") == reserved
+
+
 def test_secrets_are_found_by_name_and_by_owner():
     world = World()
     world.settle()
