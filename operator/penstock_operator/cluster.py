@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import httpx
 
 from penstock_catalog.cluster_access import AccessError, ClusterAccess
+from penstock_operator import metrics
 from penstock_operator.kinds import EVENT, SECRET, Kind
 
 if TYPE_CHECKING:
@@ -171,6 +172,8 @@ class Cluster:
                 return _json(self._access.server, response)
             again = response is None or response.status_code in _BUSY
             if failure is not None and (not again or attempts <= 0):
+                if not isinstance(failure, NotFoundError | ConflictError):
+                    metrics.API_FAILURES.labels(method).inc()
                 raise failure
             await asyncio.sleep(max(pause, _PAUSE_SECONDS * 2.0 ** (_ATTEMPTS - attempts) * random.uniform(0.5, 1.0)))
 
