@@ -90,7 +90,7 @@ class Turns:
         self._reader = Reader()
         self._in_force: dict[str, Account] = {}
         self._compiled: tuple[Any, Compiled] | None = None
-        self._fitted: tuple[Any, RouterCatalog, AuthCatalog, dict[str, Failure]] | None = None
+        self._fitted: tuple[tuple[Compiled, Any], RouterCatalog, AuthCatalog, dict[str, Failure]] | None = None
         self._list_due = self._list_by = 0.0
         self._begun = time.monotonic()
         self._complaint = "has not seen everything yet"
@@ -151,11 +151,13 @@ class Turns:
         """
         self._alarm.quieten()
         begun, now = time.monotonic(), datetime.now(UTC)
+        # What changes while this turn waits for something is for the next one, which has to see that it is new.
+        revision = self._seen.revision
         objects = {kind: self._seen.of(kind) for kind in CUSTOM}
         reading = self._reader.read([item for kind in CUSTOM for item in objects[kind].values()], self._seen.of(SECRET))
         declared = [resource for resource in reading.resources if isinstance(resource, APIKey)]
         issued = await self._issuer.issue(declared, now)
-        compiled = await self._compile(reading, issued)
+        compiled = await self._compile(revision, reading, issued)
         routers, auths = self._routers(), self._auths()
         views = self._choose(compiled.router, routers)
         router, auth, failures = await self._fit(compiled, views)
@@ -232,9 +234,9 @@ class Turns:
 
     # The parts of a turn.
 
-    async def _compile(self, reading: Reading, issued: Issued) -> Compiled:
+    async def _compile(self, revision: int, reading: Reading, issued: Issued) -> Compiled:
         keys: dict[str, IssuedKey | KeyFailure] = {name: decision.issued for name, decision in issued.decisions.items()}
-        mark = (self._seen.revision, reading.faults, keys)
+        mark = (revision, reading.faults, keys)
         if self._compiled is not None and self._compiled[0] == mark:
             return self._compiled[1]
         compiled = await asyncio.to_thread(compile_catalog, reading.resources, options=Options(), keys=keys)
@@ -265,8 +267,7 @@ class Turns:
     ) -> tuple[RouterCatalog, AuthCatalog, dict[str, Failure]]:
         """Put the credentials that are in force into the catalog, and leave out what is too large for it."""
         held = {name: view.entry for name, view in views.items() if view.held_back}
-        mark = (id(compiled), held)
-        if self._fitted is not None and self._fitted[0] == mark:
+        if self._fitted is not None and self._fitted[0][0] is compiled and self._fitted[0][1] == held:
             return self._fitted[1:]
         router = compiled.router
         if held:
@@ -282,7 +283,7 @@ class Turns:
         auth, auth_out = await self._split(self._auth, compiled.auth)
         for (kind, name), reason in {**router_out, **auth_out}.items():
             failures[f"{_KIND_OF_FIELD[kind]}/{name}"] = Failure(ACCEPTED, "TooLarge", reason)
-        self._fitted = mark, router, auth, failures
+        self._fitted = (compiled, held), router, auth, failures
         return router, auth, failures
 
     async def _split(self, catalog: _Catalog, document: Any) -> tuple[Any, dict[tuple[str, str], str]]:

@@ -9,6 +9,7 @@ import pytest
 
 from penstock.router.v1 import router_pb2
 from penstock_catalog import shards
+from penstock_operator.kinds import UPSTREAM_ACCOUNT
 from tests.operator.stage import RELEASE, staged
 from tests.operator.world import account, api_key, custom, plan, secret
 
@@ -221,6 +222,25 @@ class TestTheCatalogs:
         await stage.until_said("Plan", "open", READY)
         stage.kube.apply(plan("large"))
         await stage.until_said("Plan", "large", READY)
+
+    async def test_have_what_changed_in_the_midst_of_a_turn(self, stage, monkeypatch):
+        operator = await stage.operate()
+        await stage.until_said("UpstreamAccount", "a", READY)
+        await stage.quiet()
+        issuer, seen = operator.turns._issuer, operator.seen
+        issue, done = issuer.issue, []
+
+        async def slowly(*arguments):
+            issued = await issue(*arguments)
+            if not done:
+                done.append(True)
+                stage.kube.apply(account("a", weight=9))
+                await stage.until(lambda: seen.of(UPSTREAM_ACCOUNT)["a"]["spec"].get("weight") == 9)
+            return issued
+
+        monkeypatch.setattr(issuer, "issue", slowly)
+        stage.kube.apply(account("a", weight=8))
+        await stage.until(lambda: stage.account("a").weight == 9)
 
 
 def fits_or_not(stage):
