@@ -39,4 +39,3 @@ def _of_readiness(was: Mapping[str, Any], now: Mapping[str, Any], after: Mapping
         if any(found(after, kind).get("reason") == reason for kind in _TOLD_WHEN_FALSE):
             return  # That has been told.
         yield Event("Normal" if reason in _AS_WANTED else "Warning", reason, message or "It is not ready")
-
