@@ -328,6 +328,8 @@ def test_edges_keep_their_spools():
     assert claim["spec"]["storageClassName"] == "fast"
     assert claim["spec"]["resources"] == {"requests": {"storage": "10Gi"}}
     assert stateful["podManagementPolicy"] == "Parallel"
+    assert stateful["updateStrategy"]["rollingUpdate"] == {"maxUnavailable": "20%"}
+    assert workload(rendered("default"), "edge")["spec"]["updateStrategy"] == {"type": "RollingUpdate"}
     assert {"name": "spool", "emptyDir": {}} in pod_of("simulator", "edge")["spec"]["volumes"]
     assert workload(rendered("simulator"), "edge")["kind"] == "Deployment"
     none = template("--set", "edge.persistence.storageClass=-", "--show-only", "templates/edge/workload.yaml").stdout

@@ -163,6 +163,7 @@ spec:
           containerPort: 9090
       startupProbe:
         httpGet: {path: /healthz, port: metrics}
+        initialDelaySeconds: 2
         periodSeconds: 2
         timeoutSeconds: 5
         failureThreshold: 60
