@@ -223,7 +223,7 @@ def egress_ports(spec):
 
 def test_where_each_may_go_outside():
     default, large = policies("default"), policies("large")
-    names, api, upstreams = {53, 5353}, {443, 6443}, {443}
+    names, api, upstreams = {53, 5353}, {443, 6443, 8443, 16443}, {443}
     assert egress_ports(default["edge"]) == names | upstreams | {7001, 7002}
     assert egress_ports(default["router"]) == names | api | upstreams
     assert egress_ports(default["auth"]) == names | api
