@@ -373,6 +373,35 @@ async def test_observed_says_who_has_loaded_what(service):
     stream.cancel()
 
 
+async def test_observed_leaves_out_edges_that_speak_to_another_auth(service, monkeypatch):
+    _, digest = await service.create_key()
+    await service.allow(digest, catalog_version="v7")
+    stream = service.edge.WatchObserved(auth_pb2.WatchObservedRequest())
+    async with asyncio.timeout(30):
+        while (await stream.read()).edge_sessions.get("edge-1") != "v7":
+            pass
+        monkeypatch.setattr(servicer, "_SPEAKS_HERE_MS", 0)
+        while "edge-1" in (await stream.read()).edge_sessions:
+            pass
+    stream.cancel()
+
+
+async def test_an_edge_hears_whether_its_stream_of_changes_is_here(service):
+    _, digest = await service.create_key()
+    assert (await service.allow(digest)).watch_anew
+    assert (await service.declare()).watch_anew
+    stream = service.edge.WatchChanges(auth_pb2.WatchChangesRequest(edge_session="edge-1"))
+    await stream.read()
+    assert not (await service.allow(digest)).watch_anew
+    assert not (await service.declare()).watch_anew
+    assert (await service.declare("edge-2")).watch_anew, "that is another edge's"
+    stream.cancel()
+    async with asyncio.timeout(30):
+        while not (await service.declare()).watch_anew:
+            await asyncio.sleep(0.02)
+    assert not (await service.declare(final=True)).watch_anew
+
+
 async def test_a_session_declares_what_it_has(service):
     _, digest = await service.create_key()
     heard = await service.declare("edge-2")
