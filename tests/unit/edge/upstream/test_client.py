@@ -620,7 +620,7 @@ async def test_the_rest_of_a_body_may_pass_unread(client):
             await call.head()
             assert await call.read() == b"hello"
             call.let_go()
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.6)
         assert server.connections == 1
 
 
