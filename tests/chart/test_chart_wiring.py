@@ -148,6 +148,23 @@ def test_rights_go_to_those_who_run(case):
         ]
 
 
+def test_people_with_roles_of_a_namespace_may_be_given_its_resources():
+    """The roles admin, edit and view of Kubernetes take up what bears these labels; nobody is bound to anything."""
+    roles = {one["metadata"]["name"]: one for one in of_kind(rendered("monitoring"), "ClusterRole")}
+    assert set(roles) == {f"{NAMESPACE}-penstock-edit", f"{NAMESPACE}-penstock-view"}
+    prefix = "rbac.authorization.k8s.io/aggregate-to-"
+    for name, (into, verbs) in {
+        "edit": ({"admin", "edit"}, {"create", "delete", "deletecollection", "patch", "update"}),
+        "view": ({"admin", "edit", "view"}, {"get", "list", "watch"}),
+    }.items():
+        role = roles[f"{NAMESPACE}-penstock-{name}"]
+        assert {key.removeprefix(prefix) for key in role["metadata"]["labels"] if key.startswith(prefix)} == into
+        (rule,) = role["rules"]
+        assert (rule["apiGroups"], set(rule["verbs"])) == (["penstock.dev"], verbs)
+        assert set(rule["resources"]) == {kind.plural for kind in kinds.CUSTOM}
+    assert not of_kind(rendered("monitoring"), "ClusterRoleBinding")
+
+
 # Policies
 
 
