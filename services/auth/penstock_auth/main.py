@@ -186,12 +186,15 @@ def _counters(settings: AuthSettings, truth: Truth) -> Counters:
         return MemoryCounters(truth)
     from penstock_auth.counters_redis import RedisCounters  # noqa: PLC0415 -- local mode starts sooner without Redis
 
-    return RedisCounters(
-        settings.redis_url.get_secret_value(),
-        truth,
-        cluster=settings.redis_cluster,
-        deadline_seconds=settings.redis_deadline_seconds,
-    )
+    try:
+        return RedisCounters(
+            settings.redis_url.get_secret_value(),
+            truth,
+            cluster=settings.redis_cluster,
+            deadline_seconds=settings.redis_deadline_seconds,
+        )
+    except ValueError as error:
+        raise StoreRefused(str(error)) from error
 
 
 async def _open(counters: Counters) -> None:

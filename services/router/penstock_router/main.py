@@ -138,11 +138,14 @@ class RouterService:
 
 def _store(settings: RouterSettings) -> StateStore:
     if settings.redis_url is not None:
-        return RedisStore(
-            settings.redis_url.get_secret_value(),
-            cluster=settings.redis_cluster,
-            deadline_seconds=settings.redis_deadline_seconds,
-        )
+        try:
+            return RedisStore(
+                settings.redis_url.get_secret_value(),
+                cluster=settings.redis_cluster,
+                deadline_seconds=settings.redis_deadline_seconds,
+            )
+        except ValueError as error:
+            raise StartError(str(error)) from error
     path = settings.run_dir / f"{settings.name}.state" if settings.run_dir is not None else None
     return MemoryStore(time.time, path)
 

@@ -31,10 +31,19 @@ async def test_a_url_says_what_it_is_of(url, cluster, kind):
     await link.close()
 
 
-@pytest.mark.parametrize("url", ["http://h:1", "redis+cluster://", "redis+cluster://h:port", "redis+cluster://h:1,"])
-def test_a_url_that_makes_no_sense_is_refused(url):
-    with pytest.raises(ValueError):
-        open_link(url)
+@pytest.mark.parametrize("scheme", ["redis", "rediss+cluster"])
+@pytest.mark.parametrize("rest", ["h:secret", ":se/cret@h:1", "u:secret#@h:1", ":secret@:1x"])
+def test_a_url_that_makes_no_sense_is_refused_and_not_repeated(scheme, rest):
+    with pytest.raises(ValueError, match="redis_url is not understood") as error:
+        open_link(f"{scheme}://{rest}")
+    assert "cret" not in str(error.value)
+    assert error.value.__cause__ is None
+
+
+def test_a_url_of_something_else_is_refused():
+    for url in ("http://h:1", "redis+cluster://", "redis+cluster://h:1,", "h:1"):
+        with pytest.raises(ValueError, match="redis_url is not understood"):
+            open_link(url)
 
 
 async def test_nodes_are_spoken_to_as_the_url_says():

@@ -31,6 +31,7 @@ _REDIRECTS: Final = 8
 _LOOK_SECONDS: Final = 0.5
 _BETWEEN_LOOKS_SECONDS: Final = 0.1
 _TRY_AGAIN_SECONDS: Final = 0.02
+_NO_URL: Final = "redis_url is not understood: redis[s]://[USER:PASSWORD@]HOST:PORT, with %-codes for what is special"
 _ONE_OF_MANY: Final = "redis_url names a node of a Redis Cluster: set redis_cluster=true"
 _SCHEMES: Final = {"redis+cluster": "redis", "rediss+cluster": "rediss"}
 
@@ -64,12 +65,15 @@ class RedisLink(Protocol):
 def open_link(url: str, *, cluster: bool = False, deadline_seconds: float = 0.25) -> RedisLink:
     """Return the link to `redis://`, `rediss://` or `unix://`; to a cluster with `cluster` or `redis[s]+cluster://`.
 
-    It connects when it is first used. A cluster's URL may name several nodes, with commas. Raises ValueError.
+    It connects when it is first used. A cluster's URL may name several nodes, with commas. Raises ValueError, whose
+    message tells nothing of the URL: what was taken for a port may be a part of the password.
     """
-    parts = urlsplit(url)
-    if cluster or parts.scheme in _SCHEMES:
-        return ClusterRedis(url, deadline_seconds)
-    return SingleRedis(url, deadline_seconds)
+    try:
+        if cluster or urlsplit(url).scheme in _SCHEMES:
+            return ClusterRedis(url, deadline_seconds)
+        return SingleRedis(url, deadline_seconds)
+    except ValueError:
+        raise ValueError(_NO_URL) from None
 
 
 class SingleRedis:
@@ -272,7 +276,7 @@ def _address(text: str) -> Address:
         host, port = text, "6379"
     host = host.strip("[]")
     if not host or not port.isdecimal():
-        raise ValueError(f"{text!r} is no host:port of a Redis node")
+        raise ValueError("no host:port of a Redis node")
     return host, int(port)
 
 
