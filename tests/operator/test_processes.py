@@ -9,6 +9,9 @@ import pytest
 from tests.operator.world import api_key, custom, plan, secret, world
 from tests.stack import wait_until
 
+# One gateway, whose story the tests tell in their order.
+pytestmark = pytest.mark.xdist_group("operator-processes")
+
 READY = ("True", "Ready")
 SOON = 15.0
 """What is told by events is there in a second; what waited for the next list would take a minute."""
