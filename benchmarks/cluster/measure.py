@@ -15,6 +15,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -193,10 +194,10 @@ def _cpu(world: World) -> float:
     return (int(fields[11]) + int(fields[12])) / 100
 
 
-def _until(holds: object, what: str, pause: float = 0.05) -> float:
+def _until(holds: Callable[[], object], what: str, pause: float = 0.05) -> float:
     deadline = time.monotonic() + LONG
     while True:
-        if holds():  # type: ignore[operator]
+        if holds():
             return time.monotonic()
         assert time.monotonic() < deadline, f"not in {LONG} s: {what}"
         time.sleep(pause)

@@ -76,18 +76,21 @@ class Watching:
             await asyncio.sleep(pause)
 
     async def _one_life(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Run kopf until it ends, which it does only when something is wrong."""
+        """Run kopf until it ends or no longer hears everything, which happens only when something is wrong."""
         stop = threading.Event()
         ended: asyncio.Future[str] = loop.create_future()
+
+        def tell_end(reason: str) -> None:
+            with contextlib.suppress(RuntimeError):  # The loop may be gone by now.
+                loop.call_soon_threadsafe(_settle, ended, reason)
 
         def live() -> None:
             reason = ""
             try:
-                asyncio.run(self._operate(loop, stop))
+                asyncio.run(self._operate(loop, stop, tell_end))
             except BaseException as error:  # noqa: BLE001 -- whatever ends it is told, and it is started anew
                 reason = type(error).__name__
-            with contextlib.suppress(RuntimeError):  # The loop may be gone by now.
-                loop.call_soon_threadsafe(_settle, ended, reason)
+            tell_end(reason)
 
         thread = threading.Thread(target=live, name="kopf", daemon=True)
         thread.start()
@@ -99,25 +102,37 @@ class Watching:
             stop.set()
             await asyncio.to_thread(thread.join, _STOP_SECONDS)
 
-    async def _operate(self, loop: asyncio.AbstractEventLoop, stop: threading.Event) -> None:
-        looking = asyncio.create_task(_stop_when_deaf(stop), name="looking after watches")
+    async def _operate(
+        self, loop: asyncio.AbstractEventLoop, stop: threading.Event, tell_end: Callable[[str], None]
+    ) -> None:
+        looking = asyncio.create_task(_until_deaf(stop), name="looking after watches")
+        work = kopf.operator(
+            registry=self._registry(loop),
+            settings=_settings(),
+            # Without one, kopf would ask who we are, and not every pod's user has a name.
+            identity=_IDENTITY,
+            standalone=True,
+            namespaces=[self._namespace],
+            stop_flag=stop,
+        )
+        operating = asyncio.create_task(work, name="kopf")
         try:
-            await kopf.operator(
-                registry=self._registry(loop),
-                settings=_settings(),
-                # Without one, kopf would ask who we are, and not every pod's user has a name.
-                identity=_IDENTITY,
-                standalone=True,
-                namespaces=[self._namespace],
-                stop_flag=stop,
-            )
+            await asyncio.wait({operating, looking}, return_when=asyncio.FIRST_COMPLETED)
+            if looking.done():
+                # kopf may wait for ever for a stream that broke while it was being ended. The next life begins without
+                # waiting for this one, and what is left of it is cancelled with its loop.
+                tell_end("a watch was lost")
+                stop.set()
+                await asyncio.wait({operating}, timeout=_STOP_SECONDS)
+            if operating.done():
+                operating.result()
         finally:
             looking.cancel()
 
     def _registry(self, loop: asyncio.AbstractEventLoop) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
 
-        @kopf.on.login(registry=registry, id="login")  # type: ignore[untyped-decorator,unused-ignore]
+        @kopf.on.login(registry=registry, id="login")
         async def login(**_: Any) -> kopf.AiohttpSession:
             return self._session()
 
@@ -142,18 +157,17 @@ class Watching:
         return seen
 
 
-async def _stop_when_deaf(stop: threading.Event) -> None:
-    """Set `stop` as soon as a kind is no longer watched, or when not all are watched in time."""
+async def _until_deaf(stop: threading.Event) -> None:
+    """Return as soon as a kind is no longer watched, or when not all are watched in time, or when told to stop."""
     clock = asyncio.get_running_loop().time
     complete_by, complete = clock() + _ALL_WATCHED_SECONDS, False
-    while True:
+    while not stop.is_set():
         await asyncio.sleep(_LOOK_SECONDS)
         watches = sum(task.get_name().startswith(_WATCH_TASK) for task in asyncio.all_tasks())
         if watches >= len(WATCHED):
             complete = True
-        elif complete or clock() > complete_by:
+        elif (complete or clock() > complete_by) and not stop.is_set():
             log.warning("watch_lost", watched=watches, wanted=len(WATCHED))
-            stop.set()
             return
 
 

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from penstock_catalog.cluster_access import ClusterAccess
 from penstock_operator import handlers
 from penstock_operator.kinds import WATCHED
 
@@ -27,19 +28,44 @@ async def watches(count: int):
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def test_a_watch_that_ends_ends_all():
-    stop = threading.Event()
+async def test_a_watch_that_ends_is_noticed():
     async with watches(len(WATCHED)) as tasks, asyncio.timeout(10):
-        looking = asyncio.create_task(handlers._stop_when_deaf(stop))
+        looking = asyncio.create_task(handlers._until_deaf(threading.Event()))
         await asyncio.sleep(0.5)
-        assert not stop.is_set(), "all are there"
+        assert not looking.done(), "all are there"
         tasks[0].cancel()
         await looking
-        assert stop.is_set()
 
 
-async def test_a_watch_that_never_began_ends_all_in_time():
-    stop = threading.Event()
+async def test_so_is_one_that_never_began():
     async with watches(len(WATCHED) - 1), asyncio.timeout(10):
-        await handlers._stop_when_deaf(stop)
-        assert stop.is_set()
+        await handlers._until_deaf(threading.Event())
+
+
+async def test_nobody_looks_any_more_when_all_is_to_end():
+    stop = threading.Event()
+    async with watches(len(WATCHED)), asyncio.timeout(10):
+        looking = asyncio.create_task(handlers._until_deaf(stop))
+        stop.set()
+        await looking
+
+
+async def test_kopf_that_does_not_end_holds_up_nobody(monkeypatch):
+    """It loses a watch and then waits for ever: the next life begins, and the old one is cancelled."""
+    lives: list[asyncio.Task[None]] = []
+
+    async def deaf(**_):
+        lives.append(asyncio.current_task())
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(handlers.kopf, "operator", deaf)
+    monkeypatch.setattr(handlers, "_STOP_SECONDS", 0.1)
+    access = ClusterAccess("https://nowhere.invalid", "ns", token=lambda: "", tls=lambda: None)
+    watching = handlers.Watching(access, "ns", tell=lambda *_: None, begun=lambda: None)
+    running = asyncio.create_task(watching.run())
+    async with asyncio.timeout(20):
+        while len(lives) < 3:
+            await asyncio.sleep(0.05)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert lives[0].cancelled()

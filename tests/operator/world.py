@@ -51,7 +51,9 @@ def plan(name: str = "open", **spec: Any) -> dict[str, Any]:
 class World:
     """The processes, and what people do and see."""
 
-    def __init__(self, folder: Path, kube: KubeServer, running: Running, accounts: tuple[str, ...] = ("a", "b")) -> None:
+    def __init__(
+        self, folder: Path, kube: KubeServer, running: Running, accounts: tuple[str, ...] = ("a", "b")
+    ) -> None:
         self.folder = folder
         self.kube = kube
         self.running = running
