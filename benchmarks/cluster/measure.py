@@ -15,8 +15,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 
@@ -24,6 +24,9 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.kube import KubeServer
 from tests.operator.world import World, account, api_key, plan, secret
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LONG = 600.0
 
