@@ -149,7 +149,7 @@ def test_nothing_holds_up_an_uninstall(case):
 
 def test_what_holds_data_stays():
     claim = named(rendered("default"), "PersistentVolumeClaim", "penstock-auth-ledger")
-    assert claim["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    assert claim["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
     assert workload(rendered("default"), "edge")["spec"]["persistentVolumeClaimRetentionPolicy"] == {
         "whenDeleted": "Retain",
         "whenScaled": "Retain",

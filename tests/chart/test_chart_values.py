@@ -98,7 +98,14 @@ def test_component_blocks_have_the_same_keys_in_the_same_order():
         "podAnnotations", "podLabels", "priorityClassName", "nodeSelector", "tolerations", "affinity",
         "topologySpreadConstraints", "extraEnv", "extraVolumes", "extraVolumeMounts",
     ]  # fmt: skip
-    own = {"longestStreamSeconds", "updateMaxUnavailable", "endpointRemovalSeconds", "persistence", "adminToken", "enabled"}
+    own = {
+        "longestStreamSeconds",
+        "updateMaxUnavailable",
+        "endpointRemovalSeconds",
+        "persistence",
+        "adminToken",
+        "enabled",
+    }
     for name in ("edge", "auth", "router", "status", "operator", "simulator"):
         keys = [key for key in values[name] if key not in own]
         assert keys == [key for key in common if key in keys], name

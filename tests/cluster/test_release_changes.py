@@ -64,6 +64,8 @@ def test_back_from_postgresql_to_the_volume(helm: Helm) -> None:
     helm.upgrade(*STORES)
     helm.rollback(1, "--no-hooks")
     assert helm.cluster.read(*volume).expect()["metadata"]["uid"] == first
+    # The class cannot be changed either, whether it was asked for or the cluster's own.
+    helm.upgrade("auth.persistence.storageClass=other")
     helm.upgrade("auth.persistence.enabled=false")
     helm.rollback(1, "--no-hooks")
     assert helm.cluster.read(*volume).expect()["metadata"]["uid"] == first
