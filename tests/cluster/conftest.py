@@ -2,7 +2,7 @@
 
 - `PENSTOCK_TEST_IMAGE`, `PENSTOCK_TEST_PULL_POLICY` (IfNotPresent): the image for what needs pods.
 - `PENSTOCK_TEST_APISERVER_RESTART`: a command that restarts the API server.
-- `PENSTOCK_TEST_INGRESS_URL`, `PENSTOCK_TEST_INGRESS_CLASS` (nginx): where an ingress controller listens, seen from here.
+- `PENSTOCK_TEST_INGRESS_URL`, `PENSTOCK_TEST_INGRESS_CLASS` : where an ingress controller listens, seen from here.
 - `PENSTOCK_TEST_PATIENCE` (1): a factor for every deadline, for slow clusters.
 - `PENSTOCK_TEST_KEEP`: leave the namespaces as they are.
 """

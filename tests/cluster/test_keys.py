@@ -154,7 +154,7 @@ def test_somebody_elses_secret_is_left_alone(fleet: Fleet) -> None:
 
 
 def test_an_expired_key(fleet: Fleet) -> None:
-    moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 12))
+    moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + patience(15)))
     key = fleet.key("brief", expirationTime=moment)
     fleet.await_answer(key, 200, seconds=10)
     fleet.await_answer(key, 403, seconds=40)
