@@ -1,5 +1,10 @@
 """Channels and servers on real sockets."""
 
+import asyncio
+import contextlib
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +83,47 @@ async def test_of_several_replicas_one_is_used_until_it_goes_away() -> None:
     assert drawn == {0, 1}
     for server in servers:
         await server.end(0)
+
+
+_SERVER = """
+import asyncio, sys
+from penstock_chassis.rpc import RpcServer
+from grpc_health.v1 import health_pb2
+async def serve():
+    server = RpcServer("127.0.0.1:0")
+    await server.begin()
+    await server.health.set(str(server.port), health_pb2.HealthCheckResponse.SERVING)
+    print(server.port, flush=True)
+    await asyncio.sleep(600)
+asyncio.run(serve())
+"""
+
+
+async def test_a_replica_that_is_frozen_is_given_up() -> None:
+    replicas = [subprocess.Popen([sys.executable, "-c", _SERVER], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    try:
+        ports = [replica.stdout.readline().strip() for replica in replicas if replica.stdout]
+        async with channel("ipv4:" + ",".join(f"127.0.0.1:{port}" for port in ports)) as open_channel:
+            stub: Any = health_pb2_grpc.HealthStub(open_channel)
+
+            async def answering() -> str:
+                for port in ports:
+                    with contextlib.suppress(grpc.aio.AioRpcError):
+                        await stub.Check(health_pb2.HealthCheckRequest(service=port), timeout=2)
+                        return port
+                return ""
+
+            first = await answering()
+            replicas[ports.index(first)].send_signal(signal.SIGSTOP)
+            # Its connection never ends by itself: only a ping without an answer tells.
+            async with asyncio.timeout(30):
+                while not (second := await answering()):
+                    pass
+            assert {first, second} == set(ports)
+    finally:
+        for replica in replicas:
+            replica.kill()
+            replica.communicate()
 
 
 async def test_tcp_addresses_tell_their_port() -> None:

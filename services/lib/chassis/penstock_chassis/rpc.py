@@ -52,8 +52,10 @@ _CHANNEL_OPTIONS: list[tuple[str, Any]] = [
     # Names are looked up anew when a replica goes away; gRPC would otherwise keep to old addresses for half a minute.
     ("grpc.dns_min_time_between_resolutions_ms", 1_000),
     # A replica that is frozen, or whose machine is gone, is given up after four seconds: less than a request waits.
-    ("grpc.keepalive_time_ms", 2_000),
-    ("grpc.keepalive_timeout_ms", 2_000),
+    # gRPC 1.85 ends no connection for keepalive_timeout_ms; what counts is how long it waits for any ping's answer.
+    ("grpc.keepalive_time_ms", 1_500),
+    ("grpc.keepalive_timeout_ms", 2_500),
+    ("grpc.http2.ping_timeout_ms", 2_500),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.max_receive_message_length", _MESSAGE_BYTES),
     ("grpc.max_send_message_length", _MESSAGE_BYTES),
@@ -108,7 +110,7 @@ class RpcServer:
             ("grpc.max_connection_age_grace_ms", 30_000),
             ("grpc.max_receive_message_length", _MESSAGE_BYTES),
             ("grpc.max_send_message_length", _MESSAGE_BYTES),
-            # Callers ping every two seconds where nothing is said; less often than this is no abuse.
+            # Callers ping when nothing was said for a second and a half; pings less often than this are no abuse.
             ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.so_reuseport", 0),
