@@ -102,10 +102,13 @@ def definitions(cluster: Kubernetes) -> Iterator[bool]:
 def resources_anywhere(cluster: Kubernetes) -> list[str]:
     """Resources of ours in any namespace but those that are going: a definition that goes takes all of them along."""
     going = {one["metadata"]["name"] for one in cluster.list(k8s.NAMESPACE) if one["metadata"].get("deletionTimestamp")}
+    answers = {
+        kind.plural: cluster.request("GET", f"/apis/{kind.group_version}/{kind.plural}") for kind in k8s.OURS.values()
+    }
     return [
-        f"{kind.plural}/{one['metadata']['namespace']}/{one['metadata']['name']}"
-        for kind in k8s.OURS.values()
-        for one in cluster.request("GET", f"/apis/{kind.group_version}/{kind.plural}").body.get("items", ())
+        f"{plural}/{one['metadata']['namespace']}/{one['metadata']['name']}"
+        for plural, answer in answers.items()
+        for one in (answer.body["items"] if answer.good else ())
         if one["metadata"]["namespace"] not in going
     ]
 
@@ -115,7 +118,7 @@ def await_definition(cluster: Kubernetes, name: str) -> None:
 
     def established() -> bool:
         found = cluster.get(k8s.CRD, name) or {}
-        conditions = {one["type"]: one["status"] for one in (found.get("status") or {}).get("conditions", ())}
+        conditions = {one["type"]: one["status"] for one in (found.get("status") or {}).get("conditions") or ()}
         return conditions.get("Established") == conditions.get("NamesAccepted") == "True"
 
     eventually(f"{name} is established", established, patience(30), seen=lambda: cluster.get(k8s.CRD, name))
@@ -190,7 +193,7 @@ def pods(cluster: Kubernetes) -> Pods:
     ready = [
         node["metadata"]["name"]
         for node in cluster.list(k8s.NODE)
-        for condition in (node.get("status") or {}).get("conditions", ())
+        for condition in (node.get("status") or {}).get("conditions") or ()
         if (condition["type"], condition["status"]) == ("Ready", "True") and not node["spec"].get("unschedulable")
     ]
     if not ready:

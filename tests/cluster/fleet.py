@@ -218,7 +218,7 @@ class Fleet:
 
     def conditions(self, kind: Kind, name: str) -> dict[str, Json]:
         status = (self.api.get(kind, name) or {}).get("status") or {}
-        return {one["type"]: one for one in status.get("conditions", ())}
+        return {one["type"]: one for one in status.get("conditions") or ()}
 
     def await_condition(
         self, kind: Kind, name: str, aspect: str, status: str, reason: str = "", seconds: float = 60.0

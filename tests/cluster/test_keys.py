@@ -181,7 +181,9 @@ def test_fifty_keys_at_once(fleet: Fleet) -> None:
         return [
             name
             for name in names
-            if not any((row["type"], row["status"]) == ("Ready", "True") for row in status[name].get("conditions", ()))
+            if not any(
+                (row["type"], row["status"]) == ("Ready", "True") for row in status[name].get("conditions") or ()
+            )
         ]
 
     eventually("all are ready", lambda: not unready(), patience(90), pause=0.5, seen=lambda: unready()[:5])

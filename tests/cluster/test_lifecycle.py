@@ -416,7 +416,7 @@ def test_a_hundred_accounts(fleet: Fleet) -> None:
             for one in fleet.api.list(ACCOUNT)
             if not any(
                 (row["type"], row["status"]) == ("Programmed", "True")
-                for row in (one.get("status") or {}).get("conditions", ())
+                for row in (one.get("status") or {}).get("conditions") or ()
             )
         ]
 

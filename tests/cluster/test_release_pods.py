@@ -107,7 +107,7 @@ class Site:
             return any(
                 (one["type"], one["status"]) == ("Ready", "True")
                 and one.get("observedGeneration") == found["metadata"]["generation"]
-                for one in (found.get("status") or {}).get("conditions", ())
+                for one in (found.get("status") or {}).get("conditions") or ()
             )
 
         eventually(
@@ -126,7 +126,7 @@ class Site:
 
 def is_ready(pod: Json) -> bool:
     return any(
-        (one["type"], one["status"]) == ("Ready", "True") for one in (pod.get("status") or {}).get("conditions", ())
+        (one["type"], one["status"]) == ("Ready", "True") for one in (pod.get("status") or {}).get("conditions") or ()
     )
 
 
