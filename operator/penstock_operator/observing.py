@@ -11,7 +11,7 @@ import contextlib
 import socket
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import grpc
 import grpc.aio
@@ -43,6 +43,8 @@ class Channels(Protocol):
 @dataclass(slots=True)
 class _Replica:
     channel: grpc.aio.Channel
+    stub: Any
+    """Its service. Made with the channel: gRPC 1.85 crashes when a stub is made of a channel that is closed."""
     task: asyncio.Task[None]
     since: float
     """When it was first met, or last fell silent."""
@@ -82,9 +84,9 @@ class Observer:
                 words[address] = replica.word
         return Fleet(words, tuple(silent))
 
-    def speaking(self) -> list[grpc.aio.Channel]:
-        """Return the channels of all replicas that can be asked."""
-        return [replica.channel for _, replica in sorted(self._replicas.items()) if replica.speaking]
+    def speaking(self) -> list[Any]:
+        """Return the stubs of all replicas that can be asked."""
+        return [replica.stub for _, replica in sorted(self._replicas.items()) if replica.speaking]
 
     async def run(self) -> None:
         """Watch them until cancelled."""
@@ -107,11 +109,16 @@ class Observer:
         for address in found - self._replicas.keys():
             channel = self._channels.channel(address, self._component)
             task = asyncio.create_task(self._follow(address), name=f"watch {self._component} {address}")
-            self._replicas[address] = _Replica(channel, task, self._monotonic())
+            self._replicas[address] = _Replica(channel, self._stub(channel), task, self._monotonic())
             self._wake_when_silent()
         for address in self._replicas.keys() - found:
             await self._forget(address)
             self._wake()
+
+    def _stub(self, channel: grpc.aio.Channel) -> Any:
+        if self._component is Component.ROUTER:
+            return router_pb2_grpc.RouterServiceStub(channel)
+        return auth_pb2_grpc.AuthServiceStub(channel)
 
     async def _forget(self, address: str) -> None:
         replica = self._replicas.pop(address)
@@ -150,12 +157,10 @@ class Observer:
 
     async def _words(self, replica: _Replica) -> AsyncIterator[Word]:
         if self._component is Component.ROUTER:
-            routers = router_pb2_grpc.RouterServiceStub(replica.channel)
-            async for observed in routers.WatchObserved(router_pb2.WatchObservedRequest()):
+            async for observed in replica.stub.WatchObserved(router_pb2.WatchObservedRequest()):
                 yield sights.of_router(observed, replica.word, time.time())
         else:
-            auths = auth_pb2_grpc.AuthServiceStub(replica.channel)
-            async for loaded in auths.WatchObserved(auth_pb2.WatchObservedRequest()):
+            async for loaded in replica.stub.WatchObserved(auth_pb2.WatchObservedRequest()):
                 yield sights.of_auth(loaded)
 
     def _wake_when_silent(self) -> None:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import grpc.aio
 
-from penstock.router.v1 import router_pb2, router_pb2_grpc
+from penstock.router.v1 import router_pb2
 from penstock_operator import metrics
 from penstock_operator.credentials import Proof, Result, Trial
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from penstock.router.v1 import router_pb2_grpc
     from penstock_catalog.documents import Account
 
 _AT_ONCE: Final = 8
@@ -41,7 +42,7 @@ class Asks(Protocol):
 class Routers:
     """Asks one of the routers that can be asked, and another when it does not answer."""
 
-    def __init__(self, speaking: Callable[[], list[grpc.aio.Channel]]) -> None:
+    def __init__(self, speaking: Callable[[], list[router_pb2_grpc.RouterServiceAsyncStub]]) -> None:
         self._speaking = speaking
 
     async def try_out(self, account: Account) -> Proof:
@@ -53,10 +54,10 @@ class Routers:
             api_key=account.api_key,
             allow_private_address=account.allow_private_address,
         )
-        channels = self._speaking()
-        for channel in random.sample(channels, len(channels)):
+        routers = self._speaking()
+        for router in random.sample(routers, len(routers)):
             try:
-                answer = await router_pb2_grpc.RouterServiceStub(channel).Probe(request, timeout=_DEADLINE_SECONDS)
+                answer = await router.Probe(request, timeout=_DEADLINE_SECONDS)
             except (grpc.aio.AioRpcError, grpc.aio.UsageError):
                 continue
             except asyncio.CancelledError:
