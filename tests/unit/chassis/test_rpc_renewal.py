@@ -174,6 +174,19 @@ async def test_closing_ends_what_is_open_on_old_and_new_connections(authority, r
         assert codes == [grpc.StatusCode.CANCELLED] * 3
 
 
+async def test_a_closed_channel_refuses_calls_in_words(authority, router) -> None:
+    edge = authority.certificates(Component.EDGE)
+    async with serving(router, authority.certificates(Component.ROUTER)) as address:
+        channel = open_channel(address, edge)
+        stub = router_pb2_grpc.RouterServiceStub(channel)
+        await channel.close()
+        authority.issue("edge")
+        edge.look()
+        for one in (stub, router_pb2_grpc.RouterServiceStub(channel)):
+            with pytest.raises(grpc.aio.UsageError, match="closed"):
+                await one.Report(router_pb2.ReportRequest(seq=1), timeout=30)
+
+
 async def test_its_state_is_that_of_the_connection_in_use(authority, router) -> None:
     edge = authority.certificates(Component.EDGE)
     async with serving(router, authority.certificates(Component.ROUTER)) as address:

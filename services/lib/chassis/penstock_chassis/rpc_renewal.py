@@ -26,6 +26,7 @@ class RenewingChannel(grpc.aio.Channel):
     def __init__(self, certificates: Certificates, connect: Callable[[Material], grpc.aio.Channel]) -> None:
         self._certificates = certificates
         self._connect = connect
+        self._closed = False
         self._retiring: dict[_Generation, asyncio.Task[None]] = {}
         self._current = _Generation(certificates.material, connect(certificates.material))
 
@@ -46,7 +47,10 @@ class RenewingChannel(grpc.aio.Channel):
         return _Method(self, lambda channel: channel.stream_stream(*args, **kwargs))
 
     def current(self) -> _Generation:
-        """Return the channel for a call that begins now."""
+        """Return the channel for a call that begins now. Raises UsageError once closed."""
+        if self._closed:
+            # gRPC 1.85 crashes when it is asked for a method of a channel that is closed.
+            raise grpc.aio.UsageError("Channel is closed.")
         material = self._certificates.material
         if material is not self._current.material:
             old, self._current = self._current, _Generation(material, self._connect(material))
@@ -62,6 +66,7 @@ class RenewingChannel(grpc.aio.Channel):
 
     async def close(self, grace: float | None = None) -> None:
         """Close every connection; calls that are open after `grace` seconds are cut."""
+        self._closed = True
         old = dict(self._retiring)
         for task in old.values():
             task.cancel()
