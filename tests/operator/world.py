@@ -134,7 +134,7 @@ class World:
         """Wait until a condition says this; return how long it took."""
         begun = time.monotonic()
         try:
-            wait_until(f"{name}: {condition}", lambda: self.kube.condition(kind, name, condition) == expected, 60)
+            wait_until(f"{name}: {condition}", lambda: self.kube.condition(kind, name, condition) == expected, 120)
         except AssertionError:
             raise AssertionError(
                 f"{kind}/{name}: {json.dumps(self.kube.status(kind, name), indent=1)}\n{self.log('operator')[-3000:]}"
