@@ -140,7 +140,8 @@ def test_a_poison_request_hurts_no_account(stack: tuple[Gateway, Simulator]) -> 
 
 @pytest.mark.xdist_group("failover")
 @pytest.mark.parametrize(
-    "fault", ["stream_error_after error=api_error", "cut_mid_stream", "cut_mid_chunk", "end_early", "silence_mid_stream"]
+    "fault",
+    ["stream_error_after error=api_error", "cut_mid_stream", "cut_mid_chunk", "end_early", "silence_mid_stream"],
 )
 def test_a_failure_after_output_is_an_error_event_and_never_a_normal_end(
     stack: tuple[Gateway, Simulator], fault: str
