@@ -11,7 +11,7 @@ from tests.effort import EXAMPLES
 if TYPE_CHECKING:
     import pytest
 
-# Thirty examples of each property find what hundreds find, run after run, in a third of the time; before a release,
+# Twenty examples of each property find what hundreds find, run after run, in a fraction of the time; before a release,
 # PENSTOCK_TEST_EXAMPLES=500 makes it thorough. No deadline for one example: the machine may be busy.
 settings.register_profile("usual", max_examples=EXAMPLES, deadline=None)
 settings.load_profile("usual")

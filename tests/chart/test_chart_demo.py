@@ -197,7 +197,7 @@ def gateway():
         thread.join()
 
 
-def run_test(url, **told):
+def run_test(url, seconds=1.0, **told):
     """Run what the pod runs, as the pod is given it."""
     made = dict(pods(rendered("simulator")))["test"]
     command, (script,) = container(made)["command"], container(made)["args"]
@@ -206,7 +206,7 @@ def run_test(url, **told):
     assert "$(" not in script
     assert script == (CHART / "files" / "test_request.py").read_text()
     environment = {"PATH": os.environ["PATH"], "TEST_URL": url, "TEST_MODEL": "claude-haiku-4-5", **told}
-    quick = script.replace("PAUSE_SECONDS = 2.0", "PAUSE_SECONDS = 0.05").replace("= 120.0", "= 1.0")
+    quick = script.replace("PAUSE_SECONDS = 2.0", "PAUSE_SECONDS = 0.05").replace("= 120.0", f"= {seconds}")
     return subprocess.run(
         [sys.executable, "-c", quick], env=environment, capture_output=True, text=True, timeout=60, check=False
     )
@@ -217,7 +217,7 @@ GOOD = {"usage": {"prompt_tokens": 10, "completion_tokens": 3}}
 
 def test_a_request_goes_through(gateway):
     Gateway.answers = [(401, {"error": {"message": "unknown key"}}), (503, {}), (200, GOOD)]
-    result = run_test(gateway, TEST_SECRET="demo-key", TEST_KEY="psk_secret\n")
+    result = run_test(gateway, 30.0, TEST_SECRET="demo-key", TEST_KEY="psk_secret\n")
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stdout.splitlines() == [
         "not ok: claude-haiku-4-5: 401 (request-id req_1): unknown key",

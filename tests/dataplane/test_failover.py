@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from tests.client import many, payload
+from tests.effort import examples
 from tests.stack import account, plan, running
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from tests.stack import Gateway, Simulator
 
-REQUESTS = 1000
+REQUESTS = examples(600)
 AT_ONCE = 32
 SHORT = {"timeouts": {"connectSeconds": 2, "firstByteSeconds": 1, "idleSeconds": 1, "responseSeconds": 30}}
 # Each class of failure, as an upstream shows it, and whether the unbilled probe fails with it.

@@ -46,8 +46,10 @@ def most_in_any_minute(moments: list[float]) -> int:
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.xdist_group("limits-memory")
-@pytest.mark.parametrize("store", ["memory", "redis"])
+@pytest.mark.parametrize(
+    "store",
+    [pytest.param(name, marks=pytest.mark.xdist_group(f"limits-{name}")) for name in ("memory", "redis")],
+)
 def test_requests_per_minute_hold_in_any_minute_and_are_used(store: str, tmp_path: Path) -> None:
     limit = {"name": "per-minute", "unit": "Requests", "amount": PER_MINUTE, "window": "1m"}
     plans = [plan("slow", limits=[limit])]
