@@ -7,4 +7,4 @@ unset PENSTOCK_SERVER PENSTOCK_DATA_DIR PENSTOCK_ADMIN_TOKEN KUBECONFIG
 scripts/test-dependencies.sh
 if [ $# -gt 0 ]; then exec .venv/bin/pytest "$@"; fi
 scripts/check.sh
-.venv/bin/pytest -n "${PENSTOCK_TEST_WORKERS:-4}" --dist loadgroup tests
+.venv/bin/pytest -n "${PENSTOCK_TEST_WORKERS:-4}" --dist loadgroup --no-loadscope-reorder tests

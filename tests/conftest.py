@@ -17,12 +17,24 @@ settings.register_profile("usual", max_examples=EXAMPLES, deadline=None)
 settings.load_profile("usual")
 
 
+# What takes minutes and mostly waits begins first, so that nobody waits for it alone at the end.
+_LONGEST = ("limits-memory", "limits-redis", "books", "operator-processes", "image", "scale", "scraped")
+
+
+def _place(item: pytest.Item) -> int:
+    """Return a test's place in the order: those of long groups first, all others as they were found."""
+    group = item.get_closest_marker("xdist_group")
+    name = group.args[0] if group is not None and group.args else ""
+    return _LONGEST.index(name) if name in _LONGEST else len(_LONGEST)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep tests of one xdist_group on one worker.
+    """Begin with what takes longest, and keep tests of one xdist_group on one worker.
 
     pytest-xdist 3.8 writes a test's group where pytest 9.2 no longer reads it, and then deals the tests out one by one
     (pytest-dev/pytest-xdist#1386). Away with this once it does so itself, which the condition notices.
     """
+    items.sort(key=_place)
     if not config.getoption("loadgroup", default=False):
         return
     for item in items:
