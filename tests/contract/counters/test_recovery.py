@@ -65,8 +65,7 @@ async def test_windows_come_back_from_the_ledger(desk):
     assert states["per-minute"].remaining == 70
     assert states["tokens"].remaining == 10_000 - 30 * 150 - 4500
     await desk.allow(limits=BOTH)
-    # One reads for all; where a node of a cluster is slow to answer, others look too, and find the same.
-    assert desk.truth.reads == 1 or request.node.callspec.id == "cluster"
+    assert desk.truth.reads == 1
 
 
 async def test_a_project_is_rebuilt_once_by_many_callers(desk, request):
@@ -77,7 +76,8 @@ async def test_a_project_is_rebuilt_once_by_many_callers(desk, request):
     calls = [desk.call("edge-a", f"k{i}", limits=RPM) for i in range(1, 9)]
     results = await asyncio.gather(*(desk.store.allow(call) for call in calls))
     assert results[0].limits[0].remaining == 70
-    assert desk.truth.reads == 1
+    # One reads for all; where a node of a cluster is slow to answer, others look too, and find the same.
+    assert desk.truth.reads == 1 or request.node.callspec.id == "cluster"
 
 
 async def test_a_row_from_the_future_counts_now(desk):
