@@ -24,7 +24,6 @@ from penstock_router.router import Router
 from penstock_router.servicer import RouterServicer
 from penstock_router.settings import RouterSettings
 from penstock_router.store_memory import MemoryStore
-from penstock_router.store_redis import RedisStore
 from penstock_router.stores import StoreDown
 from penstock_routing import Policy
 
@@ -138,6 +137,8 @@ class RouterService:
 
 def _store(settings: RouterSettings) -> StateStore:
     if settings.redis_url is not None:
+        from penstock_router.store_redis import RedisStore  # noqa: PLC0415 -- local mode starts sooner without Redis
+
         try:
             return RedisStore(
                 settings.redis_url.get_secret_value(),
