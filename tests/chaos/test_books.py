@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import json
 import os
 import random
 import time
@@ -230,10 +231,12 @@ def check(gateway: Gateway, simulator: Simulator, story: Story, capsys: pytest.C
         assert near, f"abandoned, but not open at a kill {story.edge_kills}: {row} {by_id[row['request_id']]}"
         assert row["cost_micro"] == 0
 
+    # What was relayed lies between what the clients got and what the simulator sent: on a busy machine much is on its way.
     estimated = [row for row in rows if row["estimated"]]
-    truth = sum(delivered_record(row, by_id)["relayed_tokens"] for row in estimated)
+    sent = sum(delivered_record(row, by_id)["relayed_tokens"] for row in estimated)
+    got = sum(tokens_got(seen.get(row["request_id"])) for row in estimated)
     guess = sum(row["output_tokens"] for row in estimated)
-    assert truth * 0.9 <= guess <= truth * 1.1, (guess, truth, len(estimated))
+    assert got * 0.9 <= guess <= sent * 1.1, (got, guess, sent, len(estimated))
 
     expected = 0
     for row in rows:
@@ -255,11 +258,19 @@ def check(gateway: Gateway, simulator: Simulator, story: Story, capsys: pytest.C
     states = collections.Counter(row["state"] + ("*" if row["estimated"] else "") for row in rows)
     with capsys.disabled():
         print(
-            f"\nbooks: {len(story.exchanges)} sent, {len(rows)} rows {dict(states)}, {sum(len(row['attempts']) for row in rows)} attempts, {expected} micro-USD"
+            f"\nbooks: estimates {got:.0f} <= {guess} <= {sent}; {len(story.exchanges)} sent, {len(rows)} rows {dict(states)}, {sum(len(row['attempts']) for row in rows)} attempts, {expected} micro-USD"
         )
     for state in ("complete", "client_left*", "error_after_output*", "abandoned"):
         assert states[state] > 0, f"no row was ever {state}: the test has lost its teeth"
     assert any(len(row["attempts"]) > 1 for row in rows)
+
+
+def tokens_got(client: Exchange | None) -> float:
+    """Tokens of text that a client had received, at the simulator's four characters each."""
+    if client is None:
+        return 0.0
+    lines = (line[6:] for line in client.body.split(b"\n") if line.startswith(b'data: {"type":"content_block_delta"'))
+    return sum(len(json.loads(line)["delta"]["text"]) for line in lines) / 4
 
 
 def open_for(records: list[dict[str, Any]], client: Exchange | None) -> tuple[float, float]:
