@@ -45,10 +45,13 @@ mutants: setup ## Sabotage the code line by line and see that a test fails each 
 bench: setup ## Measure the gateway beside others (see benchmarks/README.md)
 	@benchmarks/run.sh $(ARGS)
 
+profile: setup ## Say where the edge's CPU time goes (see docs/performance.md)
+	@benchmarks/profile.sh $(ARGS)
+
 images: ## Build the container image and its list of parts (see docs/image.md)
 	@scripts/images.sh
 
 clean: ## Remove what was made here
 	rm -rf $(VENV) .uv .penstock .images .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup run test test-cluster coverage check format protos lock mutants bench images clean
+.PHONY: help setup run test test-cluster coverage check format protos lock mutants bench profile images clean
