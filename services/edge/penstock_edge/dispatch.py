@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 log = logs.get(__name__)
 
 _MOST_ERROR_BYTES = 256 * 1024
-_BEHIND_OTHERS: Final = NoneLeft(throttled=True, soonest_seconds=0.001, reasons={})
 # Routing's word for a share without a free slot: a larger share would help.
 _SLOTS_FULL: Final = "SlotsFull"
 
@@ -94,7 +93,8 @@ class Dispatcher:
         self._pace = pace
         self._rng = rng
         self._budget = RetryBudget()
-        self._line = WaitingLine(pace.wait_places, pace.wait)
+        self._line = WaitingLine(pace.wait_places, pace.wait, self._unused)
+        view.pool.listen(self._line.changed)
         self._answering = Answering()
         self._closing = Closing(admission=admission, settlement=settlement, estimates=estimates, metrics=metrics)
         self.active: set[Exchange] = set()
@@ -218,31 +218,34 @@ class Dispatcher:
         # Thinking goes back to who signed it, if any of them has room.
         signers = _of(traits, exchange.origins)
 
-        def pick() -> Pick | NoneLeft:
+        def ask(now: float) -> Pick | NoneLeft:
             if signers is not None:
-                choice = pool.pick(signers, tried, time.monotonic(), self._rng)
+                choice = pool.pick(signers, tried, now, self._rng)
                 if not isinstance(choice, NoneLeft):
                     return choice
-            return pool.pick(traits, tried, time.monotonic(), self._rng)
+            return pool.pick(traits, tried, now, self._rng)
 
         # Only requests that may go to the same accounts stand in one line.
         line, place = self._line, (traits.model, traits.operation, traits.providers, tried)
-        if line.busy(place):
-            choice = _BEHIND_OTHERS
-        else:
-            found = pick()
-            if not isinstance(found, NoneLeft) or found.reasons.keys() <= tried:
-                return found
-            choice = found
-        full = [name for name, reason in choice.reasons.items() if reason == _SLOTS_FULL]
+        none: NoneLeft | None = None
+        if not line.busy(place):
+            choice = ask(time.monotonic())
+            if not isinstance(choice, NoneLeft) or choice.reasons.keys() <= tried or line.hopeless(choice):
+                return choice
+            none = choice
+        known = none or line.refusal(place)
+        full = [] if known is None else [name for name, reason in known.reasons.items() if reason == _SLOTS_FULL]
         for name in full:
             self._reporter.waiting(name, 1)
         try:
-            waited = await line.wait(place, choice, pick)
+            return await line.wait(place, none, ask, project=traits.project, cost=traits.estimated_tokens)
         finally:
             for name in full:
                 self._reporter.waiting(name, -1)
-        return pick() if waited is _BEHIND_OTHERS else waited
+
+    def _unused(self, choice: Pick) -> None:
+        """Give back a pick whose request has left meanwhile."""
+        self._view.pool.unused(choice, time.monotonic())
 
     def _no_account(
         self, exchange: Exchange, history: list[Attempted], none: NoneLeft, tried: frozenset[str]

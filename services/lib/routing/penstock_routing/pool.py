@@ -51,6 +51,11 @@ class Pool:
         """The same for requests that only some providers may take, made when first asked for."""
         self._gates = Gates(self.policy, self._accounts, self._lanes)
         self._favourites: OrderedDict[tuple[str, frozenset[str] | None, int, int], tuple[Lane, ...]] = OrderedDict()
+        self._told: Callable[[], None] = _nobody
+
+    def listen(self, told: Callable[[], None]) -> None:
+        """Call `told` whenever an account may have more room than before. It must not call back: act later."""
+        self._told = told
 
     # What the router says.
 
@@ -69,6 +74,7 @@ class Pool:
             known.adopt(facts)
         self._index()
         self._gates.keep(now)
+        self._told()
 
     def account(self, name: str) -> AccountFacts | None:
         """Return an account's facts (with its credential); None when it is not (or no longer) in the catalog."""
@@ -87,10 +93,12 @@ class Pool:
     def set_cooldown(self, cooldown: Cooldown, now: float) -> None:
         """Take the router's word. It wins, but never shortens a cooldown that this edge set itself in the last 2 s."""
         self._gates.set(cooldown, now)
+        self._told()
 
     def clear_cooldown(self, account: str, model: str, operation: str, now: float) -> None:
         """Take the router's word that nothing is wrong there; the same exception as for `set_cooldown`."""
         self._gates.clear(account, model, operation, now)
+        self._told()
 
     def set_cooldowns(self, cooldowns: Iterable[Cooldown], now: float) -> None:
         """Take a full snapshot's cooldowns: whatever is not named is cleared."""
@@ -100,12 +108,14 @@ class Pool:
                 self._gates.clear(*key, now)
         for item in named.values():
             self._gates.set(item, now)
+        self._told()
 
     def set_share(self, account: str, version: int, share: Share, now: float) -> None:
         """Obey a share from now on. An older version than the one in force is ignored."""
         known = self._accounts.get(account)
         if known is not None and version >= known.share_version:
             known.obey(version, share, now)
+            self._told()
 
     def shares(self) -> dict[str, tuple[int, Share]]:
         """Return (version, share) by account: what a reconnecting edge declares, and the version for Demand."""
@@ -136,6 +146,7 @@ class Pool:
         pick.lane.refresh()
         self._gates.succeeded(pick, now)
         self._gates.left(pick)
+        self._told()
         return True
 
     def finished(self, pick: Pick, outcome: Outcome, now: float) -> bool:
@@ -366,6 +377,7 @@ class Pool:
             lane.account.slots_used -= 1
         if pick.limited:
             lane.account.give(requests, tokens, now)
+        self._told()
 
     def _none_left(self, traits: Traits, tried: frozenset[str], now: float) -> NoneLeft:
         reasons: dict[str, str] = {
@@ -423,6 +435,10 @@ class Pool:
         self._gates.lanes = self._lanes
         self._favourites.clear()
         self._restricted.clear()
+
+
+def _nobody() -> None:
+    """Nobody listens."""
 
 
 def _candidate(lane: Lane, reason: str, score: float, rank: int) -> Candidate:
