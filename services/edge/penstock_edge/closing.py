@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from penstock_edge.estimates import has_blobs
 from penstock_routing import outcomes
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ class Closing:
         """Fill in the figures of an upstream that tells none, as some compatible servers do."""
         record = exchange.attempts[-1]
         record.usage.input_tokens = self._estimates.input_tokens(
-            exchange.body, record.upstream_model, 0, exchange.dialect.wire
+            exchange.body, record.upstream_model, 0, blobs=exchange.blobs
         )
         record.usage.output_tokens = self._estimates.relayed_tokens(exchange.characters, record.upstream_model)
         record.estimated = True
@@ -87,7 +86,7 @@ class Closing:
             digest=exchange.digest,
             model=record.upstream_model,
             body_bytes=len(exchange.body),
-            has_blobs=has_blobs(exchange.body, exchange.dialect.wire),
+            has_blobs=exchange.blobs,
             characters=exchange.characters,
             usage=record.usage,
         )

@@ -33,7 +33,8 @@ _PDF = b"application/pdf"
 def has_blobs(body: bytes, wire: str) -> bool:
     """Whether a body in this wire format may hold images or documents as base64."""
     sign = _BLOB_SIGNS.get(wire)
-    return sign is not None and sign in body
+    # From behind, because CPython looks several times faster that way.
+    return sign is not None and body.rfind(sign) >= 0
 
 
 class _Averages:
@@ -78,22 +79,25 @@ class Estimates:
         price: Price | None,
         multiplier_ppm: int,
         kind: Kind = "requests",
-        wire: str = "messages",
+        blobs: bool = False,
     ) -> Need:
-        """Return what to hold: for Strict plans all that the request may use, for others what such requests do use."""
+        """Return what to hold: for Strict plans all that the request may use, for others what such requests do use.
+
+        `blobs`: what `has_blobs` says of the body.
+        """
         if kind == "count_tokens":
             return Need(kind=kind)
-        tokens = self.input_tokens(body, model, context_tokens, wire)
+        tokens = self.input_tokens(body, model, context_tokens, blobs=blobs)
         most = min(max(0, max_tokens), _MOST_OUTPUT_TOKENS)
         output = most if strict else min(most, self._usual_output(digest, model))
         money = 0 if price is None else hold_micro(tokens, output, price, multiplier_ppm)
         return Need(input_tokens=tokens, output_tokens=output, micro_usd=money, kind=kind)
 
-    def input_tokens(self, body: bytes, model: str, context_tokens: int, wire: str = "messages") -> int:
+    def input_tokens(self, body: bytes, model: str, context_tokens: int, *, blobs: bool) -> int:
         """Return the estimated whole input of a request body, at most the model's context."""
         text = len(body)
         extra = 0
-        if has_blobs(body, wire):
+        if blobs:
             for blob in _BASE64.finditer(body):
                 text -= blob.end() - blob.start()
                 near = body[max(0, blob.start() - 200) : blob.start()]

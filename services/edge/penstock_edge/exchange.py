@@ -94,6 +94,7 @@ class Exchange:
         "admitted",
         "asked_model",
         "attempts",
+        "blobs",
         "body",
         "body_read",
         "characters",
@@ -137,6 +138,8 @@ class Exchange:
         self.client_headers: Headers = []
         self.query = b""
         self.body = b""
+        self.blobs = False
+        """It may hold images or documents as base64."""
         self.body_read = False
         """Nothing of it is still on its way."""
         self.digest = b""

@@ -19,6 +19,7 @@ _SHOWN_BYTES: Final = _SHOWN.encode()
 UNSIGNED_CALL: Final = "skip_thought_signature_validator"
 """What Google's documentation names for function calls that come from elsewhere; in place of a signature."""
 
+_NOBODY_AT_ALL: Final[frozenset[str]] = frozenset()
 _KEYS: Final = ("signature", "thoughtSignature", "thought_signature", "encrypted_content", "data")
 
 
@@ -51,6 +52,9 @@ def says_something(tagged: str) -> bool:
 
 def origins(body: bytes) -> frozenset[str]:
     """Return the providers whose tagged signatures stand in a request body. Quick when there are none."""
+    # From behind, because CPython looks several times faster that way.
+    if body.rfind(_SHOWN_BYTES) < 0:
+        return _NOBODY_AT_ALL
     found: set[str] = set()
     start = body.find(_SHOWN_BYTES)
     while start >= 0:

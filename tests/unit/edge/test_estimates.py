@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from penstock_edge.estimates import Estimates
+from penstock_edge.estimates import Estimates, has_blobs
 from penstock_edge.records import Usage
 
 
@@ -54,11 +54,11 @@ def test_images_and_documents_count_as_fixed_amounts():
         return json.dumps({"type": kind, "source": {"type": "base64", "media_type": media, "data": data}}).encode()
 
     estimates = Estimates()
-    image = estimates.input_tokens(body("image/png", "image"), "m", 0)
-    document = estimates.input_tokens(body("application/pdf", "document"), "m", 0)
+    image = estimates.input_tokens(body("image/png", "image"), "m", 0, blobs=True)
+    document = estimates.input_tokens(body("application/pdf", "document"), "m", 0, blobs=True)
     assert 1600 < image < 1700
     assert 6000 < document < 6100
-    assert estimates.input_tokens(body("image/png", "image") * 3, "m", 0) > 3 * 1600
+    assert estimates.input_tokens(body("image/png", "image") * 3, "m", 0, blobs=True) > 3 * 1600
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_images_and_documents_count_as_fixed_amounts():
 )
 def test_blobs_of_other_formats(wire, blob):
     body = blob.replace("DATA", base64.b64encode(b"\0" * 3_000_000).decode()).encode()
-    tokens = Estimates().input_tokens(body, "m", 0, wire)
+    tokens = Estimates().input_tokens(body, "m", 0, blobs=has_blobs(body, wire))
     assert tokens == pytest.approx(6_000 if "pdf" in blob else 1_600, abs=100)
 
 

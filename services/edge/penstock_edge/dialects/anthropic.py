@@ -84,8 +84,9 @@ def _read(decoder: msgspec.json.Decoder[_MessagesBody] | msgspec.json.Decoder[_C
     if not asked.model:
         raise ProblemError(invalid("model: String should have at least 1 character"))
     session = (asked.metadata.user_id or "") if asked.metadata is not None else ""
-    first = bytes(asked.messages[0]) if asked.messages else b""
-    prefix = (bytes(asked.tools), bytes(asked.system), first)
+    first = asked.messages[0] if asked.messages else _EMPTY
+    # Views of the body: copies of a long prompt would cost as much as reading it.
+    prefix = (memoryview(asked.tools), memoryview(asked.system), memoryview(first))
     return Head(asked.model, bool(asked.stream), asked.max_tokens, session, prefix)
 
 

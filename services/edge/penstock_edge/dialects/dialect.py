@@ -30,7 +30,7 @@ class Head:
     """0 when the client did not say."""
     session: str
     """The client's own name of its conversation or user, "" without one."""
-    prefix: tuple[bytes, ...]
+    prefix: tuple[bytes | memoryview, ...]
     """The parts that stay the same from turn to turn (tools, system, first message), as raw JSON."""
 
 

@@ -14,6 +14,7 @@ from penstock_edge.affinity import affinity_key
 from penstock_edge.bodies import ClientLeftError, drain, read_body
 from penstock_edge.credentials import key_digest
 from penstock_edge.errors import Problem, ProblemError
+from penstock_edge.estimates import has_blobs
 from penstock_edge.exchange import Exchange
 from penstock_edge.providers.wires import providers_for
 from penstock_edge.records import Admitted, Refused
@@ -173,6 +174,7 @@ class Inference:
     async def _admit(self, exchange: Exchange, key: KeyFacts, model: Model) -> Admitted:
         counting = exchange.operation == outcomes.COUNT_TOKENS
         kind: Kind = "count_tokens" if counting else "requests"
+        exchange.blobs = has_blobs(exchange.body, exchange.dialect.wire)
         need = self._estimates.need(
             body=exchange.body,
             model=exchange.asked_model,
@@ -183,7 +185,7 @@ class Inference:
             price=exchange.price,
             multiplier_ppm=key.price_multiplier_ppm,
             kind=kind,
-            wire=exchange.dialect.wire,
+            blobs=exchange.blobs,
         )
         now = time.monotonic()
         answer = self._admission.try_admit(exchange.digest, need, now)
@@ -205,7 +207,7 @@ class Inference:
             project,
             session or head.session,
             head.prefix,
-            cache_control=b'"cache_control"' in exchange.body,
+            exchange.body,
         )
         return Traits(
             model=model.name,
