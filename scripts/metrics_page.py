@@ -26,6 +26,7 @@ ALL = "every process"
 MODULES = {
     ALL: ("penstock_chassis.process_metrics",),
     "processes that speak gRPC": ("penstock_chassis.rpc_metrics",),
+    "processes that send traces": ("penstock_chassis.tracing_metrics",),
     "auth": ("penstock_auth.metrics",),
     "status": ("penstock_status.metrics",),
     "operator": tuple(

@@ -140,3 +140,22 @@ def alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_the_library_for_traces_is_imported_where_a_collector_is_named(tmp_path: Path, named: bool) -> None:
+    program = PROGRAM.replace(
+        "self.settings, self.behaviour = settings, behaviour",
+        "self.settings, self.behaviour = settings, behaviour\n"
+        "        loaded = [name for name in sys.modules if name.startswith(('opentelemetry', 'requests'))]\n"
+        "        (settings.run_dir / 'loaded').write_text(repr(len(loaded)))",
+    )
+    told = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"} if named else {}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")} | told
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path), "ready", "1.0"], stderr=subprocess.DEVNULL, env=environment
+    )
+    port_of(tmp_path)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+    assert ((tmp_path / "loaded").read_text() != "0") is named

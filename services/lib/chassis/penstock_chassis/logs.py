@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, cast
 
 import structlog
 
+from penstock_chassis.tracing import CURRENT
+
 if TYPE_CHECKING:
-    from structlog.typing import FilteringBoundLogger, Processor
+    from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
     from penstock_chassis.settings import ProcessSettings
 
@@ -29,6 +31,7 @@ def configure(settings: ProcessSettings) -> None:
     """Send structlog's and the standard library's lines to stderr in one format."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        _with_trace,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -57,3 +60,11 @@ def configure(settings: ProcessSettings) -> None:
         )
     )
     logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler], force=True)
+
+
+def _with_trace(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Add the trace that the line belongs to, if it belongs to one."""
+    context = CURRENT.get()
+    if context is not None:
+        event["trace_id"], event["span_id"] = f"{context.trace_id:032x}", f"{context.span_id:016x}"
+    return event

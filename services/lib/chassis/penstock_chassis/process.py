@@ -13,20 +13,24 @@ from typing import TYPE_CHECKING, Protocol
 
 import uvloop
 
-from penstock_chassis import logs, process_metrics
+from penstock_chassis import logs, process_metrics, tracing
 from penstock_chassis.http import AddressTakenError, HttpServer, listen
 from penstock_chassis.probes import Probes, Pulse
+from penstock_chassis.telemetry_settings import TelemetrySettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from penstock_chassis.settings import ProcessSettings
+    from penstock_chassis.telemetry import Exporting
 
 log = logs.get(__name__)
 
 _PR_SET_PDEATHSIG = 1
 # Beyond the drain itself: what closing servers and flushing may take.
 _GRACE_SECONDS = 5.0
+# At the very end: for the last traces.
+_TRACES_SECONDS = 0.5
 
 
 class StartError(Exception):
@@ -51,14 +55,34 @@ def run(build: Callable[[], Service], settings: ProcessSettings) -> int:
     if settings.dies_with_parent and not _die_with_parent():
         return 1
     logs.configure(settings)
+    exporting = _begin_tracing(settings)
     try:
-        return uvloop.run(_live(build, settings))
+        return uvloop.run(_live(build, settings, exporting))
     except (StartError, AddressTakenError) as error:
         log.error("start_failed", reason=str(error))  # noqa: TRY400 -- the message is for people; a traceback says no more
         return 1
 
 
-async def _live(build: Callable[[], Service], settings: ProcessSettings) -> int:
+def _begin_tracing(settings: ProcessSettings) -> Exporting | None:
+    """Trace, if OpenTelemetry's variables name a collector. Nothing of this can keep a process from its work."""
+    told = TelemetrySettings()
+    if not told.wanted():
+        return None
+    try:
+        from penstock_chassis import telemetry  # noqa: PLC0415 -- its library costs time and memory
+
+        service = f"{settings.model_config.get('env_prefix', '')}".strip("_").lower().replace("_", "-")
+        exporting = telemetry.begin(told, service=service or "penstock", instance=settings.name)
+    except Exception as error:  # noqa: BLE001 -- whatever the library says of its variables
+        log.error("tracing_off", reason=type(error).__name__)  # noqa: TRY400 -- its text may quote a header or a URL
+        return None
+    sampling = told.sampling()
+    tracing.activate(tracing.Tracer(sampling, exporting))
+    log.info("tracing", ratio=sampling.ratio, parent_based=sampling.parent_based)
+    return exporting
+
+
+async def _live(build: Callable[[], Service], settings: ProcessSettings, exporting: Exporting | None) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -89,6 +113,8 @@ async def _live(build: Callable[[], Service], settings: ProcessSettings) -> int:
     stopping.cancel()
     log.info("draining", seconds=settings.drain_seconds)
     code = await _drain(service, settings.drain_seconds)
+    if exporting is not None:
+        await exporting.end(_TRACES_SECONDS)
     pulse.end()
     await probes.end(0.2)
     log.info("ended")

@@ -10,8 +10,10 @@ import grpc
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from penstock_chassis import tracing
 from penstock_chassis.rpc_measuring import Measuring
 from penstock_chassis.rpc_renewal import RenewingChannel
+from penstock_chassis.rpc_tracing import Traced
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -115,7 +117,9 @@ class RpcServer:
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.so_reuseport", 0),
         ]
-        self.server = grpc.aio.server(options=options, interceptors=(Measuring(), *interceptors))
+        tracer = tracing.active()
+        traced = () if tracer is None else (Traced(tracer),)
+        self.server = grpc.aio.server(options=options, interceptors=(Measuring(), *traced, *interceptors))
         self.health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self.server)
         self.port = 0

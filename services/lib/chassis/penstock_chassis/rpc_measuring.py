@@ -58,12 +58,12 @@ def _counted(behaviour: Any, method: str, seconds: Histogram | None) -> Any:
         code = grpc.StatusCode.UNKNOWN
         try:
             yield
-            code = _said(context, grpc.StatusCode.OK)
+            code = said(context, grpc.StatusCode.OK)
         except (asyncio.CancelledError, GeneratorExit):
             code = grpc.StatusCode.CANCELLED
             raise
         except BaseException:
-            code = _said(context, grpc.StatusCode.UNKNOWN)
+            code = said(context, grpc.StatusCode.UNKNOWN)
             raise
         finally:
             rpc_metrics.CALLS.labels(method, code.name).inc()
@@ -83,6 +83,7 @@ def _counted(behaviour: Any, method: str, seconds: Histogram | None) -> Any:
     return answers if inspect.isasyncgenfunction(behaviour) else answer
 
 
-def _said(context: grpc.aio.ServicerContext[Any, Any], otherwise: grpc.StatusCode) -> grpc.StatusCode:
+def said(context: grpc.aio.ServicerContext[Any, Any], otherwise: grpc.StatusCode) -> grpc.StatusCode:
+    """Return the code that a handler has set, `otherwise` where it has set none."""
     said: grpc.StatusCode | None = context.code()  # None as long as nobody has set one, whatever its type says.
     return otherwise if said is None else said
