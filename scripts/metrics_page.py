@@ -140,7 +140,8 @@ def page() -> str:
     by_process: dict[str, list[Instrument]] = {}
     for instrument in instruments():
         by_process.setdefault(instrument.process, []).append(instrument)
-    for process in ("edge", "auth", "router", "operator", "status", "simulator", ALL, "processes that speak gRPC"):
+    groups = (ALL, "processes that speak gRPC", "processes that send traces")
+    for process in ("edge", "auth", "router", "operator", "status", "simulator", *groups):
         if process not in by_process:
             continue
         lines.append(f"## {process[0].upper()}{process[1:]}\n")
