@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import gc
+import os
 import random
 import signal
 import socket
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.auth.v1.auth_pb2_grpc import AuthServiceStub
 from penstock.router.v1.router_pb2_grpc import RouterServiceStub
-from penstock_chassis import logs, process
+from penstock_chassis import logs, process, tracing
 from penstock_chassis.http import AddressTakenError, HttpServer, listen
 from penstock_chassis.identity import Component
 from penstock_chassis.rpc_transport import Transport
@@ -33,7 +34,8 @@ from penstock_edge.settings import EdgeSettings
 from penstock_edge.settlement import Settlement
 from penstock_edge.snapshot import RouterView
 from penstock_edge.spool import Spool, SpoolLocked
-from penstock_edge.upstream import UpstreamClient, UpstreamLimits
+from penstock_edge.tracing import Tracing
+from penstock_edge.upstream import Proxies, UpstreamClient, UpstreamLimits
 from penstock_routing import Policy, Pool
 
 if TYPE_CHECKING:
@@ -99,7 +101,15 @@ class Edge:
             )
         except (SpoolLocked, ValueError, OSError) as error:
             raise process.StartError(f"the spool cannot be used: {error}") from error
-        self.settlement = Settlement(auth, self.spool, self.admission, session_id=session_id, observer=metrics, rng=rng)
+        tracer = tracing.active()
+        traces = (
+            None
+            if tracer is None
+            else Tracing(tracer, self.admission.known, asked_per_second=settings.traces_asked_per_second)
+        )
+        self.settlement = Settlement(
+            auth, self.spool, self.admission, session_id=session_id, observer=metrics, rng=rng, tracing=traces
+        )
         self.replay = Replay(
             auth,
             root=settings.spool_dir,
@@ -109,14 +119,7 @@ class Edge:
             observer=metrics,
             rng=rng,
         )
-        self.client = UpstreamClient(
-            UpstreamLimits(
-                connections=settings.upstream_connections,
-                waiters=settings.upstream_connections,
-                idle_seconds=settings.upstream_idle_seconds,
-            ),
-            settings.upstream_ca_file,
-        )
+        self.client = _upstream_client(settings)
         estimates = Estimates()
         self.dispatcher = Dispatcher(
             view=view,
@@ -149,6 +152,7 @@ class Edge:
             ready=self.ready,
             max_body_bytes=settings.max_body_bytes,
             admit_seconds=settings.admit_seconds,
+            tracing=traces,
         ).app()
         self._show_gauges()
 
@@ -277,6 +281,23 @@ class Edge:
         for exchange in cut:
             exchange.interrupt("draining")
         await ending
+
+
+def _upstream_client(settings: EdgeSettings) -> UpstreamClient:
+    """Make the client of upstreams. Proxies come from the environment, as for every other program."""
+    limits = UpstreamLimits(
+        connections=settings.upstream_connections,
+        waiters=settings.upstream_connections,
+        idle_seconds=settings.upstream_idle_seconds,
+        total=settings.upstream_total_connections,
+    )
+    try:
+        return UpstreamClient(limits, settings.upstream_ca_file, Proxies.from_environment(os.environ))
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise process.StartError(f"upstream_ca_file {settings.upstream_ca_file} cannot be used: {reason}") from error
+    except ValueError as error:
+        raise process.StartError(str(error)) from error
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from penstock_chassis.rpc_settings import RpcSettings
@@ -48,9 +49,13 @@ class EdgeSettings(RpcSettings):
     """Accounts that one request may try."""
     upstream_connections: int = 1024
     """Connections to one origin."""
+    upstream_total_connections: int = 4096
+    """Connections to all origins together."""
     upstream_idle_seconds: float = 50.0
     """An upstream connection that was not used for this long is closed."""
     upstream_ca_file: Path | None = None
     """Certificates that upstreams are checked against; the system's when absent."""
+    traces_asked_per_second: float = Field(default=1.0, ge=0)
+    """How many requests a second may be traced because their clients ask for it, beside those that are drawn by lot."""
     client_idle_seconds: int = 75
     """A client's connection that was not used for this long is closed."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import socket
 import time
 
 import pytest
 
 from penstock_edge.dispatch import Pace
 from penstock_edge.records import Refused
+from penstock_edge.upstream.connection import Connection
 from penstock_routing import Cooldown, Policy, RetryBudget, Share, Timeouts
 
 
@@ -388,13 +391,32 @@ async def test_the_total_deadline_ends_failover(gateway, books, play):
 
 
 async def test_a_stale_connection_is_no_failure(gateway, books, play, monkeypatch):
-    monkeypatch.setattr("penstock_edge.upstream.connection._STALE_IDLE_SECONDS", 0.0)
-    edge = await gateway([play.answer(), play.cut, play.answer()])
+    edge = await gateway([play.answer(), play.answer()])
+    begin = Connection.begin
+
+    def hung_up_before(connection, request, deadlines):
+        if edge.upstreams[0].requests and connection.reused:
+            # The goodbye is under way while we speak.
+            spoken = edge.upstreams[0].requests[-1].writer.get_extra_info("socket")
+            with socket.socket(fileno=os.dup(spoken.fileno())) as theirs:
+                theirs.shutdown(socket.SHUT_RDWR)
+        return begin(connection, request, deadlines)
+
+    monkeypatch.setattr(Connection, "begin", hung_up_before)
     assert (await edge.post()).status_code == 200
     assert (await edge.post()).status_code == 200
     await books.settled_count(2)
     assert [a.account for a in books.finished[1].attempts] == ["a", "a"]
     assert [o.cls for o in books.outcomes] == ["Ok", "Ok"]
+
+
+async def test_a_request_that_arrived_is_not_sent_again_to_the_same_account(gateway, books, play):
+    edge = await gateway([play.answer(), play.cut, play.answer()])
+    assert (await edge.post()).status_code == 200
+    assert (await edge.post()).status_code >= 500
+    await books.settled_count(2)
+    assert [a.account for a in books.finished[1].attempts] == ["a"]
+    assert len(edge.upstreams[0].requests) == 2
 
 
 async def test_nobody_listens(gateway, books, play):

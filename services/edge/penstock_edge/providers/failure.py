@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from penstock_edge.upstream import ConnectionLostError, DeadlineError, PoolFullError, UpstreamError
+from penstock_edge.upstream import ConnectionLostError, DeadlineError, PoolFullError, ProxyError, UpstreamError
 from penstock_routing import outcomes
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Failure:
 
 def of_transport(error: UpstreamError, *, streamed: bool) -> Failure:
     """Return what a failure below HTTP means."""
-    if isinstance(error, PoolFullError):
+    if isinstance(error, PoolFullError | ProxyError):
         return Failure(outcomes.UNSTABLE, blames_account=False)
     if isinstance(error, ConnectionLostError) and error.stale:
         return Failure(outcomes.UNSTABLE, blames_account=False, stale=True)

@@ -1,29 +1,35 @@
 """The edge's own HTTP/1.1 client: what stands between an attempt and an account's socket.
 
-It has what relaying needs (bounded pools, back-pressure, abort, TLS, deadlines) and nothing else: no redirects, no
-cookies, no proxies, no retries.
+`client` finds the `pool` of a request's origin; a pool keeps connections and lets `dialing` make new ones: `resolver`
+(names), `racing` (TCP), `proxies` (a tunnel), `tls`. A `connection` carries one `call` at a time; `answers` judges the
+framing of what comes back. There are no redirects, no cookies and no retries: those are the dispatcher's to decide.
 """
 
 from penstock_edge.upstream.addresses import Origin, Target, parse_target
 from penstock_edge.upstream.call import Call
-from penstock_edge.upstream.client import UpstreamClient, UpstreamLimits
+from penstock_edge.upstream.client import UpstreamClient
 from penstock_edge.upstream.deadlines import Deadlines
 from penstock_edge.upstream.errors import (
     AddressRefusedError,
     BodyTooLargeError,
+    CertificateRefusedError,
     ConnectError,
     ConnectionLostError,
     DeadlineError,
     MalformedAnswerError,
     PoolFullError,
+    ProxyError,
     TruncatedBodyError,
     UpstreamError,
 )
+from penstock_edge.upstream.pool import UpstreamLimits
+from penstock_edge.upstream.proxies import Proxies
 
 __all__ = [
     "AddressRefusedError",
     "BodyTooLargeError",
     "Call",
+    "CertificateRefusedError",
     "ConnectError",
     "ConnectionLostError",
     "DeadlineError",
@@ -31,6 +37,8 @@ __all__ = [
     "MalformedAnswerError",
     "Origin",
     "PoolFullError",
+    "Proxies",
+    "ProxyError",
     "Target",
     "TruncatedBodyError",
     "UpstreamClient",

@@ -37,11 +37,16 @@ def parse_target(base_url: str, allow_private: bool) -> Target:
         raise ValueError("a base URL has no user, query or fragment")
     port = parts.port or (443 if parts.scheme == "https" else 80)
     host = parts.hostname.encode("idna").decode() if not parts.hostname.isascii() else parts.hostname
-    shown = f"[{host}]" if ":" in host else host
+    shown = shown_host(host)
     if parts.port is not None:
         shown = f"{shown}:{parts.port}"
     origin = Origin(parts.scheme, host, port, allow_private)
     return Target(origin, parts.path.rstrip("/").encode("ascii"), shown.encode("ascii"))
+
+
+def shown_host(host: str) -> str:
+    """Return a host as it stands in a URL."""
+    return f"[{host}]" if ":" in host else host
 
 
 def is_public(address: str) -> bool:

@@ -3,32 +3,40 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import select
+import termios
 from typing import TYPE_CHECKING, cast
 
 import httptools
 
+from penstock_edge.upstream.answers import declared_idle_seconds, is_framed
 from penstock_edge.upstream.call import Call
 from penstock_edge.upstream.errors import (
     ConnectionLostError,
     DeadlineError,
     MalformedAnswerError,
+    ProxyError,
     TruncatedBodyError,
     UpstreamError,
 )
+from penstock_edge.upstream.proxies import PROXY_AUTHENTICATION_REQUIRED
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
 
     from penstock_edge.upstream.deadlines import Deadlines
 
+# Of a head, and of whatever else holds no body: interim answers, chunk sizes, trailers.
 MAX_HEAD_BYTES = 128 * 1024
+_MAX_HEADERS = 512
 _MAX_INTERIM_ANSWERS = 16
 # Up to here, joining head and body is cheaper than writing twice.
 _SMALL_REQUEST_BYTES = 64 * 1024
-# A kept connection that was idle this long and is lost at once had most likely been closed by the upstream before.
-_STALE_IDLE_SECONDS = 1.0
-_STALE_LOST_SECONDS = 1.0
+# How often a request that does not go out is looked at, in parts of the idle deadline.
+_STALL_LOOKS = 4
+_FOREVER = float("inf")
 
 
 class Connection(asyncio.Protocol):
@@ -39,6 +47,9 @@ class Connection(asyncio.Protocol):
         loop: asyncio.AbstractEventLoop,
         on_free: Callable[[Connection], None],
         on_closed: Callable[[Connection], None],
+        *,
+        age_seconds: float = _FOREVER,
+        forwarded: bool = False,
     ) -> None:
         self._loop = loop
         self._on_free = on_free
@@ -50,17 +61,29 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
         self._phase = ""
+        self._stall_timer: asyncio.TimerHandle | None = None
+        self._unsent = 0
+        self._moved_at = 0.0
+        self._size = 0
         self._reused = False
-        self._idle_before = 0.0
         self._eof = False
+        self._unanswerable = False
+        self._retire_at = loop.time() + age_seconds
+        self._forwarded = forwarded
         self._reset_answer()
         self.idle_since = 0.0
+        self.idle_limit = _FOREVER
+        """Seconds after which the upstream closes an idle connection, as far as it said so."""
+        self.session_kept = False
+        """For the pool: the TLS session is kept for others to take up."""
+        self.lost = False
+        """It has ended."""
 
     def _reset_answer(self) -> None:
-        self._head_bytes = 0
+        self._bodiless = 0
         self._interim = 0
-        self._status = 0
         self._headers: list[tuple[bytes, bytes]] = []
+        self._in_head = True
         self._framed = False
         self._over = False
         self._spoiled = False
@@ -73,7 +96,19 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             return False
+        if self.idle_limit < _FOREVER and self._loop.time() - self.idle_since >= self.idle_limit:
+            return False
         return self._poll is None or not self._poll.poll(0)
+
+    @property
+    def tls(self) -> ssl.SSLObject | None:
+        """The TLS layer of a connection that has one."""
+        return None if self._transport is None else self._transport.get_extra_info("ssl_object")
+
+    @property
+    def reused(self) -> bool:
+        """An answer was read from it before the present call."""
+        return self._reused
 
     def begin(self, request: list[bytes], deadlines: Deadlines) -> Call:
         """Send a request and return its call."""
@@ -82,15 +117,18 @@ class Connection(asyncio.Protocol):
             raise ConnectionLostError(stale=True)
         call = self._call = Call(self._loop, self, deadlines)
         self._reset_answer()
-        self._idle_before = call.sent_at - self.idle_since if self._reused else 0.0
         if deadlines.streamed:
             self._arm(call.sent_at + deadlines.first_byte, "first_byte")
         else:
             self._arm(call.sent_at + deadlines.response, "response")
-        if sum(map(len, request)) <= _SMALL_REQUEST_BYTES:
+        self._size = size = sum(map(len, request))
+        if size <= _SMALL_REQUEST_BYTES:
             transport.write(b"".join(request))
         else:
             transport.writelines(request)
+            unsent = transport.get_write_buffer_size()
+            if unsent:
+                self._watch_writing(call, unsent)
         return call
 
     def close(self) -> None:
@@ -103,6 +141,14 @@ class Connection(asyncio.Protocol):
         self._call = None
         if self._transport is not None:
             self._transport.abort()
+
+    def cut(self) -> None:
+        """End the connection, and its call with an error."""
+        call = self._call
+        if call is not None and call.head_done:
+            self._fail(TruncatedBodyError("this process is closing"))
+        else:
+            self._fail(ConnectionLostError(stale=False))
 
     def pause(self) -> None:
         """Stop reading: the consumer is slower than the upstream."""
@@ -141,19 +187,18 @@ class Connection(asyncio.Protocol):
         if not call.answered:
             call.answered = True
             call.first_byte_at = self._loop.time()
-        if not call.head_done:
-            self._head_bytes += len(data)
+        self._bodiless += len(data)
         try:
             self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if not self._over:
-                self._fail(MalformedAnswerError("the upstream's answer is not valid HTTP/1.1"))
+                self._fail(_told(error))
                 return
             self._spoiled = True
         if self._over:
             self._end_call()
             return
-        if not call.head_done and self._head_bytes > MAX_HEAD_BYTES:
+        if self._bodiless > MAX_HEAD_BYTES:
             self._fail(MalformedAnswerError("the head of the upstream's answer is too large"))
             return
         if call.deadlines.streamed and call.head_done and not call.discarding:
@@ -163,19 +208,23 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool | None:
         """Note an orderly end; the transport then closes itself."""
         self._eof = True
+        self._unanswerable = self._nothing_arrived()
         return None
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the call that is under way and let go of everything."""
-        call, self._call = self._call, None
+        self.lost = True
+        call = self._call
         if call is not None and not call.complete:
             if call.head_done and not self._framed and self._eof and exc is None:
                 call.finish()
             else:
-                call.fail(self._loss(call))
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+                call.fail(self._loss(call, exc))
+        self._call = None
+        for timer in (self._timer, self._stall_timer):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._stall_timer = None
         # Parser and connection name each other; without this, memory waits for the cycle collector.
         self._parser = None
         self._transport = None
@@ -184,12 +233,32 @@ class Connection(asyncio.Protocol):
         if on_closed is not None:
             on_closed(self)
 
-    def _loss(self, call: Call) -> UpstreamError:
+    def _loss(self, call: Call, exc: Exception | None) -> UpstreamError:
         if call.head_done:
             return TruncatedBodyError("the upstream's answer broke off")
-        quickly = self._loop.time() - call.sent_at < _STALE_LOST_SECONDS
-        stale = self._reused and not call.answered and self._idle_before >= _STALE_IDLE_SECONDS and quickly
-        return ConnectionLostError(stale=stale)
+        if call.answered or not self._reused:
+            return ConnectionLostError(stale=False)
+        # Linux says EPIPE instead of ECONNRESET when the upstream's FIN had come before its RST.
+        closed_before = self._unanswerable or (isinstance(exc, BrokenPipeError) and self._nothing_arrived())
+        return ConnectionLostError(stale=closed_before)
+
+    def _nothing_arrived(self) -> bool:
+        """Whether the upstream's kernel has confirmed no byte of the request.
+
+        Asked when its FIN is there: a FIN confirms all that came before it. So the upstream had closed the connection
+        before the request reached it, and cannot have begun with it.
+        """
+        transport, call = self._transport, self._call
+        descriptor = None if transport is None else transport.get_extra_info("socket")
+        if transport is None or call is None or call.answered or descriptor is None:
+            return False
+        try:
+            raw = fcntl.ioctl(descriptor.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
+        except (OSError, ValueError):
+            return False
+        unconfirmed = int.from_bytes(raw, "little") + transport.get_write_buffer_size()
+        # TLS only adds to it: 22 bytes and more to each record of 16 KiB.
+        return unconfirmed >= self._size
 
     # httptools' callbacks
 
@@ -199,26 +268,32 @@ class Connection(asyncio.Protocol):
             self._spoiled = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header."""
-        self._headers.append((name.lower(), value))
+        """Keep a header; trailers are dropped, because what follows a body changes nothing about it."""
+        if self._in_head:
+            self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """Hand a final answer's head to the call."""
         call, parser = self._call, self._parser
         if call is None or parser is None or self._over:
             return
-        self._status = status = parser.get_status_code()
-        if status < 200:
+        status = parser.get_status_code()
+        headers = self._headers
+        if 100 <= status < 200:
             return
+        if status < 100 or len(headers) > _MAX_HEADERS:
+            raise MalformedAnswerError("the head of the upstream's answer is no answer's")
+        if status == PROXY_AUTHENTICATION_REQUIRED and self._forwarded:
+            raise ProxyError("the proxy wants other credentials (407)")
+        self._framed = is_framed(status, headers, parser)
+        self._in_head = False
         call.status = status
-        call.headers = headers = self._headers
-        self._framed = status in {204, 304} or any(
-            name in {b"content-length", b"transfer-encoding"} for name, _ in headers
-        )
+        call.headers = headers
         call.begin_body()
 
     def on_body(self, body: bytes) -> None:
         """Hand a piece of the body to the call."""
+        self._bodiless = 0
         if self._call is not None and not self._over:
             self._call.take(body)
 
@@ -226,15 +301,16 @@ class Connection(asyncio.Protocol):
         """Note the answer's end, or pass over an interim one (1xx)."""
         if self._over:
             return
-        if 100 <= self._status < 200:
+        parser = self._parser
+        if self._in_head:
             self._headers = []
             self._interim += 1
-            if self._interim > _MAX_INTERIM_ANSWERS or self._status == 101:
+            if self._interim > _MAX_INTERIM_ANSWERS or parser is None or parser.get_status_code() == 101:
                 raise ValueError("too many interim answers")
             return
         self._over = True
         # The parser knows about `Connection: close` here and only here.
-        if self._parser is None or not self._parser.should_keep_alive() or not self._framed:
+        if parser is None or not parser.should_keep_alive() or not self._framed:
             self._spoiled = True
 
     # Ends
@@ -252,11 +328,15 @@ class Connection(asyncio.Protocol):
             # An answer before the whole request went out: closing would wait for the rest to go.
             transport.abort()
             return
-        if self._spoiled:
+        now = self._loop.time()
+        if self._spoiled or now >= self._retire_at:
             transport.close()
             return
-        self._reused = True
-        self.idle_since = self._loop.time()
+        if not self._reused:
+            self._reused = True
+            if call is not None:
+                self.idle_limit = declared_idle_seconds(call.header(b"keep-alive"))
+        self.idle_since = now
         self._on_free(self)
 
     def _fail(self, error: UpstreamError) -> None:
@@ -285,8 +365,8 @@ class Connection(asyncio.Protocol):
 
     def _expire(self) -> None:
         self._timer = None
-        call = self._call
-        if call is None:
+        call, transport = self._call, self._transport
+        if call is None or transport is None:
             return
         now = self._loop.time()
         if call.paused:
@@ -295,4 +375,37 @@ class Connection(asyncio.Protocol):
         if now + 0.002 < self._deadline:
             self._timer = self._loop.call_at(self._deadline, self._expire)
             return
-        self._fail(DeadlineError(self._phase))
+        # Without the whole request nobody can have answered it.
+        waited_for = "write" if not call.answered and transport.get_write_buffer_size() else self._phase
+        self._fail(DeadlineError(waited_for))
+
+    def _watch_writing(self, call: Call, unsent: int) -> None:
+        self._unsent = unsent
+        self._moved_at = call.sent_at
+        self._stall_timer = self._loop.call_later(call.deadlines.idle / _STALL_LOOKS, self._look_at_writing, call)
+
+    def _look_at_writing(self, call: Call) -> None:
+        """End a call whose request has stopped going out for the idle deadline."""
+        self._stall_timer = None
+        transport = self._transport
+        if call is not self._call or transport is None or transport.is_closing() or call.answered:
+            return
+        unsent = transport.get_write_buffer_size()
+        if not unsent:
+            return
+        now = self._loop.time()
+        if unsent < self._unsent:
+            self._unsent = unsent
+            self._moved_at = now
+        elif now - self._moved_at + 0.002 >= call.deadlines.idle:
+            self._fail(DeadlineError("write"))
+            return
+        self._stall_timer = self._loop.call_later(call.deadlines.idle / _STALL_LOOKS, self._look_at_writing, call)
+
+
+def _told(error: Exception) -> UpstreamError:
+    """Return our own error from under the parser's, which wraps what its callbacks raise."""
+    cause = error.__context__
+    if isinstance(cause, UpstreamError):
+        return cause
+    return MalformedAnswerError("the upstream's answer is not valid HTTP/1.1")

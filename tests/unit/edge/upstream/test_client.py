@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import socket
 import ssl
-import struct
 import subprocess
 import threading
 import time
@@ -19,7 +18,6 @@ from penstock_edge.upstream import (
     ConnectError,
     ConnectionLostError,
     DeadlineError,
-    Deadlines,
     MalformedAnswerError,
     PoolFullError,
     TruncatedBodyError,
@@ -27,101 +25,7 @@ from penstock_edge.upstream import (
     UpstreamLimits,
     parse_target,
 )
-
-QUICK = Deadlines(connect=2, first_byte=2, idle=2, response=2, streamed=False)
-STREAM = QUICK._replace(streamed=True)
-
-
-class Server:
-    """Reads requests and lets `play(reader, writer, number)` do what it likes."""
-
-    def __init__(self, play, tls=None, *, reads_bodies=True):
-        self.play = play
-        self.reads_bodies = reads_bodies
-        self.tls = tls
-        self.connections = 0
-        self.requests = []
-        self.heads = asyncio.Queue()
-        self.tasks = set()
-        self.ended = 0
-
-    async def __aenter__(self):
-        self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self.tls)
-        self.port = self.server.sockets[0].getsockname()[1]
-        scheme = "https" if self.tls else "http"
-        self.target = parse_target(f"{scheme}://127.0.0.1:{self.port}", allow_private=True)
-        return self
-
-    async def __aexit__(self, *_):
-        self.server.close()
-        for task in list(self.tasks):
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
-        # Transports close in the loop's next turns.
-        await asyncio.sleep(0.01)
-
-    async def _serve(self, reader, writer):
-        self.connections += 1
-        task = asyncio.current_task()
-        self.tasks.add(task)
-        try:
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                length = next(
-                    (int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0
-                )
-                body = await reader.readexactly(length if self.reads_bodies else 0)
-                self.requests.append((head, body))
-                if await self.play(reader, writer, len(self.requests)) is False:
-                    break
-        except (asyncio.IncompleteReadError, ConnectionError):
-            self.ended += 1
-        except asyncio.CancelledError:
-            pass
-        finally:
-            self.tasks.discard(task)
-            writer.transport.abort()
-
-
-def request(body=b"{}"):
-    return [b"POST /v1/messages HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body), body]
-
-
-def says(*pieces, pause=0.0, close=None):
-    """Play the pieces; `close`: None keeps the connection, `fin` or `rst` ends it."""
-
-    async def play(reader, writer, number):
-        for piece in pieces:
-            writer.write(piece)
-            await writer.drain()
-            await asyncio.sleep(pause)
-        if close == "fin":
-            writer.close()
-            await writer.wait_closed()
-            return False
-        if close == "rst":
-            linger = struct.pack("ii", 1, 0)
-            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        return close is None
-
-    return play
-
-
-@pytest.fixture
-async def client():
-    made = UpstreamClient(UpstreamLimits(connections=4, waiters=4))
-    yield made
-    await made.close()
-    await asyncio.sleep(0)
-
-
-async def fetch(client, server, deadlines=QUICK, body=b"{}"):
-    call = await client.send(server.target, request(body), deadlines)
-    await call.head()
-    return call.status, await call.read_all(10_000_000), call
-
-
-OK = b"HTTP/1.1 200 OK\r\ncontent-type: a/b\r\ncontent-length: 5\r\n\r\nhello"
+from tests.unit.edge.upstream.servers import OK, QUICK, STREAM, Server, fetch, request, says
 
 WHOLE = {
     "content length": (OK,),
@@ -389,21 +293,6 @@ async def test_a_goodbye_that_the_loop_has_not_read_yet_is_seen(client):
     assert len(seen) == 2
 
 
-async def test_a_request_on_a_long_idle_connection_that_is_lost_at_once_is_stale(client, monkeypatch):
-    async def play(reader, writer, number):
-        if number == 1:
-            writer.write(OK)
-            return True
-        return False
-
-    async with Server(play) as server:
-        await fetch(client, server)
-        monkeypatch.setattr("penstock_edge.upstream.connection._STALE_IDLE_SECONDS", 0.0)
-        with pytest.raises(ConnectionLostError) as error:
-            await fetch(client, server)
-        assert error.value.stale
-
-
 async def test_an_answer_before_the_whole_request_went_out(client):
     async def play(reader, writer, number):
         writer.write(OK)
@@ -669,7 +558,7 @@ async def test_a_name_with_one_private_address_is_refused(client, monkeypatch):
         async def getaddrinfo(self, host, port, **_):
             return [(2, 1, 6, "", ("93.184.216.34", port)), (2, 1, 6, "", ("10.0.0.1", port))]
 
-    client._loop = Loop()
+    client._resolver._loop = Loop()
     with pytest.raises(AddressRefusedError):
         await client.send(parse_target("https://rebound.example", allow_private=False), request(), QUICK)
 

@@ -1,0 +1,45 @@
+"""What an answer's head says about its own framing, beyond what the parser already refuses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from penstock_edge.upstream.errors import MalformedAnswerError
+
+if TYPE_CHECKING:
+    import httptools
+
+_NO_BODY = frozenset({204, 304})
+_FOREVER = float("inf")
+# We hang up before the upstream does.
+_EARLIER_SECONDS = 1.0
+
+
+def is_framed(status: int, headers: list[tuple[bytes, bytes]], parser: httptools.HttpResponseParser) -> bool:
+    """Return whether an answer ends by itself, not with its connection. Raises MalformedAnswerError.
+
+    The parser has refused two lengths, a length beside a transfer coding, and lengths that are no numbers. Of transfer
+    codings we read `chunked`, once and alone: any other would be relayed as if it were the body (RFC 9112, 6.1).
+    """
+    framed = status in _NO_BODY
+    coded = False
+    for name, value in headers:
+        if name == b"content-length":
+            framed = True
+        elif name == b"transfer-encoding":
+            if coded or value.strip().lower() != b"chunked" or parser.get_http_version() != "1.1" or status in _NO_BODY:
+                raise MalformedAnswerError("the upstream's answer has a transfer coding that cannot be read")
+            framed = coded = True
+    return framed
+
+
+def declared_idle_seconds(keep_alive: bytes | None) -> float:
+    """Return for how long an idle connection is good by its `Keep-Alive: timeout=...`; for ever without one."""
+    if keep_alive is None:
+        return _FOREVER
+    for part in keep_alive.split(b","):
+        name, _, value = part.partition(b"=")
+        seconds = value.strip().strip(b'"')
+        if name.strip().lower() == b"timeout" and seconds.isdigit() and len(seconds) <= 9:
+            return max(0.0, int(seconds) - _EARLIER_SECONDS)
+    return _FOREVER
