@@ -1,0 +1,1 @@
+"""Routing policies side by side against models of accounts and clients, in virtual time."""

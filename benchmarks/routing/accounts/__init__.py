@@ -1,0 +1,1 @@
+"""Models of upstream accounts: limits, caches, latency, faults. No policy may import them."""
