@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import grpc
 
 from penstock_chassis import logs
+from penstock_chassis.tracing import outgoing
 from penstock_edge.allow_messages import Answer, answer_of, declaration_of, request_of
 from penstock_edge.allowance import COUNT_TOKENS, NEVER, OF_THE_KEY, RECENT_MS, REQUESTS, SOON_SECONDS, Allowance, Call
 from penstock_edge.key_books import KeyBook, KeyBooks, Waiter
@@ -478,6 +479,7 @@ class Admission:
         waiting = [w for w in book.waiters[kind] if not w.future.done()]
         if waiting:
             waiting[0].asked += 1
+        book.trace = next((w.trace for w in waiting if w.trace is not None), None)
         ahead = book.refill == kind
         book.refill, book.returning = None, False
         now = self._clock()
@@ -494,7 +496,8 @@ class Admission:
         self._calling += 1
         result = "failed"
         try:
-            message = await self._stub.Allow(request, timeout=self._policy.call_seconds)
+            metadata = None if book.trace is None else outgoing(book.trace)
+            message = await self._stub.Allow(request, timeout=self._policy.call_seconds, metadata=metadata)
             received_at = self._clock()
             if message.watch_anew:
                 self._changes.moved(sent_at)

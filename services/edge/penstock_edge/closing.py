@@ -35,7 +35,7 @@ class Closing:
         if opened is None:
             self._admission.settled(admitted)
             return
-        state = self._state(exchange)
+        state = delivery_state(exchange)
         estimated = False
         if state in {"client_left", "error_after_output"}:
             estimated = self._estimate(exchange)
@@ -47,15 +47,6 @@ class Closing:
         self._metrics.delivered(state)
         if exchange.delivered >= 0:
             self._metrics.used(opened.model, exchange.attempts[exchange.delivered].usage)
-
-    @staticmethod
-    def _state(exchange: Exchange) -> DeliveryState:
-        last = exchange.attempts[-1] if exchange.attempts else None
-        if last is not None and last.cls == outcomes.OK:
-            return "complete"
-        if exchange.interrupted == "client_left":
-            return "client_left"
-        return "error_after_output" if exchange.output_committed else "error_before_output"
 
     def _estimate(self, exchange: Exchange) -> bool:
         """Fill in what an upstream could no longer say; returns whether the figures hold an estimate."""
@@ -90,3 +81,13 @@ class Closing:
             characters=exchange.characters,
             usage=record.usage,
         )
+
+
+def delivery_state(exchange: Exchange) -> DeliveryState:
+    """Return how a request ended that may have reached an upstream."""
+    last = exchange.attempts[-1] if exchange.attempts else None
+    if last is not None and last.cls == outcomes.OK:
+        return "complete"
+    if exchange.interrupted == "client_left":
+        return "client_left"
+    return "error_after_output" if exchange.output_committed else "error_before_output"

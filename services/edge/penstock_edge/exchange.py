@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from penstock_edge.records import Admitted, DeliveryState
     from penstock_edge.reply import Reply
     from penstock_edge.snapshot import Model, Price
+    from penstock_edge.tracing import Trace
     from penstock_edge.upstream import Call
     from penstock_routing import AccountFacts, Pick, Traits
 
@@ -125,6 +126,7 @@ class Exchange:
         "started_at",
         "streamed",
         "task",
+        "trace",
         "traits",
         "waited",
     )
@@ -159,6 +161,8 @@ class Exchange:
         self.model: Model | None = None
         self.price: Price | None = None
         self.traits: Traits | None = None
+        self.trace: Trace | None = None
+        """What is noted of it, where it is traced."""
         self.admitted: Admitted | None = None
         self.departure: Departure | None = None
         """The connection's word that its client has left; None where only ASGI can tell."""

@@ -7,11 +7,13 @@ from collections import OrderedDict, deque
 from typing import TYPE_CHECKING
 
 from penstock_chassis import logs
+from penstock_chassis.tracing import CURRENT
 from penstock_edge.allowance import COUNT_TOKENS, NEVER, REQUESTS, Allowance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from penstock_chassis.tracing import TraceContext
     from penstock_edge.records import Admitted, KeyFacts, Kind, Need, Refused
 
 _log = logs.get(__name__)
@@ -22,12 +24,13 @@ _LOOKED_AT = 16
 class Waiter:
     """Somebody who waits for auth's answer; without a `need` only for the key's facts."""
 
-    __slots__ = ("asked", "future", "need")
+    __slots__ = ("asked", "future", "need", "trace")
 
     def __init__(self, need: Need | None) -> None:
         self.need = need
         self.future: asyncio.Future[Admitted | Refused | KeyFacts] = asyncio.get_running_loop().create_future()
         self.asked = 0
+        self.trace = CURRENT.get()
 
     @property
     def answered(self) -> bool:
@@ -38,7 +41,7 @@ class Waiter:
 class KeyBook:
     """One key: its allowance, who waits, and whether somebody is asking auth about it."""
 
-    __slots__ = ("allowance", "due_at", "last_kind", "refill", "returning", "task", "waiters")
+    __slots__ = ("allowance", "due_at", "last_kind", "refill", "returning", "task", "trace", "waiters")
 
     def __init__(self, allowance: Allowance) -> None:
         self.allowance = allowance
@@ -46,6 +49,8 @@ class KeyBook:
         self.refill: Kind | None = None
         self.returning = False
         self.task: asyncio.Task[None] | None = None
+        self.trace: TraceContext | None = None
+        """The traced request that waits for the question that is being asked."""
         self.due_at = NEVER
         self.last_kind: Kind = COUNT_TOKENS
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from penstock_edge.estimates import Estimates
     from penstock_edge.metrics import EdgeMetrics
     from penstock_edge.seams import Admission, Settlement, View
+    from penstock_edge.tracing import Tracing
 
 
 def _now_ms() -> int:
@@ -41,6 +42,7 @@ class Plane:
     ready: Callable[[], tuple[bool, str]]
     max_body_bytes: int
     admit_seconds: float
+    tracing: Tracing | None = None
 
     def app(self) -> EdgeApp:
         """Return the ASGI app."""
@@ -53,6 +55,7 @@ class Plane:
             session=self.session,
             max_body_bytes=self.max_body_bytes,
             admit_seconds=self.admit_seconds,
+            tracing=self.tracing,
         )
 
         def by_pattern(scope: dict[str, Any]) -> Endpoint | None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from penstock_edge.observer import Observer
     from penstock_edge.records import Admitted, AttemptRecord, Opened, Usage
     from penstock_edge.spool import Spool
+    from penstock_edge.tracing import Tracing
 
 _log = logs.get(__name__)
 
@@ -64,6 +65,7 @@ class Settlement:
         max_delay_seconds: float = 0.1,
         deadline_seconds: float = 5.0,
         max_calls: int = 2,
+        tracing: Tracing | None = None,
     ) -> None:
         self._stub = stub
         self._spool = spool
@@ -76,6 +78,7 @@ class Settlement:
         self._max_delay = max_delay_seconds
         self._deadline = deadline_seconds
         self._max_calls = max_calls
+        self._tracing = tracing
         self._queue: deque[_Ended] = deque()
         self._sent: set[_Ended] = set()
         self._arrived = asyncio.Event()
@@ -183,6 +186,8 @@ class Settlement:
         self._batch_limit = min(self._max_batch, self._batch_limit * 2)
         final = final_results(answer, self._observer)
         self._spool.acknowledge(final)
+        if self._tracing is not None:
+            self._tracing.settled(final)
         left = []
         for ended in batch:
             if ended.opened.request_id not in final:

@@ -418,6 +418,7 @@ class Gateway:
             ready=lambda: self.ready,
             max_body_bytes=options.get("max_body_bytes", 32 * 1024 * 1024),
             admit_seconds=2.0,
+            tracing=options.get("tracing"),
         )
         self.app = plane.app()
         assert isinstance(self.app, EdgeApp)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from penstock_edge.records import KeyFacts, Kind
     from penstock_edge.seams import Admission, View
     from penstock_edge.snapshot import Model
+    from penstock_edge.tracing import Tracing
 
     Receive = Callable[[], Awaitable[dict[str, Any]]]
     Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -41,6 +42,8 @@ log = logs.get(__name__)
 
 _SMALL_BODY_BYTES = 1024 * 1024
 _SESSION_HEADERS = frozenset({b"x-claude-code-session-id", b"x-session-affinity", b"session-id"})
+_TRACE_HEADER = b"traceparent"
+_NOTED_HEADERS = _SESSION_HEADERS | {_TRACE_HEADER}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ class Inference:
         session: str,
         max_body_bytes: int,
         admit_seconds: float,
+        tracing: Tracing | None = None,
     ) -> None:
         self._view = view
         self._admission = admission
@@ -79,6 +83,9 @@ class Inference:
         self._session = session
         self._max_body_bytes = max_body_bytes
         self._admit_seconds = admit_seconds
+        self._tracing = tracing
+        self._may_ask = tracing is not None and tracing.asks
+        """Clients may ask for a trace."""
 
     def at(self, door: Door) -> Endpoint:
         """Return the endpoint behind a door."""
@@ -89,6 +96,9 @@ class Inference:
         name = request_id.new()
         reply = Reply(asyncio.get_running_loop(), send, name, scope.get(cork.SCOPE_KEY))
         exchange = Exchange(name, reply, door.dialect, door.operation)
+        tracing = self._tracing
+        if tracing is not None and tracing.drawn():
+            exchange.trace = tracing.hit(scope["headers"])
         try:
             exchange.client_headers = scope["headers"]
             if door.credential:
@@ -99,10 +109,14 @@ class Inference:
         except ProblemError as refusal:
             await self._refuse(exchange, refusal, receive)
         except ClientLeftError:
+            if tracing is not None and exchange.trace is not None:
+                tracing.finish(exchange, scope["path"])
             return
         else:
             await self._dispatcher.serve(exchange, receive)
         self._metrics.answered(door.operation, reply.status, time.monotonic() - exchange.started_at)
+        if tracing is not None and exchange.trace is not None:
+            tracing.finish(exchange, scope["path"])
 
     async def _prepare(self, exchange: Exchange, door: Door, receive: Receive) -> None:
         """Read, check and admit. Raises ProblemError and ClientLeftError; nothing is held when it does."""
@@ -114,7 +128,7 @@ class Inference:
             model = self._resolve(head.model)
         except ProblemError:
             # Whose request it is comes first: a stranger is told so, whatever else is wrong.
-            await self._identify(digest)
+            await self._identify(exchange)
             raise
         exchange.model = model
         exchange.asked_model = head.model
@@ -124,13 +138,15 @@ class Inference:
         key = self._admission.known(digest)
         if key is None or not _includes(key, model, head.model):
             # What is known may be old; only fresh facts may refuse.
-            key = await self._identify(digest)
+            key = await self._identify(exchange)
         providers = self._check(exchange, key, model)
         admitted = await self._admit(exchange, key, model)
         if admitted.key is not key:
             providers = self._check_again(exchange, admitted, model)
         exchange.admitted = admitted
         exchange.traits = self._traits(exchange, admitted, model, providers)
+        if exchange.trace is not None:
+            exchange.trace.admitted()
 
     def _resolve(self, name: str) -> Model:
         model = self._view.resolve(name)
@@ -138,8 +154,9 @@ class Inference:
             raise ProblemError(Problem(404, errors.NOT_FOUND, f"model: {name[:200]}"))
         return model
 
-    async def _identify(self, digest: bytes) -> KeyFacts:
-        answer = await self._admission.identify(digest, time.monotonic() + self._admit_seconds)
+    async def _identify(self, exchange: Exchange) -> KeyFacts:
+        self._before_auth(exchange)
+        answer = await self._admission.identify(exchange.digest, time.monotonic() + self._admit_seconds)
         if isinstance(answer, Refused):
             raise ProblemError(errors.refused(answer))
         return answer
@@ -191,6 +208,7 @@ class Inference:
         answer = self._admission.try_admit(exchange.digest, need, now)
         if answer is None:
             exchange.waited = True
+            self._before_auth(exchange)
             answer = await self._admission.admit(exchange.digest, need, now + self._admit_seconds)
         if isinstance(answer, Refused):
             raise _RefusedError(answer)
@@ -198,10 +216,15 @@ class Inference:
 
     def _traits(self, exchange: Exchange, admitted: Admitted, model: Model, providers: frozenset[str] | None) -> Traits:
         session = ""
+        may_ask = self._may_ask
         for name, value in exchange.client_headers:
-            if name in _SESSION_HEADERS:
-                session = value.decode("latin-1")
-                break
+            if name in _NOTED_HEADERS:
+                if name != _TRACE_HEADER:
+                    session = session or value.decode("latin-1")
+                    if not may_ask:
+                        break
+                elif may_ask and exchange.trace is None and self._tracing is not None:
+                    exchange.trace = self._tracing.asked(value)
         project, head = admitted.key.project, exchange.asked
         affinity = affinity_key(
             project,
@@ -218,6 +241,11 @@ class Inference:
             session=self._session,
             providers=providers,
         )
+
+    def _before_auth(self, exchange: Exchange) -> None:
+        """Let the client's wish for a trace hold from now on: the call to auth belongs to it."""
+        if self._may_ask and self._tracing is not None and exchange.trace is None:
+            exchange.trace = self._tracing.looked_for(exchange.client_headers)
 
     async def _refuse(self, exchange: Exchange, refusal: ProblemError, receive: Receive) -> None:
         """Answer a request that goes no further."""
