@@ -414,7 +414,10 @@ class Dispatcher:
                 call.abort()
         exchange.characters = attempt.characters
         exchange.final_usage = attempt.meter.final
-        exchange.attempts.append(attempt.record(now, now - exchange.reply.clock()))
+        loop_offset = now - exchange.reply.clock()
+        exchange.attempts.append(attempt.record(now, loop_offset))
+        if exchange.trace is not None:
+            exchange.trace.attempted(attempt, now, loop_offset)
         self._metrics.attempt(attempt.account.name, attempt.cls)
         if failure is not None and not failure.blames_account:
             pool.unused(attempt.pick, now)
