@@ -24,13 +24,16 @@ _log = logs.get(__name__)
 
 _CALM = frozenset({classes.OK, classes.CLIENT_LEFT, classes.CLIENT_FAULT})
 _BATCH = 2_000
+# Demand that has not changed is said again so often, lest a mistake last for ever.
+_WHOLE_SECONDS = 15.0
 
 
 class Reporter:
     """Sends outcomes in batches at most 250 ms old, and at the next turn of the loop when one is a failure.
 
     A batch is repeated with its number until the router has accepted it. The queue is bounded: when it overflows, the
-    oldest good news goes first. `clock` is monotonic seconds, the same that outcomes carry.
+    oldest good news goes first. Demand that the router has accepted on the present stream is not said again. `clock` is
+    monotonic seconds, the same that outcomes carry.
     """
 
     def __init__(
@@ -64,6 +67,9 @@ class Reporter:
         self._waiting: dict[str, int] = {}
         self._rates: dict[str, _Rate] = {}
         self._demanded_at = float("-inf")
+        self._said: dict[str, _Row] = {}
+        self._said_to = -1
+        self._whole_at = float("-inf")
         view.listen(self._soon)
 
     @property
@@ -164,8 +170,11 @@ class Reporter:
         except grpc.aio.AioRpcError as error:
             _log.info("report_failed", error=error.code().name, outcomes=len(self._sending))
             self._demanded_at = now
+            # Perhaps it was heard and perhaps not.
+            self._said.clear()
             return False
         self._sending.clear()
+        self._said |= {row.account: _said(row) for row in demand}
         self._demanded_at = now
         if answer.resync:
             self._view.resync()
@@ -178,21 +187,42 @@ class Reporter:
         for gone in self._rates.keys() - set(names):
             if self._rates[gone].idle(now):
                 del self._rates[gone]
+        if self._said_to != self._view.streams or now - self._whole_at >= _WHOLE_SECONDS:
+            self._said_to, self._whole_at = self._view.streams, now
+            self._said.clear()
         rows = []
         for name in names:
             rate = self._rates.get(name)
             in_use = pool.in_flight(name)
-            rows.append(
-                router_pb2.Demand(
-                    account=name,
-                    slots_in_use=in_use,
-                    slots_wanted=in_use + self._waiting.get(name, 0),
-                    requests_per_minute=rate.requests(now) if rate else 0,
-                    tokens_per_minute=rate.tokens(now) if rate else 0,
-                    share_version=shares[name][0] if name in shares else 0,
-                )
+            said: _Row = (
+                in_use,
+                in_use + self._waiting.get(name, 0),
+                rate.requests(now) if rate else 0,
+                rate.tokens(now) if rate else 0,
+                shares[name][0] if name in shares else 0,
             )
+            if self._said.get(name) != said:
+                rows.append(_demanded(name, said))
         return rows
+
+
+_Row = tuple[int, int, int, int, int]
+
+
+def _demanded(account: str, said: _Row) -> router_pb2.Demand:
+    in_use, wanted, requests, tokens, version = said
+    return router_pb2.Demand(
+        account=account,
+        slots_in_use=in_use,
+        slots_wanted=wanted,
+        requests_per_minute=requests,
+        tokens_per_minute=tokens,
+        share_version=version,
+    )
+
+
+def _said(row: router_pb2.Demand) -> _Row:
+    return row.slots_in_use, row.slots_wanted, row.requests_per_minute, row.tokens_per_minute, row.share_version
 
 
 class _Rate:

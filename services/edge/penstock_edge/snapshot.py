@@ -92,6 +92,8 @@ class RouterView:
         self.connected = False
         self.ready = False
         """True from the first snapshot on, for ever."""
+        self.streams = 0
+        """How often it has begun to watch: on a new stream the router may be one that knows nothing of us."""
         self._stub = stub
         self._session_id = session_id
         self._edge = edge
@@ -158,6 +160,7 @@ class RouterView:
 
     async def _watch_once(self) -> None:
         self._resync.clear()
+        self.streams += 1
         call = self._stub.Watch(self._request())
         resync = asyncio.ensure_future(self._resync.wait())
         resync.add_done_callback(lambda _: call.cancel())

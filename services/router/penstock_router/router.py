@@ -74,6 +74,8 @@ class Router:
         self._wake = asyncio.Event()
         self._store_up = True
         self._exchanging = asyncio.Lock()
+        self._exchanges_begun = 0
+        self._exchanges_done = 0
         self._kept_at = clock.now()
         self._closed = False
 
@@ -175,7 +177,7 @@ class Router:
                 self._wake.set()
             if demand.slots > session.demand.get(row.account, Demand()).slots:
                 self._wake.set()
-            session.demand[row.account] = demand
+            self.sessions.want(session, row.account, demand)
             self.sessions.acknowledge(session, row.account, row.share_version)
 
     # What goes out.
@@ -242,10 +244,10 @@ class Router:
                 cleared=[messages.cooldown_message(key, None, now) for key in keys if key not in self.words],
             )
             yield router_pb2.Update(seq=_next(watcher), cooldowns=change)
-        watcher.accounts.clear()
+        accounts, watcher.accounts = watcher.accounts, set()
         offers = {
             account: offer
-            for account, offer in self.lending.offers(watcher.session).items()
+            for account, offer in self.lending.offers(watcher.session, accounts).items()
             if watcher.sent_shares.get(account) != offer.version
         }
         if offers:
@@ -306,9 +308,18 @@ class Router:
         await asyncio.sleep(_SHORTEST_TURN)
 
     async def _exchange(self) -> None:
-        """Exchange state with the store; without it the router goes on from memory, and says so."""
+        """Exchange state with the store; without it the router goes on from memory, and says so.
+
+        One exchange will do for all who asked before it began: edges come in crowds when a router is new.
+        """
+        asked_at = self._exchanges_begun
         async with self._exchanging:
+            if self._exchanges_done > asked_at:
+                return
+            await asyncio.sleep(0)
+            self._exchanges_begun = number = self._exchanges_begun + 1
             await self._exchange_alone()
+            self._exchanges_done = number
 
     async def _exchange_alone(self) -> None:
         try:
@@ -326,11 +337,15 @@ class Router:
             _log.info("store_back", store=self._store.name)
         self._store_up = True
         self._metrics.store_up.labels(self._store.name).set(1)
-        for account, book in self.lending.books.items():
+        watchers = tuple(self.watchers)
+        for account in self.lending.changed():
+            book = self.lending.books.get(account)
+            if book is None:
+                continue
             slots, requests = self.lending.lent(account)
             self._metrics.share_slots.labels(account).set(slots)
             self._metrics.share_requests.labels(account).set(requests)
-            for watcher in self.watchers:
+            for watcher in watchers:
                 holding = book.holdings.get(watcher.session)
                 if holding is not None and watcher.sent_shares.get(account) != holding.newest().version:
                     self._told(watcher.changed(accounts=[account]))

@@ -38,12 +38,18 @@ class EdgeSession:
 
 
 class Sessions:
-    """Sessions by name. `ended` are those that said goodbye or were superseded, until shares have been freed."""
+    """Sessions by name. `ended` are those that said goodbye or were superseded, until shares have been freed.
+
+    `changes` grows whenever a session comes or goes, or begins or ends to watch. `touched` are the accounts of which
+    any has said something new.
+    """
 
     def __init__(self, limit: int = 10_000) -> None:
         self._limit = limit
         self._sessions: dict[str, EdgeSession] = {}
         self.ended: set[str] = set()
+        self.changes = 0
+        self.touched: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -66,6 +72,7 @@ class Sessions:
     def join(self, name: str, edge: str, declared: dict[str, Offer], now: float) -> EdgeSession:
         """Take in a session that begins to watch. Older sessions of the same edge that do not watch are over."""
         session = self.known(name, now)
+        self.changes += 1
         session.edge = edge or session.edge
         session.declared = declared
         session.acknowledged = {}
@@ -81,13 +88,22 @@ class Sessions:
         if session is None:
             return
         session.watches -= 1
+        self.changes += 1
         session.seen_at = max(session.seen_at, now)
         lives_anew = any(other.edge == session.edge and other.watches for other in self._sessions.values())
         if session.watches <= 0 and session.edge and lives_anew:
             self.end(name)
 
+    def want(self, session: EdgeSession, account: str, demand: Demand) -> None:
+        """Note what a session would like of an account."""
+        if session.demand.get(account) != demand:
+            self.touched.add(account)
+        session.demand[account] = demand
+
     def acknowledge(self, session: EdgeSession, account: str, version: int) -> None:
         """Note the share version that a session obeys."""
+        if session.acknowledged.get(account) != version:
+            self.touched.add(account)
         session.acknowledged[account] = version
         declared = session.declared.get(account)
         if declared is not None and version >= declared.version:
@@ -100,11 +116,13 @@ class Sessions:
             if len(self._sessions) >= self._limit:
                 del self._sessions[min(self._sessions.values(), key=lambda item: (item.watches > 0, item.seen_at)).name]
             session = self._sessions[name] = EdgeSession(name)
+            self.changes += 1
         session.seen_at = max(session.seen_at, now)
         return session
 
     def end(self, name: str) -> None:
         """Note that a session is over for certain."""
+        self.changes += 1
         self._sessions.pop(name, None)
         self.ended.add(name)
 
@@ -118,4 +136,5 @@ class Sessions:
                 dead.append(session.name)
         for name in dead:
             del self._sessions[name]
+        self.changes += len(dead)
         return dead

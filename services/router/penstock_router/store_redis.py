@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from redis.exceptions import RedisError
@@ -15,29 +17,55 @@ if TYPE_CHECKING:
 
     from penstock_router.stores import Change
 
-_READ: Final = "return {redis.call('TIME'), redis.call('HGETALL', KEYS[1])}"
-# A row is its version in decimal, a colon, and the body. Versions come from one counter and never return.
+# A row is its version in decimal, a colon, and the body. Versions come from one counter and never return while the
+# store keeps its mark, which the first write makes and a loss takes away. Whoever knows mark and counter is told the
+# names of all rows, and of those only that changed since, the rows.
+_READ: Final = """
+local mark, counter = redis.call('GET', KEYS[3]) or '', redis.call('GET', KEYS[2]) or '0'
+local known = ARGV[1] ~= '' and ARGV[1] == mark
+if known and counter == ARGV[2] and redis.call('HLEN', KEYS[1]) == tonumber(ARGV[3]) then
+  return {redis.call('TIME'), mark, counter, 0}
+end
+local rows = redis.call('HGETALL', KEYS[1])
+if known then
+  local newest = tonumber(ARGV[2])
+  for i = 2, #rows, 2 do
+    if tonumber(string.match(rows[i], '^(%d+):') or 0) <= newest then rows[i] = '' end
+  end
+end
+return {redis.call('TIME'), mark, counter, rows}
+"""
 _WRITE: Final = """
 local applied = {}
-for i = 1, #ARGV, 4 do
+for i = 2, #ARGV, 4 do
   local name, expected, keep, body = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local row = redis.call('HGET', KEYS[1], name)
   local version = '0'
   if row then version = string.match(row, '^(%d+):') end
   if version == expected then
-    local new = 0
+    local new = redis.call('INCR', KEYS[2])
     if keep == '1' then
-      new = redis.call('INCR', KEYS[2])
       redis.call('HSET', KEYS[1], name, string.format('%d', new) .. ':' .. body)
     else
       redis.call('HDEL', KEYS[1], name)
+      new = 0
     end
     applied[#applied + 1] = name
     applied[#applied + 1] = string.format('%d', new)
   end
 end
+redis.call('SETNX', KEYS[3], ARGV[1])
 return applied
 """
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What was last read of a kind, so that only what changed since comes over the wire."""
+
+    mark: bytes = b""
+    counter: bytes = b"0"
+    rows: Mapping[str, Row] = field(default_factory=dict)
 
 
 class RedisStore:
@@ -52,28 +80,33 @@ class RedisStore:
         self._link = open_link(url, cluster=cluster, deadline_seconds=deadline_seconds)
         self._deadline = deadline_seconds
         self._prefix = prefix
+        self._known: dict[str, _Known] = {}
 
     async def read(self, kind: str) -> Reading:
         """Return all rows of `kind`."""
-        answer = await self._call(lambda: self._link.run(self._key(kind), "EVAL", _READ, 1, self._key(kind)))
+        known = self._known.get(kind, _Known())
+        told = (known.mark, known.counter, str(len(known.rows)))
+        keys = self._keys(kind)
+        answer = await self._call(lambda: self._link.run(keys[0], "EVAL", _READ, len(keys), *keys, *told))
         try:
-            (seconds, micros), flat = answer
-            names, rows = flat[0::2], flat[1::2]
-            return Reading(
-                int(seconds) + int(micros) / 1e6,
-                {name.decode(): _row(row) for name, row in zip(names, rows, strict=True)},
-            )
-        except (ValueError, TypeError, AttributeError) as error:
+            (seconds, micros), mark, counter, flat = answer
+            if flat != 0:
+                pairs = zip(flat[0::2], flat[1::2], strict=True)
+                rows = {name.decode(): _row(row) if row else known.rows[name.decode()] for name, row in pairs}
+                known = self._known[kind] = _Known(mark, counter, rows)
+            return Reading(int(seconds) + int(micros) / 1e6, known.rows)
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            self._known.pop(kind, None)
             raise StoreDown("the store's answer makes no sense") from error
 
     async def write(self, kind: str, changes: Sequence[Change]) -> Mapping[str, int]:
         """Apply each change whose row is still as expected, all in one step."""
         if not changes:
             return {}
-        arguments: list[str | bytes] = []
+        arguments: list[str | bytes] = [uuid.uuid4().hex]
         for change in changes:
             arguments += [change.name, str(change.expected), "0" if change.body is None else "1", change.body or b""]
-        keys = (self._key(kind), self._key("versions"))
+        keys = self._keys(kind)
         flat = await self._call(lambda: self._link.run(keys[0], "EVAL", _WRITE, len(keys), *keys, *arguments))
         return {name.decode(): int(version) for name, version in zip(flat[0::2], flat[1::2], strict=True)}
 
@@ -85,8 +118,8 @@ class RedisStore:
         except (RedisError, OSError, TimeoutError):
             return
 
-    def _key(self, kind: str) -> str:
-        return f"{self._prefix}:{kind}"
+    def _keys(self, kind: str) -> tuple[str, str, str]:
+        return f"{self._prefix}:{kind}", f"{self._prefix}:versions", f"{self._prefix}:mark"
 
     async def _call(self, call: Callable[[], Awaitable[Any]]) -> Any:
         task = asyncio.current_task()

@@ -1,4 +1,7 @@
-"""Edges that watch: each is told what changed since it was last told. What waits is keys, so it is bounded."""
+"""Edges that watch: each is told what changed since it was last told. What waits is names, so it is bounded.
+
+Too many conditions become a snapshot. Shares never do: there is one to each account, and it is far shorter than that.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ class Watcher:
             return True
         self.keys.update(keys)
         self.accounts.update(accounts)
-        if len(self.keys) + len(self.accounts) <= self._limit:
+        if len(self.keys) <= self._limit:
             return True
         self.renew()
         return False

@@ -114,6 +114,70 @@ async def test_of_many_at_once_one_wins(store, other):
     assert sum(bool(one) for one in taken) == 1
 
 
+async def test_who_reads_again_sees_all_that_others_did_meanwhile(store, other):
+    versions = dict(await store.write("shares", [Change(name, 0, b"1") for name in "abc"]))
+    assert await bodies(store) == await bodies(other) == {"a": b"1", "b": b"1", "c": b"1"}
+    await other.write("shares", [Change("b", versions["b"], b"2")])
+    await other.write("conditions", [Change("x", 0, b"9")])
+    assert await bodies(store) == {"a": b"1", "b": b"2", "c": b"1"}
+    await other.write("shares", [Change("c", versions["c"], None), Change("d", 0, b"1")])
+    assert await bodies(store) == {"a": b"1", "b": b"2", "d": b"1"}
+    await other.write("shares", [Change("a", versions["a"], None)])
+    assert await bodies(store) == {"b": b"2", "d": b"1"}
+
+
+class TestRedisReadings:
+    """What is read again is only what has changed; that must never hide a loss."""
+
+    async def test_only_what_changed_comes_over_the_wire(self, server):
+        server.command("FLUSHALL")
+        one, two = (RedisStore(server.url, deadline_seconds=5.0) for _ in range(2))
+        body = b"x" * 100_000
+        taken = await one.write("shares", [Change(name, 0, body) for name in "abc"])
+        await two.read("shares")
+
+        def sent():
+            info = server.command("INFO", "stats").decode()
+            return int(info.partition("total_net_output_bytes:")[2].partition("\r")[0])
+
+        before = sent()
+        await two.read("shares")
+        quiet = sent() - before
+        await one.write("shares", [Change("a", taken["a"], body)])
+        before = sent()
+        await two.read("shares")
+        assert quiet < 10_000
+        assert 100_000 < sent() - before < 110_000
+        for each in (one, two):
+            await each.close()
+
+    @pytest.mark.parametrize("again", ["", "written", "as often"])
+    async def test_a_loss_is_seen_whatever_was_written_since(self, server, again):
+        server.command("FLUSHALL")
+        one, two = (RedisStore(server.url, deadline_seconds=5.0) for _ in range(2))
+        await one.write("shares", [Change("a", 0, b"1"), Change("b", 0, b"1")])
+        await two.read("shares")
+        server.command("FLUSHALL")
+        expected = {}
+        if again:
+            # The second time there are as many rows, and as many writes, as before.
+            names = "ab" if again == "as often" else "c"
+            await one.write("shares", [Change(name, 0, b"2") for name in names])
+            expected = dict.fromkeys(names, b"2")
+        assert await bodies(two) == expected
+        for each in (one, two):
+            await each.close()
+
+    async def test_a_row_that_vanished_is_seen_though_nobody_wrote(self, server):
+        server.command("FLUSHALL")
+        store = RedisStore(server.url, deadline_seconds=5.0)
+        await store.write("shares", [Change("a", 0, b"1"), Change("b", 0, b"1")])
+        await store.read("shares")
+        server.command("HDEL", "{penstock:router}:shares", "a")
+        assert await bodies(store) == {"b": b"1"}
+        await store.close()
+
+
 class TestRedisOutage:
     async def timed(self, call):
         begun = time.monotonic()

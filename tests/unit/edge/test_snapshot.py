@@ -257,25 +257,39 @@ async def test_a_report_is_repeated_with_its_number(tmp_path):
         assert said(router) == ["r1", "r1", "r1", "r2"]
 
 
-async def test_demand_is_told_regularly_and_on_a_new_share(tmp_path):
+def demand(router):
+    """What the router was last told of its one account."""
+    return [row for report in router.reports for row in report.demand][-1]
+
+
+async def test_demand_is_told_when_it_changes_and_on_a_new_share(tmp_path):
     router = FakeRouter()
     async with reporting(router, tmp_path, demand_seconds=0.1) as reporter:
         await until(lambda: len(router.reports) >= 3)
         assert router.reports[0].catalog_version == "v1"
-        (row,) = router.reports[-1].demand
-        assert (row.account, row.slots_wanted, row.requests_per_minute) == ("a", 0, 0)
+        assert (demand(router).account, demand(router).slots_wanted, demand(router).requests_per_minute) == ("a", 0, 0)
+        assert [len(report.demand) for report in router.reports[:3]] == [1, 0, 0], "what is known is not said again"
         reporter.waiting("a", 2)
         reporter.waiting("a", -1)
         for i in range(3):
             reporter.outcome(outcome(i))
-        await until(lambda: router.reports[-1].demand[0].requests_per_minute == 3)
-        row = router.reports[-1].demand[0]
-        assert (row.slots_wanted, row.tokens_per_minute) == (1, 15)
+        await until(lambda: demand(router).requests_per_minute == 3)
+        assert (demand(router).slots_wanted, demand(router).tokens_per_minute) == (1, 15)
         reporter.waiting("a", -1)
         part = router_pb2.AccountShare(account="a", version=9, share=share(1))
         router.say(shares=router_pb2.ShareChange(shares=[part]))
-        await until(lambda: router.reports[-1].demand[0].share_version == 9)
-        assert router.reports[-1].demand[0].slots_wanted == 0
+        await until(lambda: demand(router).share_version == 9)
+        assert demand(router).slots_wanted == 0
+
+
+async def test_all_demand_is_said_again_on_a_new_stream_and_after_a_report_that_nobody_may_have_heard(tmp_path):
+    router = FakeRouter()
+    async with reporting(router, tmp_path, demand_seconds=0.05):
+        await until(lambda: len(router.reports) >= 2)
+        for script in ("resync", "down"):
+            router.report_script = [script]
+            before = len(router.reports)
+            await until(lambda before=before: any(report.demand for report in router.reports[before + 1 :]))
 
 
 async def test_a_router_that_forgot_us_is_watched_anew(tmp_path):

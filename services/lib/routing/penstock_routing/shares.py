@@ -62,6 +62,8 @@ class Holding:
 
     def counted(self) -> _Parts:
         """Return what it may be using at most, by dimension; a limit that it was once without counts as UNLIMITED."""
+        if len(self.offers) == 1:
+            return _parts(self.offers[0].share)
         parts = [_parts(offer.share) for offer in self.offers] or [_parts(NOTHING)]
         return (
             _largest([part[0] for part in parts]),
