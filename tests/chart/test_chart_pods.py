@@ -3,10 +3,13 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from scripts import chart_settings
 
 from penstock_auth.settings import AuthSettings
 from penstock_chassis.identity import Component, dns_name
+from penstock_chassis.telemetry_settings import TelemetrySettings
+from penstock_chassis.tracing import Sampling
 from penstock_edge.settings import EdgeSettings
 from penstock_operator.settings import OperatorSettings
 from penstock_router.settings import RouterSettings
@@ -38,7 +41,7 @@ SETTINGS = {
     "operator": OperatorSettings,
     "simulator": SimulatorSettings,
 }
-PLACEHOLDERS = {"url": "redis://example", "uri": "postgresql://example/books"}
+PLACEHOLDERS = {"url": "redis://example", "uri": "postgresql://example/books", "headers": "authorization=none"}
 PODS = [
     pytest.param(case, name, id=f"{case}-{name}")
     for case in CASES
@@ -158,7 +161,8 @@ def test_processes_understand_what_they_are_told(case, name, monkeypatch):
         return
     pod = pod_of(case, name)
     prefix = f"PENSTOCK_{name.upper()}_"
-    given = {one.removeprefix(prefix).lower() for one in variables(pod) if one not in {"GREETING", "NODE"}}
+    others = {"GREETING", "NODE"} | {one for one in variables(pod) if one.startswith("OTEL_")}
+    given = {one.removeprefix(prefix).lower() for one in variables(pod) if one not in others}
     assert given <= set(SETTINGS[name].model_fields)
     settings = told(case, name, monkeypatch)
     assert settings.name == f"penstock-{name}-0"
@@ -200,6 +204,34 @@ def test_settings_of_the_values_arrive(monkeypatch):
     assert (simulator.seed, simulator.max_body_bytes) == (7, 67_108_864)
     assert variables(pod_of("large", "edge"))["GREETING"]["value"] == "hello"
     assert variables(pod_of("large", "edge"))["NODE"]["valueFrom"] == {"fieldRef": {"fieldPath": "spec.nodeName"}}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_who_is_traced_and_where_to(case, monkeypatch):
+    for name, pod in pods(rendered(case)):
+        told = {one: given for one, given in variables(pod).items() if one.startswith("OTEL_")}
+        if case != "monitoring" or name in {"simulator", "test"}:
+            assert told == {}
+            continue
+        headers = told.pop("OTEL_EXPORTER_OTLP_HEADERS")
+        assert headers["valueFrom"] == {"secretKeyRef": {"name": "collector", "key": "headers"}}
+        for one, given in told.items():
+            monkeypatch.setenv(one, given["value"])
+        settings = TelemetrySettings()
+        assert settings.wanted()
+        assert settings.sampling() == Sampling(0.000005, parent_based=True)
+        attributes = told["OTEL_RESOURCE_ATTRIBUTES"]["value"]
+        assert attributes == "service.namespace=gw/penstock,k8s.namespace.name=gw"
+
+
+def test_own_variables_win_over_the_charts():
+    values = {
+        "tracing": {"endpoint": "http://collector:4318"},
+        "edge": {"extraEnv": {"OTEL_TRACES_SAMPLER": "always_on"}},
+    }
+    text = template("--show-only", "templates/edge/workload.yaml", values=yaml.safe_dump(values)).stdout
+    assert text.count("name: OTEL_TRACES_SAMPLER\n") == 1
+    assert 'value: "always_on"' in text
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -250,6 +250,8 @@ def test_where_each_may_go_outside():
     assert egress_ports(default["operator"]) == names | api | {7001, 7002}
     assert egress_ports(default["test"]) == names | {8080}
     assert "egress" not in policies("simulator")["simulator"]
+    for name in ("edge", "auth", "router", "status", "operator"):
+        assert egress_ports(policies("monitoring")[name]) == egress_ports(default[name]) | {4318}
 
 
 def test_upstreams_are_outside_of_the_cluster_unless_listed():

@@ -65,9 +65,29 @@ Variables of a component: what the chart decides, then the settings of the value
 {{ include "penstock.variable" (list (printf "%s%s" $prefix (upper $name)) $value) }}
 {{- end }}
 {{- end }}
+{{- range $name, $value := fromYaml (include "penstock.tracing" (list $root $component)) }}
+{{- if not (hasKey $values.extraEnv $name) }}
+{{ include "penstock.variable" (list $name $value) }}
+{{- end }}
+{{- end }}
 {{- range $name, $value := $values.extraEnv }}
 {{ include "penstock.variable" (list $name $value) }}
 {{- end }}
+{{- end -}}
+
+{{/* OpenTelemetry's own variables, a map in YAML: (list root component). The simulator plays others' servers. */}}
+{{- define "penstock.tracing" -}}
+{{- $root := index . 0 -}}
+{{- $tracing := $root.Values.tracing -}}
+{{- if and $tracing.endpoint (ne (index . 1) "simulator") -}}
+OTEL_EXPORTER_OTLP_ENDPOINT: {{ $tracing.endpoint | quote }}
+OTEL_TRACES_SAMPLER: parentbased_traceidratio
+OTEL_TRACES_SAMPLER_ARG: {{ $tracing.sampleRatio | toString | quote }}
+OTEL_RESOURCE_ATTRIBUTES: {{ printf "service.namespace=%s/%s,k8s.namespace.name=%s" $root.Release.Namespace (include "penstock.fullname" $root) $root.Release.Namespace | quote }}
+{{- with $tracing.existingSecret }}
+OTEL_EXPORTER_OTLP_HEADERS: {valueFrom: {secretKeyRef: {name: {{ . }}, key: {{ $tracing.key }}}}}
+{{- end }}
+{{- end -}}
 {{- end -}}
 
 {{/* What every process is told: a map in YAML. (list root component) */}}

@@ -51,6 +51,13 @@ spec:
 {{- end }}
 {{- end -}}
 
+{{/* Where traces go, if they go anywhere. */}}
+{{- define "penstock.tracesEgress" -}}
+{{- if .Values.tracing.endpoint }}
+{{- include "penstock.valuesEgress" (list . "traces") }}
+{{- end }}
+{{- end -}}
+
 {{/* Where upstream accounts are: for edges, and for the router, which probes them. */}}
 {{- define "penstock.upstreamsEgress" -}}
 {{- include "penstock.valuesEgress" (list . "upstreams") }}
