@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -11,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from penstock_chassis import docs_page
 from penstock_edge import errors, openapi, request_id
+from penstock_edge.asgi_turn import AsgiTurn
 from penstock_edge.errors import Problem, ProblemError
 from penstock_edge.routes import gemini_models
 from penstock_edge.routes.plain import names_a_method, nothing_at, refusal
@@ -20,10 +22,10 @@ if TYPE_CHECKING:
 
     from fastapi import APIRouter
 
-    Receive = Callable[[], Awaitable[dict[str, Any]]]
+    from penstock_edge.turn import Found, Serve
+
     Send = Callable[[dict[str, Any]], Awaitable[None]]
-    Endpoint = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
-    Finder = Callable[[dict[str, Any]], Endpoint | None]
+    Finder = Callable[[str, bytes], Serve | None]
 
 
 _CREDENTIAL = (
@@ -32,12 +34,12 @@ _CREDENTIAL = (
 
 
 class EdgeApp(FastAPI):
-    """Serves `hot` ((method, path) → endpoint) directly; FastAPI's own layers would cost more than all of our work.
+    """Serves POSTs to `hot` paths directly; FastAPI's own layers would cost more than all of our work.
 
-    `by_pattern` finds the endpoint of a POST whose path names more than a place, or None.
+    `by_pattern` finds who serves a POST whose path names more than a place, by path and query, or None.
     """
 
-    def __init__(self, hot: Mapping[tuple[str, str], Endpoint], by_pattern: Finder, routers: list[APIRouter]) -> None:
+    def __init__(self, hot: Mapping[str, Serve], by_pattern: Finder, routers: list[APIRouter]) -> None:
         super().__init__(
             title="Penstock",
             summary="One door to many model accounts: keys, limits, failover and books.",
@@ -48,27 +50,40 @@ class EdgeApp(FastAPI):
             swagger_ui_oauth2_redirect_url=None,
         )
         self._hot = dict(hot)
+        self._raw = {path.encode(): serve for path, serve in hot.items()}
         self._by_pattern = by_pattern
         for part in routers:
             self.include_router(part)
-        for method, path in hot:
+        for path in hot:
             # Only reached with another method, for the Allow header; with its own it never gets here.
-            self.add_api_route(path, _unreachable, methods=[method], include_in_schema=False)
+            self.add_api_route(path, _unreachable, methods=["POST"], include_in_schema=False)
         self.add_api_route("/docs", self._docs, methods=["GET"], include_in_schema=False)
         self.add_exception_handler(ProblemError, _on_problem)
         self.add_exception_handler(HTTPException, _on_http)
         self.add_exception_handler(RequestValidationError, _on_invalid)
         self.add_exception_handler(Exception, _on_crash)
 
+    def find(self, url: bytes) -> Found:
+        """Return who serves a POST to `url`, as it stands in the request; None if that takes more to say."""
+        serve = self._raw.get(url)
+        if serve is not None:
+            return serve, b""
+        path, _, query = url.partition(b"?")
+        if b"#" in url or not path.isascii():
+            return None
+        serve = self._raw.get(path)
+        if serve is None and b"/models/" in path:
+            serve = self._by_pattern(unquote(path.decode()), query)
+        return None if serve is None else (serve, query)
+
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one connection event."""
         if scope["type"] == "http":
-            endpoint = self._hot.get((scope["method"], scope["path"]))
-            if endpoint is None and scope["method"] == "POST":
-                endpoint = self._by_pattern(scope)
-            if endpoint is not None:
-                await endpoint(scope, receive, send)
-                return
+            if scope["method"] == "POST":
+                serve = self._hot.get(scope["path"]) or self._by_pattern(scope["path"], scope["query_string"])
+                if serve is not None:
+                    await serve(AsgiTurn(scope, receive, send))
+                    return
             if scope["method"] == "HEAD":
                 # What can be got can be asked about; the server leaves out the body by its own scope.
                 scope = {**scope, "method": "GET"}

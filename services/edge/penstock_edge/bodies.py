@@ -16,12 +16,21 @@ if TYPE_CHECKING:
 
 LIMIT_BYTES = 32 * 1024 * 1024
 # A client that has not read its 413 yet is still sending; so much and so long is read and thrown away.
-_DRAIN_BYTES = 64 * 1024 * 1024
-_DRAIN_SECONDS = 10.0
+DRAIN_BYTES = 64 * 1024 * 1024
+DRAIN_SECONDS = 10.0
 
 
 class ClientLeftError(Exception):
     """The client went away before its request was whole."""
+
+
+def accept(headers: list[tuple[bytes, bytes]], limit: int) -> None:
+    """Judge a body by what is said of it. Raises ProblemError (413, 415)."""
+    for name, value in headers:
+        if name == b"content-length" and int(value) > limit:
+            raise ProblemError(BODY_TOO_LARGE)
+        if name == b"content-encoding" and value.lower() not in {b"", b"identity"}:
+            raise ProblemError(invalid("the request body must not be compressed", 415))
 
 
 async def read_body(
@@ -31,11 +40,7 @@ async def read_body(
 
     Raises ProblemError (413, 408, 415) and ClientLeftError. A body that is announced too large is not read.
     """
-    for name, value in headers:
-        if name == b"content-length" and int(value) > limit:
-            raise ProblemError(BODY_TOO_LARGE)
-        if name == b"content-encoding" and value.lower() not in {b"", b"identity"}:
-            raise ProblemError(invalid("the request body must not be compressed", 415))
+    accept(headers, limit)
     message = await _next(receive, seconds)
     body: bytes = message.get("body", b"")
     if not message.get("more_body", False) and len(body) <= limit:
@@ -94,9 +99,9 @@ class _Begun:
 
 async def drain(receive: Receive) -> None:
     """Read and forget what a client still sends, so that it sees the answer instead of a reset."""
-    left = _DRAIN_BYTES
+    left = DRAIN_BYTES
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_DRAIN_SECONDS):
+        async with asyncio.timeout(DRAIN_SECONDS):
             while left > 0:
                 message = await receive()
                 if message["type"] == "http.disconnect" or not message.get("more_body", False):

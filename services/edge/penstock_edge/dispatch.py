@@ -17,7 +17,6 @@ from penstock_edge.answering import Answering
 from penstock_edge.closing import Closing
 from penstock_edge.crossing import cross
 from penstock_edge.decoding import UndecodableError
-from penstock_edge.departure import Departure, Watcher
 from penstock_edge.errors import Problem, ProblemError
 from penstock_edge.exchange import Attempt
 from penstock_edge.keepalive import KeepAlive
@@ -32,8 +31,7 @@ from penstock_routing.accounts import ACTIVE
 from penstock_routing.retry import Attempted, may_retry
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from typing import Any
+    from collections.abc import Callable
 
     from penstock_edge.estimates import Estimates
     from penstock_edge.exchange import Exchange
@@ -42,8 +40,6 @@ if TYPE_CHECKING:
     from penstock_edge.upstream import Call, UpstreamClient
     from penstock_routing import Traits
     from penstock_routing.policy import Policy
-
-    Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 log = logs.get(__name__)
 
@@ -100,16 +96,11 @@ class Dispatcher:
         self.active: set[Exchange] = set()
         """Every exchange between admission and settlement."""
 
-    async def serve(self, exchange: Exchange, receive: Receive) -> None:
+    async def serve(self, exchange: Exchange) -> None:
         """Take an admitted exchange to its end: answered, settled and reported, whatever happens."""
         loop = asyncio.get_running_loop()
         task = exchange.task = asyncio.current_task()
-        departure: Departure | Watcher
-        if exchange.departure is not None:
-            departure = exchange.departure
-            departure.listen(exchange.client_left)
-        else:
-            departure = Watcher(loop, receive, exchange.client_left)
+        exchange.turn.listen(exchange.client_left)
         keepalive = self._keep_alive(exchange, loop) if exchange.streamed else None
         self.active.add(exchange)
         try:
@@ -132,7 +123,7 @@ class Dispatcher:
             await self._answering.problem(exchange, errors.INTERNAL)
         finally:
             exchange.over = True
-            departure.forget()
+            exchange.turn.forget()
             if keepalive is not None:
                 keepalive.stop()
             self.active.discard(exchange)

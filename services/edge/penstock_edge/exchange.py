@@ -12,7 +12,6 @@ from penstock_routing import outcomes
 if TYPE_CHECKING:
     import asyncio
 
-    from penstock_edge.departure import Departure
     from penstock_edge.dialects.dialect import Conversation, Dialect, Head, Headers
     from penstock_edge.errors import Problem
     from penstock_edge.passage import Follower, Passage
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from penstock_edge.reply import Reply
     from penstock_edge.snapshot import Model, Price
     from penstock_edge.tracing import Trace
+    from penstock_edge.turn import Turn
     from penstock_edge.upstream import Call
     from penstock_routing import AccountFacts, Pick, Traits
 
@@ -103,7 +103,6 @@ class Exchange:
         "conversation",
         "current",
         "delivered",
-        "departure",
         "dialect",
         "digest",
         "error_forwarded",
@@ -128,11 +127,13 @@ class Exchange:
         "task",
         "trace",
         "traits",
+        "turn",
         "waited",
     )
 
-    def __init__(self, request_id: str, reply: Reply, dialect: Dialect, operation: str) -> None:
+    def __init__(self, request_id: str, turn: Turn, reply: Reply, dialect: Dialect, operation: str) -> None:
         self.request_id = request_id
+        self.turn = turn
         self.reply = reply
         self.dialect = dialect
         self.operation = operation
@@ -164,8 +165,6 @@ class Exchange:
         self.trace: Trace | None = None
         """What is noted of it, where it is traced."""
         self.admitted: Admitted | None = None
-        self.departure: Departure | None = None
-        """The connection's word that its client has left; None where only ASGI can tell."""
         self.waited = False
         """Auth had to be asked, so the client may have left meanwhile."""
         self.opened: Opened | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from penstock_edge.app import EdgeApp
 from penstock_edge.routes import health, models, setup, usage
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from penstock.auth.v1.auth_pb2_grpc import AuthServiceAsyncStub
-    from penstock_edge.app import Endpoint
     from penstock_edge.dispatch import Dispatcher
     from penstock_edge.estimates import Estimates
     from penstock_edge.metrics import EdgeMetrics
     from penstock_edge.seams import Admission, Settlement, View
     from penstock_edge.tracing import Tracing
+    from penstock_edge.turn import Serve
 
 
 def _now_ms() -> int:
@@ -58,12 +58,12 @@ class Plane:
             tracing=self.tracing,
         )
 
-        def by_pattern(scope: dict[str, Any]) -> Endpoint | None:
-            door = gemini_door(scope)
+        def by_pattern(path: str, query: bytes) -> Serve | None:
+            door = gemini_door(path, query)
             return None if door is None else inference.at(door)
 
         return EdgeApp(
-            {("POST", path): inference.at(door) for path, door in fixed()},
+            {path: inference.at(door) for path, door in fixed()},
             by_pattern,
             [
                 models.router(self.view, self.admission, self.admit_seconds),

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from penstock_edge.cork import Cork
-
-    Send = Callable[[dict[str, Any]], Awaitable[None]]
-
-# Joining larger bodies with their head would cost more than a second write.
-_LARGE_BYTES = 64 * 1024
+    from penstock_edge.dialects.dialect import Headers
+    from penstock_edge.turn import Turn
 
 
 class Reply:
     """Writes one answer. Every answer carries `request-id`, under the two names that clients know."""
 
     __slots__ = (
-        "_cork",
         "_loop",
+        "_names",
         "_pinging",
-        "_request_id",
-        "_send",
+        "_turn",
         "_whole",
         "ended",
         "last_sent_at",
@@ -33,11 +26,12 @@ class Reply:
         "status",
     )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, send: Send, request_id: str, cork: Cork | None = None) -> None:
-        self._cork = cork
+    def __init__(self, loop: asyncio.AbstractEventLoop, turn: Turn, request_id: str) -> None:
+        name = request_id.encode()
         self._loop = loop
-        self._send = send
-        self._request_id = request_id.encode()
+        self._turn = turn
+        # Anthropic's SDKs read the first of these, OpenAI's the second.
+        self._names: Headers = [(b"request-id", name), (b"x-request-id", name)]
         self._pinging: asyncio.Future[None] | None = None
         self._whole = False
         self.started = False
@@ -52,29 +46,21 @@ class Reply:
         """Return the loop's time."""
         return self._loop.time()
 
-    async def whole(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    async def whole(self, status: int, headers: Headers, body: bytes) -> None:
         """Send a complete answer."""
-        self._whole = True
-        cork = self._cork
-        headers = [*headers, (b"content-length", b"%d" % len(body))]
-        if cork is None or len(body) > _LARGE_BYTES:
-            await self.begin(status, headers)
-            await self.end(body)
-            return
-        cork.shut()
-        try:
-            await self.begin(status, headers)
-            await self.end(body)
-        finally:
-            cork.pull()
+        self._start(status, whole=True)
+        self.ended = True
+        await self._turn.whole(status, self._of(headers, body), body)
 
-    async def begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        """Send status and headers."""
-        self.started = True
-        self.status = status
-        # Anthropic's SDKs read the first of these, OpenAI's the second.
-        headers += ((b"request-id", self._request_id), (b"x-request-id", self._request_id))
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+    async def early(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a complete answer to a request that is still coming; `end` ends the connection."""
+        self._start(status, whole=True)
+        await self._turn.early(status, self._of(headers, body), body)
+
+    async def begin(self, status: int, headers: Headers) -> None:
+        """Begin a streamed answer: status and headers, which may wait for the first piece."""
+        self._start(status, whole=False)
+        await self._turn.begin(status, headers + self._names)
 
     async def piece(self, data: bytes) -> None:
         """Send a part of the body; waits while the client is slow."""
@@ -82,7 +68,7 @@ class Reply:
             await asyncio.wait([self._pinging])
         loop = self._loop
         self.sending_since = loop.time()
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        await self._turn.piece(data)
         self.sending_since = None
         self.last_sent_at = loop.time()
 
@@ -91,14 +77,14 @@ class Reply:
         if self._pinging is not None:
             await asyncio.wait([self._pinging])
         self.ended = True
-        await self._send({"type": "http.response.body", "body": data, "more_body": False})
+        await self._turn.end(data)
 
-    def ping(self, data: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    def ping(self, data: bytes, headers: Headers) -> None:
         """Send a keep-alive in the background, with status and headers before the first one."""
         if not self.ended and self._pinging is None and self.sending_since is None:
             self._pinging = self._loop.create_task(self._ping(data, headers))
 
-    async def _ping(self, data: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    async def _ping(self, data: bytes, headers: Headers) -> None:
         try:
             # Between being called and being run, a complete answer may have begun.
             if self._whole or self.ended:
@@ -106,8 +92,16 @@ class Reply:
             if not self.started:
                 await self.begin(200, headers)
             self.sending_since = self._loop.time()
-            await self._send({"type": "http.response.body", "body": data, "more_body": True})
+            await self._turn.piece(data)
             self.sending_since = None
             self.last_sent_at = self._loop.time()
         finally:
             self._pinging = None
+
+    def _start(self, status: int, *, whole: bool) -> None:
+        self._whole = whole
+        self.started = True
+        self.status = status
+
+    def _of(self, headers: Headers, body: bytes) -> Headers:
+        return [*headers, (b"content-length", b"%d" % len(body)), *self._names]

@@ -118,9 +118,9 @@ async def test_the_drain_reads_to_the_end(end):
 
 
 async def test_the_drain_is_bounded(monkeypatch):
-    monkeypatch.setattr("penstock_edge.bodies._DRAIN_BYTES", 2000)
+    monkeypatch.setattr("penstock_edge.bodies.DRAIN_BYTES", 2000)
     receive = receiver(*[piece(b"x" * 1000, more=True)] * 5)
     await drain(receive)
     assert len(receive.left) == 3
-    monkeypatch.setattr("penstock_edge.bodies._DRAIN_SECONDS", 0.02)
+    monkeypatch.setattr("penstock_edge.bodies.DRAIN_SECONDS", 0.02)
     await drain(receiver())

@@ -16,9 +16,19 @@ class Wire:
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def send(self, message):
+    async def whole(self, status, headers, body):
+        await self.begin(status, headers)
+        await self.end(body)
+
+    async def begin(self, status, headers):
         await self.gate.wait()
-        self.sent.append(message.get("body", message.get("status")))
+        self.sent.append(status)
+
+    async def piece(self, data):
+        await self.gate.wait()
+        self.sent.append(data)
+
+    end = piece
 
 
 @pytest.fixture
@@ -28,7 +38,7 @@ async def wire():
 
 @pytest.fixture
 async def reply(wire):
-    return Reply(asyncio.get_running_loop(), wire.send, "req_1")
+    return Reply(asyncio.get_running_loop(), wire, "req_1")
 
 
 async def test_a_ping_that_was_due_when_a_whole_answer_began_is_not_sent(wire, reply):

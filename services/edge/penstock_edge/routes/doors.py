@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl
 
 from penstock_edge.dialects import anthropic, gemini, openai_chat, openai_embeddings, openai_responses
@@ -51,14 +51,13 @@ def fixed() -> Iterator[tuple[str, Door]]:
         yield f"{COMPAT}/v1{place}", door
 
 
-def gemini_door(scope: dict[str, Any]) -> Door | None:
+def gemini_door(path: str, query_string: bytes) -> Door | None:
     """Return the door of a Gemini path, which names model and method; None for any other path."""
-    path = scope["path"]
     match = _GEMINI.fullmatch(path)
     if match is None:
         return None
     method = match["method"]
-    query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
+    query = dict(parse_qsl(query_string.decode("latin-1")))
     counting = method == "countTokens"
     streamed = method == "streamGenerateContent"
     read = partial(

@@ -6,12 +6,12 @@ import asyncio
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from penstock_chassis import logs
-from penstock_edge import cork, departure, errors, request_id, signatures
+from penstock_edge import errors, request_id, signatures
 from penstock_edge.affinity import affinity_key
-from penstock_edge.bodies import ClientLeftError, drain, read_body
+from penstock_edge.bodies import ClientLeftError
 from penstock_edge.credentials import key_digest
 from penstock_edge.errors import Problem, ProblemError
 from penstock_edge.estimates import has_blobs
@@ -23,7 +23,7 @@ from penstock_edge.routes.visible import may_use
 from penstock_routing import Traits, outcomes
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from penstock_edge.dialects.dialect import Dialect, Head
     from penstock_edge.dispatch import Dispatcher
@@ -33,10 +33,7 @@ if TYPE_CHECKING:
     from penstock_edge.seams import Admission, View
     from penstock_edge.snapshot import Model
     from penstock_edge.tracing import Tracing
-
-    Receive = Callable[[], Awaitable[dict[str, Any]]]
-    Send = Callable[[dict[str, Any]], Awaitable[None]]
-    Endpoint = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
+    from penstock_edge.turn import Serve, Turn
 
 log = logs.get(__name__)
 
@@ -60,7 +57,7 @@ class Door:
 
 
 class Inference:
-    """Serves requests through any door, as ASGI apps without any layer above them."""
+    """Serves requests through any door, without any layer above it."""
 
     def __init__(
         self,
@@ -87,41 +84,40 @@ class Inference:
         self._may_ask = tracing is not None and tracing.asks
         """Clients may ask for a trace."""
 
-    def at(self, door: Door) -> Endpoint:
-        """Return the endpoint behind a door."""
+    def at(self, door: Door) -> Serve:
+        """Return what serves the requests that come through a door."""
         return partial(self.serve, door)
 
-    async def serve(self, door: Door, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    async def serve(self, door: Door, turn: Turn) -> None:
         """Serve one request."""
         name = request_id.new()
-        reply = Reply(asyncio.get_running_loop(), send, name, scope.get(cork.SCOPE_KEY))
-        exchange = Exchange(name, reply, door.dialect, door.operation)
+        reply = Reply(asyncio.get_running_loop(), turn, name)
+        exchange = Exchange(name, turn, reply, door.dialect, door.operation)
         tracing = self._tracing
         if tracing is not None and tracing.drawn():
-            exchange.trace = tracing.hit(scope["headers"])
+            exchange.trace = tracing.hit(turn.headers)
         try:
-            exchange.client_headers = scope["headers"]
+            exchange.client_headers = turn.headers
             if door.credential:
                 exchange.client_headers = [*exchange.client_headers, (b"x-goog-api-key", door.credential)]
-            exchange.query = scope["query_string"] if door.query is None else door.query
-            exchange.departure = scope.get(departure.SCOPE_KEY)
-            await self._prepare(exchange, door, receive)
+            exchange.query = turn.query if door.query is None else door.query
+            await self._prepare(exchange, door)
         except ProblemError as refusal:
-            await self._refuse(exchange, refusal, receive)
+            await self._refuse(exchange, refusal)
         except ClientLeftError:
             if tracing is not None and exchange.trace is not None:
-                tracing.finish(exchange, scope["path"])
+                tracing.finish(exchange, turn.path)
             return
         else:
-            await self._dispatcher.serve(exchange, receive)
+            await self._dispatcher.serve(exchange)
         self._metrics.answered(door.operation, reply.status, time.monotonic() - exchange.started_at)
         if tracing is not None and exchange.trace is not None:
-            tracing.finish(exchange, scope["path"])
+            tracing.finish(exchange, turn.path)
 
-    async def _prepare(self, exchange: Exchange, door: Door, receive: Receive) -> None:
+    async def _prepare(self, exchange: Exchange, door: Door) -> None:
         """Read, check and admit. Raises ProblemError and ClientLeftError; nothing is held when it does."""
         digest = exchange.digest = key_digest(exchange.client_headers, self._admission.known)
-        body = exchange.body = await read_body(receive, exchange.client_headers, limit=self._max_body_bytes)
+        body = exchange.body = await exchange.turn.body(self._max_body_bytes)
         exchange.body_read = True
         try:
             head = exchange.head = door.read(body)
@@ -247,7 +243,7 @@ class Inference:
         if self._may_ask and self._tracing is not None and exchange.trace is None:
             exchange.trace = self._tracing.looked_for(exchange.client_headers)
 
-    async def _refuse(self, exchange: Exchange, refusal: ProblemError, receive: Receive) -> None:
+    async def _refuse(self, exchange: Exchange, refusal: ProblemError) -> None:
         """Answer a request that goes no further."""
         reply, problem, dialect = exchange.reply, refusal.problem, exchange.dialect
         status = dialect.error_status(problem)
@@ -257,15 +253,13 @@ class Inference:
             headers += dialect.limit_headers(refusal.refusal.limits(), time.time())
         if not exchange.body_read and not _small(exchange.client_headers):
             # Parts of the body may still be on their way: the answer goes out first, then they are thrown away.
-            headers += [(b"content-length", b"%d" % len(body)), (b"connection", b"close")]
-            await reply.begin(status, headers)
-            await reply.piece(body)
+            await reply.early(status, headers, body)
             if not _awaits_continue(exchange.client_headers):
-                await drain(receive)
+                await exchange.turn.drain()
             await reply.end()
             return
         if not exchange.body_read:
-            await drain(receive)
+            await exchange.turn.drain()
         await reply.whole(status, headers, body)
 
 

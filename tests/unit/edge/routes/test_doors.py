@@ -13,7 +13,7 @@ ASKED = json.dumps({"contents": [{"parts": [{"text": "hi"}]}]}).encode()
 
 
 def door(path, query=""):
-    return doors.gemini_door({"path": path, "query_string": query.encode()})
+    return doors.gemini_door(path, query.encode())
 
 
 @pytest.mark.parametrize("base", ["/v1", "/v1beta", "/v3/compat", "/v3/compat/v1", "/v3/compat/v1beta"])

@@ -1,0 +1,261 @@
+"""A turn straight on a connection: HTTP/1.1's framing of one request and its answer, with no layer between."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol
+from urllib.parse import unquote
+
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from penstock_edge.bodies import DRAIN_BYTES, DRAIN_SECONDS, ClientLeftError, accept
+from penstock_edge.errors import BODY_TOO_LARGE, ProblemError, invalid
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from uvicorn.protocols.http.flow_control import FlowControl
+
+    from penstock_edge.dialects.dialect import Headers
+    from penstock_edge.turn import Serve
+
+# Joining larger bodies with their head would cost more than a second buffer.
+_LARGE_BYTES: Final = 64 * 1024
+# No head may hold these; line ends are counted.
+_CONTROLS: Final = bytes({*range(0x20), 0x7F} - {*b"\t\r\n"})
+
+
+class Line(Protocol):
+    """What a turn needs of its connection."""
+
+    loop: asyncio.AbstractEventLoop
+    transport: asyncio.Transport
+    flow: FlowControl
+
+    def default_headers(self) -> Headers:
+        """Return what stands in the head of every answer."""
+        ...
+
+    def turn_over(self) -> None:
+        """Hear that the answer is complete."""
+        ...
+
+
+class DirectTurn:
+    """Collects the request's body as the parser finds it; writes each part of the answer in one call."""
+
+    __slots__ = (
+        "_callback",
+        "_chunked",
+        "_discarding",
+        "_flow",
+        "_held",
+        "_limit",
+        "_line",
+        "_pieces",
+        "_size",
+        "_waiter",
+        "_whole",
+        "answered",
+        "gone",
+        "headers",
+        "keep_alive",
+        "query",
+        "response_complete",
+        "serve",
+        "task",
+        "url",
+    )
+
+    def __init__(
+        self, line: Line, serve: Serve, url: bytes, headers: Headers, query: bytes, *, keep_alive: bool
+    ) -> None:
+        self.serve = serve
+        """What is behind the path that was asked for."""
+        self.url = url
+        self.headers = headers
+        self.query = query
+        self.keep_alive = keep_alive
+        """Another request may follow on the connection; as uvicorn names it."""
+        self.response_complete = False
+        """As uvicorn names it."""
+        self.answered = False
+        """Something of the answer has been written, or is about to be."""
+        self.gone = False
+        """The client has left."""
+        self.task: asyncio.Task[None] | None = None
+        self._line = line
+        self._flow = line.flow
+        self._callback: Callable[[], None] | None = None
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._limit = HIGH_WATER_LIMIT
+        """How much of the body may come before somebody must know of it."""
+        self._whole = False
+        self._discarding = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._held = b""
+        self._chunked = False
+
+    @property
+    def path(self) -> str:
+        """The path that was asked for, decoded."""
+        return unquote(self.url.partition(b"?")[0].decode())
+
+    # What the connection tells
+
+    def feed(self, data: bytes) -> None:
+        """Take a piece of the body."""
+        if self.response_complete:
+            return
+        self._size += len(data)
+        if not self._discarding:
+            self._pieces.append(data)
+        if self._size > self._limit:
+            if self._waiter is None:
+                self._flow.pause_reading()
+            else:
+                self._wake()
+
+    def finish(self) -> None:
+        """Note the body's end."""
+        self._whole = True
+        if self._waiter is not None:
+            self._wake()
+
+    def leave(self) -> None:
+        """Note that the client has left, and tell who listens."""
+        self.gone = True
+        self._wake()
+        callback, self._callback = self._callback, None
+        if callback is not None:
+            callback()
+
+    # The request
+
+    async def body(self, limit: int, seconds: float = 300.0) -> bytes:
+        """Return the whole body. Raises ProblemError (413, 408, 415) and ClientLeftError."""
+        accept(self.headers, limit)
+        if not self._whole and self._size <= limit and not self.gone:
+            await self._more(limit, seconds)
+        if self.gone:
+            raise ClientLeftError
+        if self._size > limit:
+            raise ProblemError(BODY_TOO_LARGE)
+        pieces, self._pieces = self._pieces, []
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def drain(self) -> None:
+        """Read and forget what the client still sends."""
+        if self._whole or self.gone:
+            return
+        self._discarding = True
+        self._pieces.clear()
+        self._size = 0
+        try:
+            await self._more(DRAIN_BYTES, DRAIN_SECONDS)
+        except ProblemError:
+            return
+
+    async def _more(self, limit: int, seconds: float) -> None:
+        """Wait until the body is whole, or more than `limit` has come, or the client has left."""
+        loop = self._line.loop
+        self._limit = limit
+        self._waiter = waiter = loop.create_future()
+        late = loop.call_later(seconds, self._late)
+        self._flow.resume_reading()
+        try:
+            await waiter
+        finally:
+            late.cancel()
+            self._waiter = None
+            self._limit = HIGH_WATER_LIMIT
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _late(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(ProblemError(invalid("the request body did not come in time", 408)))
+
+    def listen(self, callback: Callable[[], None]) -> None:
+        """Call `callback` when the client leaves; at once if it has left."""
+        if self.gone:
+            callback()
+        else:
+            self._callback = callback
+
+    def forget(self) -> None:
+        """Nobody listens any more."""
+        self._callback = None
+
+    # The answer
+
+    async def whole(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a complete answer."""
+        await self._send_whole(status, headers, body)
+        self._complete()
+
+    async def early(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a complete answer that is the connection's last."""
+        self.keep_alive = False
+        await self._send_whole(status, headers, body)
+
+    async def _send_whole(self, status: int, headers: Headers, body: bytes) -> None:
+        head = self._head(status, headers)
+        if self._flow.write_paused:
+            await self._flow.drain()
+        if self.gone:
+            return
+        self.answered = True
+        if len(body) > _LARGE_BYTES:
+            self._line.transport.writelines([head, body])
+        else:
+            self._line.transport.write(head + body)
+
+    async def begin(self, status: int, headers: Headers) -> None:
+        """Make the head; it leaves with the first piece."""
+        self._held = self._head(status, [*headers, (b"transfer-encoding", b"chunked")])
+        self._chunked = True
+
+    async def piece(self, data: bytes) -> None:
+        """Send a part of the body."""
+        if self._flow.write_paused:
+            await self._flow.drain()
+        if data and not self.gone:
+            held, self._held = self._held, b""
+            self.answered = True
+            self._line.transport.write(b"%b%x\r\n%b\r\n" % (held, len(data), data))
+
+    async def end(self, data: bytes = b"") -> None:
+        """Send the last part of the body."""
+        if self._flow.write_paused:
+            await self._flow.drain()
+        if self._chunked and not self.gone:
+            last = b"%b%x\r\n%b\r\n0\r\n\r\n" % (self._held, len(data), data) if data else self._held + b"0\r\n\r\n"
+            self._held = b""
+            self.answered = True
+            self._line.transport.write(last)
+        self._complete()
+
+    def _head(self, status: int, headers: Headers) -> bytes:
+        """Return a head. Raises ValueError when a header could be read as anything but itself."""
+        pairs = self._line.default_headers() + headers
+        if not self.keep_alive:
+            pairs.append((b"connection", b"close"))
+        lines = [b": ".join(pair) for pair in pairs]
+        head = b"%b%b\r\n\r\n" % (STATUS_LINE[status], b"\r\n".join(lines))
+        ends = len(lines) + 2
+        if head.count(b"\n") != ends or head.count(b"\r") != ends or head.translate(None, _CONTROLS) != head:
+            raise ValueError("an answer's headers hold control characters")
+        return head
+
+    def _complete(self) -> None:
+        if self.gone or self.response_complete:
+            return
+        self.response_complete = True
+        if not self.keep_alive:
+            self._line.transport.close()
+        self._line.turn_over()
