@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import grpc.aio
 
 from penstock.router.v1 import router_pb2
+from penstock_chassis.tracing import outgoing
 from penstock_operator import metrics
 from penstock_operator.credentials import Proof, Result, Trial
 
@@ -57,7 +58,7 @@ class Routers:
         routers = self._speaking()
         for router in random.sample(routers, len(routers)):
             try:
-                answer = await router.Probe(request, timeout=_DEADLINE_SECONDS)
+                answer = await router.Probe(request, timeout=_DEADLINE_SECONDS, metadata=outgoing())
             except (grpc.aio.AioRpcError, grpc.aio.UsageError):
                 continue
             except asyncio.CancelledError:

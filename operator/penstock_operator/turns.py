@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from penstock_catalog.compiler import Compiled, IssuedKey, KeyFailure, Options, compile_catalog
 from penstock_catalog.documents import AuthCatalog, RouterCatalog
 from penstock_catalog.resources import APIKey
-from penstock_chassis import logs
+from penstock_chassis import logs, tracing
 from penstock_operator import judging, metrics, sights
 from penstock_operator.cluster import ClusterError
 from penstock_operator.conditions import ACCEPTED
@@ -131,7 +131,8 @@ class Turns:
                 begun = time.monotonic()
                 if not (self._alarm.pending or self._complaint or begun >= next_turn):
                     continue
-                next_turn = begun + await self.turn()
+                with tracing.work("turn"):
+                    next_turn = begun + await self.turn()
                 self._alarm.turned(time.monotonic() - begun)
                 retry, self._complaint = _RETRY_SECONDS, ""
             except Exception as error:  # noqa: BLE001 -- a loop that has ended would be worse than any turn

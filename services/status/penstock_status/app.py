@@ -9,7 +9,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
 
-from penstock_chassis import docs_page
+from penstock_chassis import docs_page, tracing
+from penstock_chassis.http_tracing import Traced
 from penstock_status import bearer, problems
 from penstock_status.api import accounts, audit, credit, keys, plans, projects, usage
 from penstock_status.body_limit import BodyLimit
@@ -42,6 +43,8 @@ def create_app(peers: Peers, token: BearerToken) -> FastAPI:
     app.add_exception_handler(HTTPException, problems.on_http_error)
     for layer in reversed((Measured, BodyLimit)):
         app.add_middleware(layer)
+    if tracing.active() is not None:
+        app.add_middleware(Traced)
     return app
 
 

@@ -10,6 +10,7 @@ import grpc.aio
 
 from penstock.auth.v1 import admin_pb2, admin_pb2_grpc
 from penstock.router.v1 import router_pb2, router_pb2_grpc
+from penstock_chassis.tracing import outgoing
 from penstock_status import problems
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Peers:
     async def ask(self, method: Callable[..., Awaitable[A]], request: Q) -> A:
         """Make one unary call to auth. Raises Problem."""
         try:
-            return await method(request, timeout=self._deadline_seconds)
+            return await method(request, timeout=self._deadline_seconds, metadata=outgoing())
         except grpc.aio.AioRpcError as error:
             raise problems.of_rpc("auth", error.code(), error.details()) from error
 

@@ -109,3 +109,20 @@ def test_calls_carry_on_what_goes_on():
     other = context.child()
     assert tracing.outgoing(other) == (("traceparent", other.header()),)
     CURRENT.reset(token)
+
+
+def test_work_of_ones_own_is_drawn_by_lot():
+    kept = Nowhere()
+    with tracing.work("turn"):
+        assert CURRENT.get() is None
+    tracing.activate(Tracer(Sampling(1.0, parent_based=True), kept))
+    try:
+        with tracing.work("turn"):
+            inside = CURRENT.get()
+        with pytest.raises(ValueError), tracing.work("turn"):
+            raise ValueError("with words that nobody need see")
+    finally:
+        tracing.activate(None)
+    well, ill = kept.spans
+    assert (well.name, well.context, well.error, ill.error) == ("turn", inside, "", "ValueError")
+    assert CURRENT.get() is None
