@@ -45,6 +45,9 @@ mutants: setup ## Sabotage the code line by line and see that a test fails each 
 bench: setup ## Measure the gateway beside others (see benchmarks/README.md)
 	@benchmarks/run.sh $(ARGS)
 
+bench-check: setup ## Fail when a request costs more beside nginx than was committed (about two minutes; see benchmarks/README.md)
+	@benchmarks/run.sh check $(ARGS)
+
 bench-routing: setup ## Compare routing policies in virtual time (SEED=n; see benchmarks/ROUTING.md)
 	@PYTHONHASHSEED=0 $(BIN)/python -m benchmarks.routing
 
@@ -57,4 +60,4 @@ images: ## Build the container image and its list of parts (see docs/image.md)
 clean: ## Remove what was made here
 	rm -rf $(VENV) .uv .penstock .images .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup run test test-cluster coverage check format protos lock mutants bench bench-routing profile images clean
+.PHONY: help setup run test test-cluster coverage check format protos lock mutants bench bench-check bench-routing profile images clean

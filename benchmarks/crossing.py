@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import subprocess
 import sys
-import urllib.request
 from typing import TYPE_CHECKING, Any
 
-from gateways import HERE, MOCK, PACED
 from load import SMALL_BYTES, Row, cpu, load, told
+from running import GATEWAY_CORE, HERE, on_core
+from upstreams import counted
 
 if TYPE_CHECKING:
     from gateways import Running
+    from upstreams import Upstreams
 
 GOAL = 2.0
 """What a request of 1 KB that is translated may cost, as a multiple of one that passes."""
@@ -37,7 +37,7 @@ WITHIN = (
 ENDS = {PASSES: "messages", "chat to chat": "chat", CROSSES: "messages"}
 
 
-def measure(gateway: Running, rounds: int, seconds: float) -> list[Row]:
+def measure(base: Upstreams, gateway: Running, rounds: int, seconds: float) -> list[Row]:
     """Every way through one gateway, in turn; nothing for a gateway that does not translate."""
     ways = {PASSES: gateway.messages, "chat to chat": gateway.chat, CROSSES: gateway.crossing}
     rows: list[Row] = []
@@ -48,18 +48,14 @@ def measure(gateway: Running, rounds: int, seconds: float) -> list[Row]:
             for name, way in ways.items():
                 if way is None:
                     continue
-                before = _arrived(ENDS[name], options)
+                upstream = base.paced if options.get("paced") else base.fast
+                before = counted(upstream, ENDS[name])
                 row = load(gateway, way, **options, seconds=seconds)
-                if _arrived(ENDS[name], options) - before < row["n"]:
+                if counted(upstream, ENDS[name]) - before < row["n"]:
                     raise RuntimeError(f"{gateway.name}, {name}: requests did not arrive as {ENDS[name]}")
                 rows.append(row | {"gateway": gateway.name, "case": case, "way": name})
                 print(f"  round {number + 1}/{rounds} {gateway.name:9} {name:22} {case:28} {told(row)}", flush=True)
     return rows
-
-
-def _arrived(path: str, options: dict[str, Any]) -> int:
-    with urllib.request.urlopen(f"{PACED if options.get('paced') else MOCK}/stats", timeout=10) as answer:
-        return int(json.load(answer)[path])
 
 
 def section(rows: list[Row], in_process: str) -> str:
@@ -112,6 +108,6 @@ def _ratio(spent: float, beside: float | None) -> str:
 def in_process(rounds: int) -> str:
     """Return the tables of what translation costs within a process of its own, on the gateways' core."""
     print("translation in process", flush=True)
-    command = ["taskset", "-c", "0", sys.executable, str(HERE / "translation.py"), "--rounds", str(rounds)]
+    command = [*on_core(GATEWAY_CORE), sys.executable, str(HERE / "translation.py"), "--rounds", str(rounds)]
     command += ["--json", str(HERE / "results/translation.json")]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()

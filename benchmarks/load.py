@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
-from gateways import HERE
+from running import HERE, OTHER_CORE, on_core
 
 if TYPE_CHECKING:
     from gateways import Running, Way
@@ -17,10 +16,11 @@ Row = dict[str, Any]
 SMALL_BYTES = 1_000
 DELTAS = 50
 """In each of the mocks' streams."""
+WARM_SECONDS = 0.5
 
 
 def load(
-    gateway: Running | None,
+    gateway: Running,
     way: Way,
     *,
     paced: bool = False,
@@ -29,29 +29,33 @@ def load(
     pad: int = 0,
     stream: bool = False,
 ) -> Row:
-    """Send as many requests as fit one way through a gateway; `None` measures the mock itself."""
-    url, model = (way.paced_url, way.paced_model) if paced else (way.url, way.model)
-    command = ["taskset", "-c", "1", str(HERE / "bin/loadgen"), "-json"]
-    command += ["-url", url, "-model", model, "-c", str(connections), "-pad", str(pad)]
-    command += ["-d", f"{seconds}s", "-warm", f"{min(1, seconds)}s", "-name", gateway.name if gateway else "direct"]
+    """Send as many requests as fit one way through a gateway. Raises RuntimeError."""
+    target = way.paced if paced else way.fast
+    command = [*on_core(OTHER_CORE), str(HERE / "bin/loadgen"), "-json", "-name", gateway.name]
+    command += ["-url", target.url, "-model", target.model, "-c", str(connections), "-pad", str(pad)]
+    command += ["-d", f"{seconds}s", "-warm", f"{min(WARM_SECONDS, seconds)}s"]
     if stream:
         command.append("-stream")
-    if gateway is not None:
-        command += ["-pid", str(gateway.pid)]
-        for header in gateway.headers_for(paced=paced):
-            command += ["-H", header]
+    if pid := target.pid or gateway.pid:
+        command += ["-pid", str(pid)]
+    for root in gateway.roots:
+        if root not in {gateway.pid, target.pid} and len(gateway.roots) == 1:
+            command += ["-beside", str(root)]
+    for header in target.headers:
+        command += ["-H", header]
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 120, check=False)
     if done.returncode:
-        sys.exit(f"loadgen: {done.stderr}")
+        raise RuntimeError(f"the load generator ended with {done.returncode}: {done.stderr[-300:]}")
     return dict(json.loads(done.stdout))
 
 
 def cpu(row: Row) -> float:
     """Return the gateway's CPU microseconds for a request, or for a delta of a stream."""
-    return float(row["cpu_ms_per_req"]) * 1000 / (DELTAS if row["stream"] else 1)
+    return float(row.get("cpu_ms_per_req", 0)) * 1000 / (DELTAS if row["stream"] else 1)
 
 
 def told(row: Row) -> str:
     """Return one line that says how a measurement went."""
-    shown = f"{row['rps']:9.0f}/s  p50 {row['p50_ms']:7.2f} ms  cpu {row.get('cpu_ms_per_req', 0) * 1000:8.0f} us"
-    return f"{shown}  errors {row['errs']} {row.get('err', '')}"
+    spent = f"  cpu {cpu(row):7.1f} us" if "cpu_ms_per_req" in row else ""
+    errors = f"  errors {row['errs']} {row.get('err', '')[:120]}" if row["errs"] else ""
+    return f"{row['rps']:9.0f}/s  p50 {row['p50_ms']:7.2f} ms{spent}{errors}"

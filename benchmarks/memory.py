@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import subprocess
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from open_streams import request
+from running import HERE, OTHER_CORE, on_core, resident_mb
+
 if TYPE_CHECKING:
-    from gateways import Running
+    from collections.abc import Callable
+
+    from gateways import Running, Target
 
 REQUESTS = 200_000
 ABANDONED = 20_000
@@ -21,39 +24,16 @@ AT_ONCE = 64
 SETTLE_SECONDS = 5.0
 
 
-def resident_mb(pid: int) -> float:
-    """Resident memory of one process, MB."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    raise RuntimeError(f"process {pid} has no VmRSS")
-
-
-async def abandon(gateway: Running, count: int) -> None:
+async def abandon(target: Target, count: int) -> None:
     """Start `count` paced streams and close each connection after its first bytes."""
     place = asyncio.Semaphore(AT_ONCE)
-    parts = urlsplit(gateway.messages.paced_url)
-    body = json.dumps(
-        {
-            "model": gateway.messages.paced_model,
-            "max_tokens": 64,
-            "stream": True,
-            "messages": [{"role": "user", "content": "hello"}],
-        }
-    )
-    head = [
-        f"POST {parts.path} HTTP/1.1",
-        f"host: {parts.netloc}",
-        "content-type: application/json",
-        f"content-length: {len(body)}",
-        *gateway.headers,
-    ]
-    request = ("\r\n".join(head) + "\r\n\r\n" + body).encode()
+    parts = urlsplit(target.url)
+    asking = request(target)
 
     async def one() -> None:
         async with place:
             reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
-            writer.write(request)
+            writer.write(asking)
             with contextlib.suppress(ConnectionError, TimeoutError):
                 async with asyncio.timeout(10):
                     await reader.read(512)
@@ -62,41 +42,26 @@ async def abandon(gateway: Running, count: int) -> None:
     await asyncio.gather(*(one() for _ in range(count)))
 
 
-def requests(gateway: Running, count: int) -> None:
+def requests(target: Target, count: int) -> None:
     """Send `count` unary requests with the load generator."""
-    from gateways import HERE  # noqa: PLC0415 -- gateways names this module's types only
-
-    command = [
-        "taskset",
-        "-c",
-        "1",
-        str(HERE / "bin/loadgen"),
-        "-json",
-        "-url",
-        gateway.messages.url,
-        "-model",
-        gateway.messages.model,
-        "-c",
-        "32",
-        "-count",
-        str(count),
-        "-d",
-        "600s",
-        "-warm",
-        "0s",
-    ]
-    for header in gateway.headers:
+    command = [*on_core(OTHER_CORE), str(HERE / "bin/loadgen"), "-json", "-url", target.url, "-model", target.model]
+    command += ["-c", "32", "-count", str(count), "-d", "600s", "-warm", "0s"]
+    for header in target.headers:
         command += ["-H", header]
     subprocess.run(command, check=True, capture_output=True, timeout=700)
 
 
 def measure_memory(gateway: Running) -> str:
     """Run both loads in steps and return a Markdown section with the readings."""
+    way = gateway.messages
+    if way is None:
+        raise RuntimeError(f"{gateway.name} does not speak Messages")
+    loads: tuple[tuple[str, int, Callable[[int], None]], ...] = (
+        ("requests", REQUESTS, lambda n: requests(way.fast, n)),
+        ("abandoned streams", ABANDONED, lambda n: asyncio.run(abandon(way.paced, n))),
+    )
     readings = []
-    for title, count, work in (
-        ("requests", REQUESTS, lambda n: requests(gateway, n)),
-        ("abandoned streams", ABANDONED, lambda n: asyncio.run(abandon(gateway, n))),
-    ):
+    for title, count, work in loads:
         for step in range(CHECKPOINTS):
             work(count // CHECKPOINTS)
             time.sleep(SETTLE_SECONDS if step in {0, CHECKPOINTS - 1} else 0.5)

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gateways import ACCOUNT, RESOURCES, started, wait_for
+from gateways import ACCOUNT, RESOURCES
+from running import started, wait_for
 from stages import STAGES, by_stage
 
 if TYPE_CHECKING:

@@ -5,110 +5,162 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
 
 import crossing
-import relaying
-from gateways import GATEWAYS, HERE, MOCK, PACED, TRANSLATING, started, wait_for
+import open_streams
+import plan
+import plots
+import relaying_tables
+from gateways import SAMPLED
 from memory import measure_memory
-from results import circumstances, replaced
+from relaying import GATEWAYS, Bench, say
+from results import circumstances, machine, replaced
+from running import GATEWAY_CORE, HERE, LOGS, OTHER_CORE, pin
+from upstreams import Upstreams, counted, upstreams
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from figures import Document
     from load import Row
 
-RESULTS = HERE / "results"
 PAGE = HERE / "RESULTS.md"
+ROWS = HERE / "relaying.json"
+PLOTS = HERE / "plots"
+TRANSLATING = ("penstock", "litellm")
+"""Those whose translation is measured too."""
 
 
-@contextmanager
-def mocks() -> Iterator[None]:
-    """Run the fast mock and the paced one."""
-    mock = ["taskset", "-c", "1", str(HERE / "bin/mock")]
-    with (
-        started([*mock, "-addr", MOCK.removeprefix("http://")], log="mock") as fast,
-        started([*mock, "-addr", PACED.removeprefix("http://"), "-ttfb", "100ms", "-gap", "10ms"], log="paced") as slow,
-    ):
-        wait_for(f"{MOCK}/stats", fast)
-        wait_for(f"{PACED}/stats", slow)
-        yield
+def relay(base: Upstreams, options: argparse.Namespace) -> Document:
+    """Measure what every gateway adds."""
+    rounds, seconds = options.rounds or (2 if options.quick else 3), options.seconds or (0.8 if options.quick else 1.6)
+    with ExitStack() as stack:
+        bench = Bench(base, stack)
+        bench.start(options.names)
+        bench.measure(rounds, plan.cases(quick=options.quick), seconds)
+        held = open_streams.measure(bench, open_streams.MEASURED, 4 if options.quick else 8)
+        made = {
+            "date": time.strftime("%Y-%m-%d"),
+            "machine": machine(),
+            "gateway_core": GATEWAY_CORE,
+            "other_core": OTHER_CORE,
+            "rounds": rounds,
+            "seconds": seconds,
+            "quick": options.quick,
+            "sampled": f"{float(SAMPLED) * 100:g} %",
+            "traces": counted(base.sink, "traces"),
+        }
+        return {"made": made, "gateways": bench.gateways, "open_streams": held, "rows": bench.rows}
 
 
-class Run:
-    """What is measured, and what came of it."""
+def written(document: Document) -> str:
+    """Return a run as it is kept: a row on each line."""
+    parts = [f'"{name}": {json.dumps(document[name])}' for name in ("made", "open_streams")]
+    for name in ("gateways", "rows"):
+        lines = ",\n".join(json.dumps(one, ensure_ascii=False) for one in document[name])
+        parts.append(f'"{name}": [\n{lines}\n]')
+    return "{\n" + ",\n".join(parts) + "\n}\n"
 
-    def __init__(self, options: argparse.Namespace) -> None:
-        self._options = options
-        self._names = [name for name in options.only.split(",") if not options.translation or name in TRANSLATING]
-        self._relayed: list[Row] = []
-        self._crossed: list[Row] = []
-        self._versions: dict[str, str] = {}
-        self._memory = ""
 
-    @property
-    def translates(self) -> bool:
-        """Whether any of the gateways has translation to measure."""
-        return any(name in TRANSLATING for name in self._names)
+def draw(document: Document) -> None:
+    """Write the plots of a run in place of those of the last one."""
+    PLOTS.mkdir(exist_ok=True)
+    drawn = plots.plots(document)
+    for name in plots.PLOTS:
+        if name in drawn:
+            (PLOTS / f"{name}.svg").write_text(drawn[name])
+        else:
+            (PLOTS / f"{name}.svg").unlink(missing_ok=True)
 
-    def gateways(self) -> None:
-        """Measure every gateway, one after another."""
-        for name in self._names:
-            print(f"{name}: starting", flush=True)
-            try:
-                self._one(name)
-            except (RuntimeError, subprocess.SubprocessError) as error:
-                self._versions[name] = "could not be run"
-                print(f"{name}: {error}; see results/{name}.log", file=sys.stderr, flush=True)
-        (RESULTS / "rows.json").write_text(json.dumps(self._relayed + self._crossed))
 
-    def _one(self, name: str) -> None:
-        options = self._options
-        with GATEWAYS[name]() as gateway:
-            self._versions[name] = gateway.version
-            if not options.translation:
-                self._relayed += relaying.measure(gateway, options.rounds, options.seconds)
-            self._crossed += crossing.measure(gateway, options.rounds, options.seconds)
-            if name == "penstock" and options.memory:
-                self._memory = measure_memory(gateway)
+def translate(base: Upstreams, options: argparse.Namespace) -> dict[str, str]:
+    """Measure what translation costs, through gateways and in process."""
+    rounds, seconds = options.rounds or 3, options.seconds or 5
+    rows: list[Row] = []
+    versions: dict[str, str] = {}
+    in_process = crossing.in_process(3 * rounds)
+    for name in options.names:
+        if name not in TRANSLATING:
+            continue
+        say(f"{name}: starting")
+        try:
+            with GATEWAYS[name](base) as gateway:
+                versions[name] = gateway.version
+                rows += crossing.measure(base, gateway, rounds, seconds)
+        except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+            versions[name] = "could not be run"
+            say(f"{name}: {error}; see results/{name}.log")
+    how = circumstances(versions, rounds, seconds)
+    return {"Translation": f"{how}\n\n{crossing.section(rows, in_process)}"}
 
-    def sections(self, in_process: str) -> dict[str, str]:
-        """Return what was measured as sections of the page."""
-        how = circumstances(self._versions, self._options.rounds, self._options.seconds)
-        found = {}
-        if self._relayed:
-            found["Relaying"] = f"{how}\n\n{relaying.section(self._relayed, self._names)}"
-        if self._crossed:
-            found["Translation"] = f"{how}\n\n{crossing.section(self._crossed, in_process)}"
-        if self._memory:
-            found["The edge's memory"] = self._memory
-        return found
+
+def keep(sections: dict[str, str]) -> str:
+    """Put what was measured into the page, and return it."""
+    page = replaced(PAGE.read_text() if PAGE.exists() else "", sections)
+    PAGE.write_text(page)
+    return page
+
+
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default=",".join(GATEWAYS), help="gateways to measure, comma separated")
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter cases: at most six minutes, not 25")
+    parser.add_argument("--rounds", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=0, help="of each measurement")
+    parser.add_argument("--translation", action="store_true", help="only what translation costs")
+    parser.add_argument(
+        "--memory",
+        action="store_true",
+        help="only the edge's memory over 200,000 requests and 20,000 abandoned streams",
+    )
+    parser.add_argument(
+        "--again", action="store_true", help="measure nothing: write the page from the rows of the last run"
+    )
+    options = parser.parse_args()
+    asked = options.only.split(",")
+    options.names = [name for name in GATEWAYS if name in asked]
+    unknown = [name for name in asked if name not in GATEWAYS]
+    if unknown:
+        parser.error(f"--only: no such gateway: {', '.join(unknown)}; there are {', '.join(GATEWAYS)}")
+    return options
+
+
+def measured(options: argparse.Namespace) -> dict[str, str]:
+    """Measure what was asked for, and return the sections of the page."""
+    with upstreams() as base:
+        if options.translation:
+            return translate(base, options)
+        if options.memory:
+            with GATEWAYS["penstock"](base) as gateway:
+                return {"The edge's memory": measure_memory(gateway)}
+        document = relay(base, options)
+    ROWS.write_text(written(document))
+    return {"Relaying": shown(document)}
+
+
+def shown(document: dict[str, Any]) -> str:
+    """Draw a run and return its section."""
+    draw(document)
+    return relaying_tables.section(document)
 
 
 def main() -> None:
     """Measure and write."""
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--only", default=",".join(GATEWAYS), help="gateways to measure, comma separated")
-    arguments.add_argument("--rounds", type=int, default=3)
-    arguments.add_argument("--seconds", type=float, default=5)
-    arguments.add_argument("--translation", action="store_true", help="only what translation costs")
-    arguments.add_argument(
-        "--memory",
-        action="store_true",
-        help="also the edge's memory over 200,000 requests and 20,000 abandoned streams",
-    )
-    options = arguments.parse_args()
-    RESULTS.mkdir(exist_ok=True)
-    run = Run(options)
-    in_process = crossing.in_process(3 * options.rounds) if run.translates else ""
-    with mocks():
-        run.gateways()
-    page = replaced(PAGE.read_text() if PAGE.exists() else "", run.sections(in_process))
-    PAGE.write_text(page)
-    print(page)
+    options = arguments()
+    LOGS.mkdir(exist_ok=True)
+    began = time.monotonic()
+    if options.again:
+        sections = {"Relaying": shown(json.loads(ROWS.read_text()))}
+    else:
+        pin(os.getpid(), OTHER_CORE)
+        sections = measured(options)
+    print(keep(sections))
+    print(f"{PAGE} is written, after {(time.monotonic() - began) / 60:.1f} min.", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,13 @@
 #!/usr/bin/env bash
-# Install what measuring needs, then measure.
+# Install what measuring needs, then measure. With `check` as the first argument: compare with the committed results.
 set -euo pipefail
 cd "$(dirname "$0")"
 uv=$(../scripts/find-uv.sh)
+script=run.py
+if [ "${1:-}" = check ]; then
+  script=check.py
+  shift
+fi
 # Nginx is the floor of relaying; translation is compared with the gateway's own relaying.
 if [[ " $* " != *" --translation "* ]] && ! command -v nginx >/dev/null 2>&1; then
   if [ "$(id -u)" = 0 ]; then
@@ -19,4 +24,4 @@ fi
 export PATH="$PATH:$PWD/.tools/go/bin"
 mkdir -p bin
 (cd harness && GOTOOLCHAIN=local GOFLAGS=-mod=mod go build -o ../bin/ ./mock ./loadgen)
-UV="$uv" exec ../.venv/bin/python run.py "$@"
+UV="$uv" exec ../.venv/bin/python "$script" "$@"

@@ -1,0 +1,98 @@
+"""What is measured: every case of the comparison, who takes part in it, and how long all of it will take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+KINDS: dict[str, dict[str, Any]] = {
+    "unary 1 KB": {"pad": 1_000},
+    "unary 100 KB": {"pad": 100_000},
+    "unpaced streams": {"stream": True},
+    "paced streams": {"stream": True, "paced": True},
+}
+CONNECTIONS = (1, 16, 64, 256)
+TAKING_PART = {
+    "messages": ("direct", "nginx", "penstock", "portkey", "litellm"),
+    "chat": ("direct", "nginx", "penstock", "tensorzero", "sglang-router"),
+}
+QUICK = {"unary 1 KB": CONNECTIONS, "unary 100 KB": (16,), "unpaced streams": (1, 16), "paced streams": (64,)}
+PATIENCE_SECONDS = 5.0
+"""A gateway that would need longer for one request on each connection is not asked for so many."""
+
+
+class Case(NamedTuple):
+    """One load in one format."""
+
+    form: str
+    kind: str
+    connections: int
+
+    @property
+    def streams(self) -> bool:
+        """Whether the answers are streams."""
+        return bool(KINDS[self.kind].get("stream"))
+
+    def __str__(self) -> str:
+        return f"{self.form}, {self.kind}, {self.connections} connection{'s' if self.connections > 1 else ''}"
+
+
+CHECKED = (
+    Case("messages", "unary 1 KB", 16),
+    Case("messages", "unary 1 KB", 64),
+    Case("messages", "unary 100 KB", 16),
+    Case("messages", "unpaced streams", 16),
+    Case("messages", "paced streams", 64),
+    Case("chat", "unary 1 KB", 64),
+)
+"""What `make bench-check` measures again."""
+
+
+def cases(*, quick: bool) -> list[Case]:
+    """List the cases in the order in which they are measured."""
+    wanted = QUICK if quick else dict.fromkeys(KINDS, CONNECTIONS)
+    return [Case(form, kind, number) for form in TAKING_PART for kind in KINDS for number in wanted[kind]]
+
+
+class Turn(NamedTuple):
+    """One measurement."""
+
+    round: int
+    case: Case
+    gateway: str
+
+
+def turns(rounds: int, wanted: Iterable[Case], gateways: Sequence[str]) -> list[Turn]:
+    """List the measurements: within a case one gateway after another, beginning with another one in each round."""
+    found = []
+    for number in range(rounds):
+        for case in wanted:
+            mine = [name for name in TAKING_PART[case.form] if name in gateways or name == "direct"]
+            first = number % len(mine)
+            found += [Turn(number, case, name) for name in mine[first:] + mine[:first]]
+    return found
+
+
+def hopeless(case: Case, rate: float | None) -> bool:
+    """Say whether a gateway that answered `rate` requests a second so far is too slow for a case."""
+    return bool(rate) and rate is not None and case.connections / rate > PATIENCE_SECONDS
+
+
+@dataclass
+class Clock:
+    """How long what is left will take, by how long the same took before."""
+
+    guess: float
+    """Seconds for a measurement of which nothing is known."""
+    took: dict[tuple[Case, str], float] = field(default_factory=dict)
+
+    def note(self, turn: Turn, seconds: float) -> None:
+        """Remember how long a measurement took."""
+        self.took[turn.case, turn.gateway] = seconds
+
+    def left(self, remaining: Iterable[Turn]) -> float:
+        """Return seconds."""
+        return sum(self.took.get((turn.case, turn.gateway), self.guess) for turn in remaining)
