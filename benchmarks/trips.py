@@ -52,7 +52,8 @@ class Trip:
         self.body = request(spoken, model, turns, streamed=streamed)
         self._door = _door(spoken, model, streamed=streamed)
         self._account = AccountFacts(name="a", provider=provider)
-        self._exchange = Exchange(REQUEST_ID, cast("Any", None), self._door.dialect, self._door.operation)
+        nobody = cast("Any", None)
+        self._exchange = Exchange(REQUEST_ID, nobody, nobody, self._door.dialect, self._door.operation)
         self._exchange.body = self.body
         self._answer = answer(wire)
         self.head()
@@ -106,7 +107,7 @@ def _door(spoken: str, model: str, *, streamed: bool) -> Door:
     if spoken != "generate":
         return dict(doors.fixed())[PATHS[spoken]]
     method = "streamGenerateContent" if streamed else "generateContent"
-    door = doors.gemini_door({"path": f"/v1beta/models/{model}:{method}", "query_string": b"alt=sse"})
+    door = doors.gemini_door(f"/v1beta/models/{model}:{method}", b"alt=sse")
     assert door is not None
     return door
 
