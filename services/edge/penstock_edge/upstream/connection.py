@@ -50,7 +50,9 @@ class Connection(asyncio.Protocol):
         *,
         age_seconds: float = _FOREVER,
         forwarded: bool = False,
+        on_first_answer: Callable[[Connection], None] | None = None,
     ) -> None:
+        """Begin unconnected. `forwarded`: a proxy stands between, and answers itself when it does not know us."""
         self._loop = loop
         self._on_free = on_free
         self._on_closed: Callable[[Connection], None] | None = on_closed
@@ -70,12 +72,11 @@ class Connection(asyncio.Protocol):
         self._unanswerable = False
         self._retire_at = loop.time() + age_seconds
         self._forwarded = forwarded
+        self._on_first_answer = on_first_answer
         self._reset_answer()
         self.idle_since = 0.0
         self.idle_limit = _FOREVER
         """Seconds after which the upstream closes an idle connection, as far as it said so."""
-        self.session_kept = False
-        """For the pool: the TLS session is kept for others to take up."""
         self.lost = False
         """It has ended."""
 
@@ -322,6 +323,8 @@ class Connection(asyncio.Protocol):
             call.finish()
         if transport is None or transport.is_closing():
             return
+        if not self._reused:
+            self._learn(call)
         if call is not None and call.paused:
             transport.resume_reading()
         if transport.get_write_buffer_size() > 0:
@@ -332,12 +335,16 @@ class Connection(asyncio.Protocol):
         if self._spoiled or now >= self._retire_at:
             transport.close()
             return
-        if not self._reused:
-            self._reused = True
-            if call is not None:
-                self.idle_limit = declared_idle_seconds(call.header(b"keep-alive"))
         self.idle_since = now
         self._on_free(self)
+
+    def _learn(self, call: Call | None) -> None:
+        """Take from a connection's first answer what holds for all that follow."""
+        self._reused = True
+        if call is not None:
+            self.idle_limit = declared_idle_seconds(call.header(b"keep-alive"))
+        if self._on_first_answer is not None:
+            self._on_first_answer(self)
 
     def _fail(self, error: UpstreamError) -> None:
         call, self._call = self._call, None

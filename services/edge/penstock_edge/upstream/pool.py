@@ -157,7 +157,12 @@ class Pool:
             self._lost,
             age_seconds=self._limits.age_seconds,
             forwarded=self._forwarded,
+            on_first_answer=None if self._tls is None else self._keep_session,
         )
+
+    def _keep_session(self, connection: Connection) -> None:
+        if self._tls is not None and connection.tls is not None:
+            self._tls.keep(self._origin.host, connection.tls, self._loop.time())
 
     # Places
 
@@ -221,9 +226,6 @@ class Pool:
         if self._closed:
             connection.close()
             return
-        if self._tls is not None and not connection.session_kept and connection.tls is not None:
-            connection.session_kept = True
-            self._tls.keep(self._origin.host, connection.tls, self._loop.time())
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():

@@ -56,7 +56,8 @@ class Server:
                 self.requests.append((head, body))
                 if await self.play(reader, writer, len(self.requests)) is False:
                     break
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError, RuntimeError):
+            # uvloop raises RuntimeError for a transport that the other side has closed.
             self.ended += 1
         except asyncio.CancelledError:
             pass
@@ -96,3 +97,40 @@ async def fetch(client, server, deadlines=QUICK, body=b"{}"):
 
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: a/b\r\ncontent-length: 5\r\n\r\nhello"
+
+
+def names(client, table):
+    """Let `client` resolve the names of a table (name: list of addresses, or an exception, or a coroutine function)."""
+    loop = asyncio.get_running_loop()
+    asked = []
+
+    class Loop:
+        def __getattr__(self, name):
+            return getattr(loop, name)
+
+        async def getaddrinfo(self, host, port, **_):
+            asked.append(host)
+            found = table[host]
+            if callable(found):
+                found = await found()
+            if isinstance(found, Exception):
+                raise found
+            return [(10 if ":" in each else 2, 1, 6, "", (each, port)) for each in found]
+
+    client._resolver._loop = Loop()
+    return asked
+
+
+def at(name, server, *, allow_private=True):
+    """Return the target of a server under another name."""
+    return server.target._replace(
+        origin=server.target.origin._replace(host=name, allow_private=allow_private),
+        host_header=f"{name}:{server.port}".encode(),
+    )
+
+
+async def ask(client, target, deadlines=QUICK, body=b"{}"):
+    """Return status and body of one exchange with a target."""
+    call = await client.send(target, request(body), deadlines)
+    await call.head()
+    return call.status, await call.read_all(10_000_000)

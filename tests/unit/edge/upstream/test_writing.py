@@ -1,0 +1,98 @@
+"""How requests go out: whole, without copies, and not for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from penstock_edge.upstream import DeadlineError
+from penstock_edge.upstream.connection import Connection
+from tests.unit.edge.upstream.servers import OK, QUICK, STREAM, Server, fetch, request
+
+LARGE = 30_000_000
+
+
+def reads_nothing():
+    async def play(reader, writer, number):
+        writer.transport.pause_reading()
+        await asyncio.sleep(5)
+        return False
+
+    return play
+
+
+@pytest.mark.parametrize("deadlines", [QUICK, STREAM])
+async def test_a_request_that_stops_going_out_ends(client, deadlines):
+    async with Server(reads_nothing(), reads_bodies=False) as server:
+        began = time.monotonic()
+        with pytest.raises(DeadlineError) as error:
+            await fetch(client, server, deadlines._replace(idle=0.2, response=5, first_byte=5), b"x" * LARGE)
+        assert (error.value.phase, error.value.sent) == ("write", True)
+        assert 0.19 <= time.monotonic() - began < 1.0
+        await asyncio.sleep(0.02)
+        assert client.open_connections() == 0
+
+
+async def test_the_deadline_of_the_answer_is_the_writings_while_the_request_has_not_gone_out(client):
+    """So that whoever decides on a second attempt knows that nobody can have carried it out."""
+    async with Server(reads_nothing(), reads_bodies=False) as server:
+        with pytest.raises(DeadlineError) as error:
+            await fetch(client, server, QUICK._replace(idle=5, response=0.2), b"x" * LARGE)
+        assert error.value.phase == "write"
+
+
+async def test_a_request_that_goes_out_slowly_goes_out(client):
+    size = 0
+
+    async def play(reader, writer, number):
+        nonlocal size
+        while size < LARGE:
+            size += len(await reader.read(2_000_000))
+            await asyncio.sleep(0.02)
+        writer.write(OK)
+        return True
+
+    async with Server(play, reads_bodies=False) as server:
+        assert (await fetch(client, server, STREAM._replace(idle=0.3, first_byte=20), b"x" * LARGE))[1] == b"hello"
+        assert size == LARGE
+        # The connection is as good as before.
+        assert client.open_connections() == 1
+
+
+async def test_a_large_request_is_written_without_a_copy(client, monkeypatch):
+    written = []
+
+    class Transport:
+        def __init__(self, real):
+            self._real = real
+
+        def __getattr__(self, name):
+            return getattr(self._real, name)
+
+        def write(self, data):
+            written.append([data])
+            self._real.write(data)
+
+        def writelines(self, pieces):
+            written.append(pieces)
+            self._real.writelines(pieces)
+
+    real = Connection.connection_made
+    monkeypatch.setattr(Connection, "connection_made", lambda self, transport: real(self, Transport(transport)))
+
+    async def play(reader, writer, number):
+        writer.write(OK)
+        return True
+
+    async with Server(play) as server:
+        for size, writes in ((1000, 1), (100_000, 2), (1_000_000, 2)):
+            body = b"x" * size
+            await fetch(client, server, body=body)
+            [pieces] = written
+            written.clear()
+            # One write for what is small; the very bytes of what is large.
+            assert len(pieces) == writes
+            assert (pieces[-1] is body) is (writes == 2)
+            assert b"".join(pieces) == b"".join(request(body))
