@@ -2,7 +2,7 @@
 
 import httpx
 import pytest
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 
 from penstock_chassis import tracing
 from penstock_chassis.http_tracing import Traced
@@ -28,14 +28,16 @@ def kept():
 
 
 def app():
-    made = FastAPI()
+    made, keys, all_of_it = FastAPI(), APIRouter(), APIRouter(prefix="/admin")
 
-    @made.get("/keys/{key_id}")
+    @keys.get("/keys/{key_id}")
     async def show(key_id: str):
         if key_id == "broken":
             raise RuntimeError
         return {"trace": CURRENT.get().trace_id if CURRENT.get() else 0}
 
+    all_of_it.include_router(keys)
+    made.include_router(all_of_it)
     return Traced(made)
 
 
@@ -46,17 +48,17 @@ async def ask(path, headers=None):
 
 
 async def test_a_span_is_named_by_its_route_and_shows_no_path(kept):
-    answer = await ask("/keys/psk_abc?token=s3cr3t", {"traceparent": CALLER.header()})
+    answer = await ask("/admin/keys/psk_abc?token=s3cr3t", {"traceparent": CALLER.header()})
     (span,) = kept.spans
     assert answer.json() == {"trace": CALLER.trace_id}
-    assert (span.name, span.kind, span.parent_id) == ("GET /keys/{key_id}", "server", CALLER.span_id)
+    assert (span.name, span.kind, span.parent_id) == ("GET /admin/keys/{key_id}", "server", CALLER.span_id)
     assert span.attributes["http.response.status_code"] == 200
     assert "psk_abc" not in repr(span)
     assert "s3cr3t" not in repr(span)
 
 
 async def test_a_crash_is_an_error(kept):
-    await ask("/keys/broken", {"traceparent": CALLER.header()})
+    await ask("/admin/keys/broken", {"traceparent": CALLER.header()})
     assert [(span.error, span.attributes["http.response.status_code"]) for span in kept.spans] == [("500", 500)]
 
 
@@ -66,5 +68,5 @@ async def test_an_unknown_path_has_no_route(kept):
 
 
 async def test_who_is_not_traced_has_none(kept):
-    assert (await ask("/keys/a")).json() == {"trace": 0}
+    assert (await ask("/admin/keys/a")).json() == {"trace": 0}
     assert kept.spans == []

@@ -59,7 +59,7 @@ def _header(scope: Scope) -> bytes | None:
 
 
 def _span(scope: Scope, own: tracing.TraceContext, parent_id: int, began: int, status: int) -> Span:
-    route = getattr(scope.get("route"), "path", "")
+    route = _route(scope)
     method = scope["method"] if scope["method"] in _METHODS else "_OTHER"
     attributes: tracing.Attributes = {
         "http.request.method": method,
@@ -78,6 +78,17 @@ def _span(scope: Scope, own: tracing.TraceContext, parent_id: int, began: int, s
         attributes=attributes,
         error=str(status) if status >= 500 else "",
     )
+
+
+def _route(scope: Scope) -> str:
+    """Return the pattern of the path that was asked for; "" where there is none."""
+    pattern = str(getattr(scope.get("route"), "path", ""))
+    filled = pattern
+    for name, value in scope.get("path_params", {}).items():
+        filled = filled.replace(f"{{{name}}}", str(value))
+    # A route knows its own part of the path; what stands before it are the routers that it is in.
+    path = str(scope["path"])
+    return path.removesuffix(filled) + pattern if pattern and path.endswith(filled) else pattern
 
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
