@@ -6,6 +6,7 @@ import json
 import subprocess
 from typing import TYPE_CHECKING, Any
 
+from plan import DELTAS
 from running import HERE, OTHER_CORE, on_core
 
 if TYPE_CHECKING:
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 SMALL_BYTES = 1_000
-DELTAS = 50
-"""In each of the mocks' streams."""
 WARM_SECONDS = 0.5
 
 

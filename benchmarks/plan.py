@@ -21,7 +21,9 @@ TAKING_PART = {
 }
 QUICK = {"unary 1 KB": CONNECTIONS, "unary 100 KB": (16,), "unpaced streams": (1, 16), "paced streams": (64,)}
 PATIENCE_SECONDS = 5.0
-"""A gateway that would need longer for one request on each connection is not asked for so many."""
+"""A gateway whose CPU would need longer for one request on each connection is not asked for so many."""
+DELTAS = 50
+"""In each of the mocks' streams."""
 
 
 class Case(NamedTuple):
@@ -76,9 +78,11 @@ def turns(rounds: int, wanted: Iterable[Case], gateways: Sequence[str]) -> list[
     return found
 
 
-def hopeless(case: Case, rate: float | None) -> bool:
-    """Say whether a gateway that answered `rate` requests a second so far is too slow for a case."""
-    return bool(rate) and rate is not None and case.connections / rate > PATIENCE_SECONDS
+def hopeless(case: Case, cpu_us: float | None) -> bool:
+    """Say whether a gateway that spent so much on a request (or chunk) of the kind so far is too slow for a case."""
+    if cpu_us is None:
+        return False
+    return case.connections * cpu_us * (DELTAS if case.streams else 1) > PATIENCE_SECONDS * 1e6
 
 
 @dataclass

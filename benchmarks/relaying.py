@@ -44,7 +44,7 @@ class Bench:
         self._base = base
         self._stack = stack
         self._running: dict[str, Running] = {"direct": stack.enter_context(direct(base))}
-        self._rates: dict[tuple[str, str, str], float] = {}
+        self._spent: dict[tuple[str, str, str], float | None] = {}
         self._given_up: set[tuple[str, Case]] = set()
         self.gateways: list[dict[str, Any]] = []
         self.rows: list[Row] = []
@@ -112,14 +112,15 @@ class Bench:
         row: Row = {**case._asdict(), "gateway": name, "round": turn.round, "n": 0, "errs": 0}
         if (name, case) in self._given_up:
             return row | {"err": "gave up"}
-        if hopeless(case, self._rates.get((name, case.form, case.kind))):
+        if hopeless(case, self._spent.get((name, case.form, case.kind))):
             self._given_up.add((name, case))
             row["slow"] = True
         else:
             row |= self._measured(case, name, seconds)
-            if not row["n"]:
+            if row["n"]:
+                self._spent[name, case.form, case.kind] = row.get("cpu_us")
+            else:
                 self._given_up.add((name, case))
-            self._rates[name, case.form, case.kind] = row.get("rps", 0.0)
         self.rows.append(row)
         return row
 

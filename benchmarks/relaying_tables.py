@@ -19,7 +19,7 @@ A round measures every case of every gateway, the gateways one right after anoth
 Figures are medians of the rounds, with the least in parentheses; `× nginx` compares the least with the least in the same format, of the same run. \
 CPU is user and system time of the gateway's processes, as the scheduler counts it. Unary answers have 0.5 KB, streams 50 chunks; unpaced ones are written at once, chunk by chunk, \
 paced ones with 100 ms to the first byte and 10 ms between chunks. Each connection asks again as soon as it has its answer, so that latency with many connections is mostly waiting for one's turn."""
-SLOW = f"slow: one request on each connection would take it more than {PATIENCE_SECONDS:g} s"
+SLOW = f"slow: one request on each connection would take it more than {PATIENCE_SECONDS:g} s of CPU"
 
 
 def section(document: Document) -> str:

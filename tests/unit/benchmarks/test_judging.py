@@ -1,0 +1,106 @@
+"""`make bench-check` blames the code for what is dearer beside nginx, and noise for nothing."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
+
+
+@pytest.fixture
+def module(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module
+
+
+def judged(module, ours, floor, committed=4.0):
+    judging, plan = module("judging"), module("plan")
+    case = plan.CHECKED[0]
+    known = {} if committed is None else {case: committed}
+    return judging, judging.judge(known, {case: judging.Spent(ours, floor)})
+
+
+@pytest.mark.parametrize(
+    ("ours", "floor", "beyond"),
+    [
+        ([40.0], [10.0], False),
+        ([45.9], [10.0], False),
+        ([46.1], [10.0], True),
+        # Noise only adds: one good round of each is enough.
+        ([90.0, 41.0, 70.0], [25.0, 10.0], False),
+        # A noisy floor in one round hides nothing that another round shows.
+        ([50.0, 49.0], [30.0, 10.0], True),
+        ([20.0], [10.0], False),
+        # What could not be measured is no pass.
+        ([], [10.0], True),
+        ([40.0], [], True),
+    ],
+)
+def test_beyond_is_more_than_fifteen_percent_above_what_was_committed(module, ours, floor, beyond):
+    judging, verdicts = judged(module, ours, floor)
+    assert [verdict.beyond for verdict in verdicts] == [beyond]
+    assert bool(judging.suspicious(verdicts)) == beyond
+
+
+def test_a_case_that_was_never_committed_is_told_and_blames_nobody(module):
+    judging, verdicts = judged(module, [40.0], [10.0], committed=None)
+    assert not judging.suspicious(verdicts)
+    assert "never committed" in judging.table(verdicts)
+
+
+def test_the_table_says_which_case_and_by_how_much(module):
+    judging, verdicts = judged(module, [60.0, 52.0], [10.0, 11.0])
+    line = judging.table(verdicts).splitlines()[1]
+    assert line.split("  ")[0] == str(module("plan").CHECKED[0])
+    for word in ("52.0", "10.0", "5.20", "4.00", "+30 %", "DEARER: at most +15 %"):
+        assert word in line
+    assert "make profile" in judging.ADVICE
+
+
+def test_a_case_that_could_not_be_measured_says_so(module):
+    judging, verdicts = judged(module, [], [])
+    assert "not measured" in judging.table(verdicts)
+
+
+@given(
+    ours=st.lists(st.floats(1, 1e4), min_size=1, max_size=5),
+    floor=st.lists(st.floats(1, 1e4), min_size=1, max_size=5),
+    more=st.lists(st.floats(1, 10), min_size=5, max_size=5),
+)
+def test_noise_in_further_rounds_of_ours_never_makes_it_dearer(ours, floor, more):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(BENCHMARKS)
+        judging = importlib.import_module("judging")
+    before = judging.Spent(ours, floor).ratio
+    noisy = judging.Spent([*ours, *(min(ours) * times for times in more)], floor).ratio
+    assert noisy <= before
+
+
+def test_committed_ratios_compare_least_with_least_in_the_same_format(module):
+    figures, plan = module("figures"), module("plan")
+    messages, chat = plan.Case("messages", "unary 1 KB", 64), plan.Case("chat", "unary 1 KB", 64)
+
+    def row(case, gateway, number, cpu):
+        return {**case._asdict(), "gateway": gateway, "round": number, "n": 10, "errs": 0, "cpu_us": cpu}
+
+    rows = [
+        row(messages, "nginx", 0, 20.0),
+        row(messages, "nginx", 1, 10.0),
+        row(messages, "penstock", 0, 40.0),
+        row(messages, "penstock", 1, 55.0),
+        row(chat, "nginx", 0, 5.0),
+        row(chat, "penstock", 0, 40.0),
+        {**row(chat, "penstock", 1, 1.0), "n": 0},
+    ]
+    assert figures.ratios(rows) == {messages: 4.0, chat: 8.0}
+
+
+def test_whatever_is_checked_is_measured_by_every_run(module):
+    plan = module("plan")
+    for quick in (False, True):
+        assert set(plan.CHECKED) <= set(plan.cases(quick=quick))
