@@ -19,7 +19,7 @@ from judging import ADVICE, Spent, judge, suspicious, table
 from plan import CHECKED, Turn
 from relaying import Bench, say
 from results import machine
-from running import HERE, LOGS, OTHER_CORE, pin
+from running import HERE, LOGS, OTHER_CORE, end_in_order, pin
 from upstreams import upstreams
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ def main() -> int:
         say(f"{ROWS.name} has none of the cases that are compared. `make bench` measures them.")
         return NOTHING_TO_COMPARE
     LOGS.mkdir(exist_ok=True)
+    end_in_order()
     pin(os.getpid(), OTHER_CORE)
     verdicts = judge(committed, run(options.rounds, options.repeats, options.seconds, committed).spent)
     print(table(verdicts))

@@ -21,7 +21,7 @@ from gateways import SAMPLED
 from memory import measure_memory
 from relaying import GATEWAYS, Bench, say
 from results import circumstances, machine, replaced
-from running import GATEWAY_CORE, HERE, LOGS, OTHER_CORE, pin
+from running import GATEWAY_CORE, HERE, LOGS, OTHER_CORE, end_in_order, pin
 from upstreams import Upstreams, counted, upstreams
 
 if TYPE_CHECKING:
@@ -153,6 +153,7 @@ def main() -> None:
     """Measure and write."""
     options = arguments()
     LOGS.mkdir(exist_ok=True)
+    end_in_order()
     began = time.monotonic()
     if options.again:
         sections = {"Relaying": shown(json.loads(ROWS.read_text()))}

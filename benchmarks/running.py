@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -33,6 +34,11 @@ def pin(pid: int, core: int) -> None:
     """Move a running process with all its threads to one core."""
     if (os.cpu_count() or 1) > core:
         subprocess.run(["taskset", "-a", "-p", "-c", str(core), str(pid)], check=True, capture_output=True)
+
+
+def end_in_order() -> None:
+    """Let SIGTERM unwind this process, so that nothing it has started stays behind, asleep."""
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
 
 
 def free_port() -> int:
