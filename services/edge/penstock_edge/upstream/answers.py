@@ -10,27 +10,26 @@ if TYPE_CHECKING:
     import httptools
 
 _NO_BODY = frozenset({204, 304})
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _FOREVER = float("inf")
 # We hang up before the upstream does.
 _EARLIER_SECONDS = 1.0
 
 
-def is_framed(status: int, headers: list[tuple[bytes, bytes]], parser: httptools.HttpResponseParser) -> bool:
-    """Return whether an answer ends by itself, not with its connection. Raises MalformedAnswerError.
+def check_coding(status: int, headers: list[tuple[bytes, bytes]], parser: httptools.HttpResponseParser) -> None:
+    """Refuse transfer codings that we do not read. Raises MalformedAnswerError.
 
     The parser has refused two lengths, a length beside a transfer coding, and lengths that are no numbers. Of transfer
     codings we read `chunked`, once and alone: any other would be relayed as if it were the body (RFC 9112, 6.1).
     """
-    framed = status in _NO_BODY
-    coded = False
-    for name, value in headers:
-        if name == b"content-length":
-            framed = True
-        elif name == b"transfer-encoding":
-            if coded or value.strip().lower() != b"chunked" or parser.get_http_version() != "1.1" or status in _NO_BODY:
-                raise MalformedAnswerError("the upstream's answer has a transfer coding that cannot be read")
-            framed = coded = True
-    return framed
+    codings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
+    if codings != [b"chunked"] or parser.get_http_version() != "1.1" or status in _NO_BODY:
+        raise MalformedAnswerError("the upstream's answer has a transfer coding that cannot be read")
+
+
+def ends_by_itself(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Return whether an answer says where its body ends; otherwise that is where its connection ends."""
+    return any(name in _FRAMING for name, _ in headers)
 
 
 def declared_idle_seconds(keep_alive: bytes | None) -> float:

@@ -113,6 +113,11 @@ class Call:
 
     async def read_all(self, limit: int) -> bytes:
         """Return the whole body. Raises UpstreamError; BodyTooLargeError beyond `limit` bytes."""
+        if self.complete and self._size <= limit:
+            whole = self._chunks
+            self._chunks = []
+            self._size = 0
+            return whole[0] if len(whole) == 1 else b"".join(whole)
         pieces: list[bytes] = []
         size = 0
         while piece := await self.read():

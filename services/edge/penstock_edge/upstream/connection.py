@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 import httptools
 
-from penstock_edge.upstream.answers import declared_idle_seconds, is_framed
+from penstock_edge.upstream.answers import check_coding, declared_idle_seconds, ends_by_itself
 from penstock_edge.upstream.call import Call
 from penstock_edge.upstream.errors import (
     ConnectionLostError,
@@ -85,7 +85,7 @@ class Connection(asyncio.Protocol):
         self._interim = 0
         self._headers: list[tuple[bytes, bytes]] = []
         self._in_head = True
-        self._framed = False
+        self._codings = 0
         self._over = False
         self._spoiled = False
 
@@ -217,7 +217,7 @@ class Connection(asyncio.Protocol):
         self.lost = True
         call = self._call
         if call is not None and not call.complete:
-            if call.head_done and not self._framed and self._eof and exc is None:
+            if call.head_done and self._eof and exc is None and not ends_by_itself(call.headers):
                 call.finish()
             else:
                 call.fail(self._loss(call, exc))
@@ -271,7 +271,10 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header; trailers are dropped, because what follows a body changes nothing about it."""
         if self._in_head:
-            self._headers.append((name.lower(), value))
+            name = name.lower()
+            if name == b"transfer-encoding":
+                self._codings += 1
+            self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Hand a final answer's head to the call."""
@@ -286,7 +289,8 @@ class Connection(asyncio.Protocol):
             raise MalformedAnswerError("the head of the upstream's answer is no answer's")
         if status == PROXY_AUTHENTICATION_REQUIRED and self._forwarded:
             raise ProxyError("the proxy wants other credentials (407)")
-        self._framed = is_framed(status, headers, parser)
+        if self._codings:
+            check_coding(status, headers, parser)
         self._in_head = False
         call.status = status
         call.headers = headers
@@ -311,7 +315,7 @@ class Connection(asyncio.Protocol):
             return
         self._over = True
         # The parser knows about `Connection: close` here and only here.
-        if parser is None or not parser.should_keep_alive() or not self._framed:
+        if parser is None or not parser.should_keep_alive():
             self._spoiled = True
 
     # Ends
@@ -389,13 +393,17 @@ class Connection(asyncio.Protocol):
     def _watch_writing(self, call: Call, unsent: int) -> None:
         self._unsent = unsent
         self._moved_at = call.sent_at
-        self._stall_timer = self._loop.call_later(call.deadlines.idle / _STALL_LOOKS, self._look_at_writing, call)
+        if self._stall_timer is None:
+            self._look_again(call)
 
-    def _look_at_writing(self, call: Call) -> None:
+    def _look_again(self, call: Call) -> None:
+        self._stall_timer = self._loop.call_later(call.deadlines.idle / _STALL_LOOKS, self._look_at_writing)
+
+    def _look_at_writing(self) -> None:
         """End a call whose request has stopped going out for the idle deadline."""
         self._stall_timer = None
-        transport = self._transport
-        if call is not self._call or transport is None or transport.is_closing() or call.answered:
+        call, transport = self._call, self._transport
+        if call is None or transport is None or transport.is_closing() or call.answered:
             return
         unsent = transport.get_write_buffer_size()
         if not unsent:
@@ -407,7 +415,7 @@ class Connection(asyncio.Protocol):
         elif now - self._moved_at + 0.002 >= call.deadlines.idle:
             self._fail(DeadlineError("write"))
             return
-        self._stall_timer = self._loop.call_later(call.deadlines.idle / _STALL_LOOKS, self._look_at_writing, call)
+        self._look_again(call)
 
 
 def _told(error: Exception) -> UpstreamError:

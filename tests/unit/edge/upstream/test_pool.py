@@ -177,6 +177,8 @@ async def test_a_closed_client_leaves_nobody_waiting(client):
         begun = await client.send(slow.target, request(), STREAM)
         await begun.head()
         assert await begun.read() == b"hello"
+        while len(silent.requests) < 4:
+            await asyncio.sleep(0.005)
         await client.close()
         async with asyncio.timeout(1):
             results = await asyncio.gather(*calls, return_exceptions=True)
