@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.exc import DataError, IntegrityError
 
 from penstock_auth import metrics
+from penstock_auth.gathering import Gathering
 from penstock_auth.postings import Batch, lock_away, settle
 from penstock_auth.settlement import Poison
 from penstock_chassis import logs
@@ -41,16 +43,34 @@ class Ledger:
         self._monotonic = monotonic
         self._price_wait = price_wait_seconds
         self._asked: dict[str, float] = {}
+        # One transaction can be prepared while another is on its way to the disk; a file has one writer anyway.
+        self._gathering = Gathering(self._settle_together, 2 if database.shared else 1)
 
     async def settle(self, incoming: Sequence[Incoming]) -> Batch:
-        """Commit a batch. Raises DatabaseDown: then nothing may be acknowledged, and the same may be sent again."""
+        """Commit a batch, perhaps together with others that came at the same time.
+
+        Raises DatabaseDown: then nothing may be acknowledged, and the same may be sent again.
+        """
+        return await self._gathering.add(incoming)
+
+    async def _settle_together(self, batches: Sequence[Sequence[Incoming]]) -> Sequence[Batch | Exception]:
+        """Commit batches in one transaction; when SQL refuses it, each in one of its own."""
+        incoming = [each for batch in batches for each in batch]
         try:
-            batch = await self._settle(incoming)
+            whole = await self._settle(incoming)
         except (DataError, IntegrityError):
+            if len(batches) > 1:
+                return await asyncio.gather(*(self._settle_alone(batch) for batch in batches), return_exceptions=True)  # type: ignore[return-value]  # what is no Exception ends the process anyway
             log.warning("settle_one_by_one", count=len(incoming))
-            batch = await self._one_by_one(incoming)
-        self._count(incoming, batch)
-        return batch
+            whole = await self._one_by_one(incoming)
+        self._count(incoming, whole)
+        return whole.parts([{each.request_id for each in batch} for batch in batches])
+
+    async def _settle_alone(self, batch: Sequence[Incoming]) -> Batch:
+        (result,) = await self._settle_together([batch])
+        if isinstance(result, Exception):
+            raise result
+        return result
 
     async def _settle(self, incoming: Sequence[Incoming]) -> Batch:
         now_ms = self._now_ms()

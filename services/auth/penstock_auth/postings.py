@@ -24,7 +24,7 @@ from penstock_auth.spend import add_spend, read_spend
 from penstock_auth.tables import api_keys, attempts, projects, quarantine, settlements
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from sqlalchemy import Connection
 
@@ -88,6 +88,28 @@ class Batch:
     spent: dict[str, Versioned] = field(default_factory=dict)
     plans: dict[str, str] = field(default_factory=dict)
     counters: dict[str, str] = field(default_factory=dict)
+
+    def parts(self, batches: Sequence[Collection[str]]) -> list[Batch]:
+        """Return what became of each of some sets of requests; what is in two of them was fresh in the first.
+
+        Figures by project and key are of all.
+        """
+        fresh = set(self.fresh)
+        parts = []
+        for ids in batches:
+            parts.append(
+                Batch(
+                    rows={request_id: row for request_id, row in self.rows.items() if request_id in ids},
+                    fresh=fresh.intersection(ids),
+                    quarantined={request_id: why for request_id, why in self.quarantined.items() if request_id in ids},
+                    balances=self.balances,
+                    spent=self.spent,
+                    plans=self.plans,
+                    counters=self.counters,
+                )
+            )
+            fresh.difference_update(ids)
+        return parts
 
 
 def settle(
