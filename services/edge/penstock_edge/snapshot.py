@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 import grpc
@@ -12,6 +11,7 @@ import grpc
 from penstock.router.v1 import router_pb2
 from penstock_chassis import logs
 from penstock_routing import AccountFacts, Cooldown, Share, Timeouts
+from penstock_routing.access import allows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -222,11 +222,6 @@ class RouterView:
             _log.info("snapshot_loaded", version=snapshot.catalog_version, accounts=len(accounts), models=len(rows))
         self.catalog_version = snapshot.catalog_version
         self.ready = True
-
-
-def allows(patterns: Iterable[str], model: str) -> bool:
-    """Say whether a key with these patterns (`*` and `?` as in file names) may use `model`."""
-    return any(pattern == "*" or fnmatchcase(model, pattern) for pattern in patterns)
 
 
 def _model(m: router_pb2.Model) -> Model:

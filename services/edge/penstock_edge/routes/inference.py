@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING
 
 from penstock_chassis import logs
 from penstock_edge import errors, request_id, signatures
-from penstock_edge.affinity import affinity_key
 from penstock_edge.bodies import ClientLeftError
 from penstock_edge.credentials import key_digest
 from penstock_edge.errors import Problem, ProblemError
 from penstock_edge.estimates import has_blobs
 from penstock_edge.exchange import Exchange
-from penstock_edge.providers.wires import providers_for
 from penstock_edge.records import Admitted, Refused
 from penstock_edge.reply import Reply
-from penstock_edge.routes.visible import may_use
 from penstock_routing import Traits, outcomes
+from penstock_routing.access import is_claude, may_use, providers_for
+from penstock_routing.affinity import affinity_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -164,7 +163,7 @@ class Inference:
                 Problem(403, errors.PERMISSION, f"the plan of this API key does not include the model {model.name}")
             )
         spoken = exchange.dialect.wire
-        if spoken == "messages" and not _is_claude(model) and key.messages_translation != "Allow":
+        if spoken == "messages" and not is_claude(model.name, model.owned_by) and key.messages_translation != "Allow":
             raise ProblemError(errors.not_claude(model.name))
         counting = exchange.operation == outcomes.COUNT_TOKENS
         translation = key.translation == "Allow"
@@ -277,10 +276,6 @@ def _most_output(exchange: Exchange, model: Model) -> int:
     if head.max_tokens or exchange.dialect.wire == "messages":
         return head.max_tokens
     return 0 if exchange.dialect.wire == "embeddings" else model.max_output_tokens
-
-
-def _is_claude(model: Model) -> bool:
-    return model.owned_by == "anthropic" or "claude" in model.name
 
 
 def _no_way(spoken: str, model: str, *, counting: bool, translation: bool) -> Problem:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from penstock_edge.snapshot import allows
+from penstock_routing.access import may_use
 from penstock_routing.accounts import ACTIVE
 
 if TYPE_CHECKING:
@@ -34,9 +33,3 @@ def _serves(facts: AccountFacts) -> bool:
 def find(models: list[Model], name: str) -> Model | None:
     """Return the model of this name or alias."""
     return next((model for model in models if name == model.name or name in model.aliases), None)
-
-
-@lru_cache(maxsize=4096)
-def may_use(patterns: tuple[str, ...], name: str, aliases: tuple[str, ...], asked: str) -> bool:
-    """Say whether a key with these patterns may use a model, by any of its names."""
-    return any(allows(patterns, known) for known in (name, asked, *aliases))

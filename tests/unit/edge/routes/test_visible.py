@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from penstock_edge.routes.visible import may_use, visible
+from penstock_edge.routes.visible import visible
 from penstock_edge.snapshot import Model
 from penstock_routing import AccountFacts
 
@@ -60,9 +60,3 @@ def test_an_account_that_takes_no_requests_serves_nothing(change):
     out = replace(ONE, **change)
     assert names(View(out), Key("*")) == []
     assert names(View(out, AccountFacts(name="two", models=("b",))), Key("*")) == ["b"]
-
-
-def test_a_model_may_be_used_by_any_of_its_names():
-    assert may_use(("*-latest",), "a", ("a-latest",), "a")
-    assert may_use(("x/*",), "a", (), "x/a")
-    assert not may_use(("b",), "a", ("a-latest",), "a")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from penstock_edge.affinity import affinity_key
+from penstock_routing.affinity import affinity_key
 
 LONG = b'"' + b"x" * 5000 + b'"'
 
