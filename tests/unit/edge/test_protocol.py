@@ -1,0 +1,521 @@
+"""A client's connection, byte by byte: hot requests and others in one line, whatever the pieces they come in."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+import json
+import weakref
+
+import httptools
+import pytest
+import uvloop
+from fastapi import APIRouter
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from uvicorn import Config
+from uvicorn.server import ServerState
+
+from penstock_edge.app import EdgeApp
+from penstock_edge.bodies import ClientLeftError
+from penstock_edge.errors import ProblemError
+from penstock_edge.protocol import EdgeProtocol
+
+DATE = (b"date", b"Sat, 21 Nov 2026 22:30:00 GMT")
+
+
+class Transport:
+    """Remembers what is written; says whether more may be fed."""
+
+    def __init__(self):
+        self.writes = []
+        self.closing = self.aborted = False
+        self.reading = True
+        self.protocol = None
+
+    def get_extra_info(self, name, default=None):
+        return default
+
+    def is_closing(self):
+        return self.closing
+
+    def pause_reading(self):
+        self.reading = False
+
+    def resume_reading(self):
+        self.reading = True
+
+    def write(self, data):
+        self.writes.append(bytes(data))
+
+    def writelines(self, pieces):
+        self.write(b"".join(pieces))
+
+    def close(self):
+        if not self.closing:
+            self.closing = True
+            asyncio.get_running_loop().call_soon(self.lose)
+
+    def abort(self):
+        self.aborted = True
+        self.close()
+
+    def lose(self):
+        protocol, self.protocol = self.protocol, None
+        if protocol is not None:
+            self.closing = True
+            protocol.connection_lost(None)
+
+    @property
+    def written(self):
+        return b"".join(self.writes)
+
+
+async def echo(turn):
+    """Answer with what was asked."""
+    try:
+        body = await turn.body(1000)
+    except ProblemError as error:
+        await turn.early(error.problem.status, [(b"content-length", b"2")], b"no")
+        await turn.drain()
+        await turn.end()
+        return
+    except ClientLeftError:
+        return
+    if turn.query == b"stream":
+        await turn.begin(200, [(b"x", b"stream")])
+        for index in range(len(body)):
+            await turn.piece(body[index : index + 1])
+        await turn.end(b"!")
+        return
+    said = b"%s?%s:%s" % (turn.path.encode(), turn.query, body)
+    await turn.whole(200, [(b"content-length", b"%d" % len(said))], said)
+
+
+def model(path, query):
+    return echo if path.startswith("/models/") else None
+
+
+class Connection:
+    """A protocol before a transport that goes nowhere."""
+
+    def __init__(self, serve=echo, **options):
+        cold = APIRouter()
+
+        @cold.get("/cold")
+        async def answer():
+            return {"cold": True}
+
+        @cold.post("/cold")
+        async def take(body: dict[str, str]):
+            return body
+
+        app = EdgeApp({"/hot": serve}, model, [cold])
+        config = Config(app, log_config=None, ws="none", lifespan="off", proxy_headers=False, **options)
+        config.load()
+        self.state = ServerState()
+        self.state.default_headers = [DATE]
+        self.transport = Transport()
+        self.protocol = EdgeProtocol(config, self.state, {}, asyncio.get_running_loop())
+        self.transport.protocol = self.protocol
+        self.protocol.connection_made(self.transport)
+
+    async def feed(self, *pieces):
+        for piece in pieces:
+            for _ in range(1000):
+                if self.transport.reading:
+                    break
+                await asyncio.sleep(0)
+            else:
+                pytest.fail("nobody reads on")
+            if self.transport.closing:
+                break
+            self.protocol.data_received(piece)
+        await self.settle()
+
+    async def settle(self):
+        """Let everything happen that can."""
+        for _ in range(1000):
+            await asyncio.sleep(0)
+            if not self.state.tasks:
+                break
+        await asyncio.sleep(0)
+
+
+def answers(data):
+    """Return the (status, body) of every whole answer."""
+    found = []
+
+    class Callbacks:
+        def on_message_begin(self):
+            self.body = b""
+
+        def on_body(self, body):
+            self.body += body
+
+        def on_message_complete(self):
+            found.append((parser.get_status_code(), self.body))
+
+    parser = httptools.HttpResponseParser(Callbacks())
+    parser.feed_data(data)
+    return found
+
+
+def hot(body=b"hello", target=b"/hot", headers=b"", version=b"1.1"):
+    return b"POST %s HTTP/%s\r\nHost: x\r\n%sContent-Length: %d\r\n\r\n%s" % (
+        target,
+        version,
+        headers,
+        len(body),
+        body,
+    )
+
+
+def chunked(*pieces, target=b"/hot"):
+    framed = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
+    return b"POST %s HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n%s0\r\n\r\n" % (target, framed)
+
+
+def asked(path, query=b"", body=b"hello"):
+    return 200, b"%s?%s:%s" % (path, query, body)
+
+
+COLD = b"GET /cold HTTP/1.1\r\nHost: x\r\n\r\n"
+POSTED = b'POST /cold HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"a":"b"}'
+KINDS = [
+    (hot(), asked(b"/hot")),
+    (hot(b""), asked(b"/hot", body=b"")),
+    (hot(target=b"/hot?a=b"), asked(b"/hot", b"a=b")),
+    (hot(target=b"/models/a%3Ab?c"), asked(b"/models/a:b", b"c")),
+    (hot(b"abc", target=b"/hot?stream"), (200, b"abc!")),
+    (chunked(b"ab", b"c"), asked(b"/hot", body=b"abc")),
+    (hot(headers=b"Expect: 100-continue\r\n"), asked(b"/hot")),
+    (COLD, (200, b'{"cold":true}')),
+    (POSTED, (200, b'{"a":"b"}')),
+    (b"OPTIONS /hot HTTP/1.1\r\nHost: x\r\n\r\n", (405, None)),
+    (hot(target=b"/nowhere"), (404, None)),
+]
+
+
+def check(data, expected):
+    found = [one for one in answers(data) if one[0] != 100]
+    assert [status for status, _ in found] == [status for status, _ in expected]
+    for (_, body), (_, wanted) in zip(found, expected, strict=True):
+        if wanted is None:
+            json.loads(body)
+        else:
+            assert body == wanted
+
+
+@pytest.mark.parametrize(("request_", "answer"), KINDS)
+async def test_a_request_may_be_cut_anywhere(request_, answer):
+    for cut in range(1, len(request_)):
+        connection = Connection()
+        await connection.feed(request_[:cut])
+        await connection.feed(request_[cut:])
+        check(connection.transport.written, [answer])
+        connection.transport.lose()
+
+
+async def test_bytes_may_come_one_by_one():
+    connection = Connection()
+    data = b"".join(request for request, _ in KINDS)
+    await connection.feed(*[data[index : index + 1] for index in range(len(data))])
+    check(connection.transport.written, [answer for _, answer in KINDS])
+    assert not connection.transport.closing
+    connection.transport.lose()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.sampled_from(KINDS), min_size=1, max_size=6),
+    st.lists(st.integers(min_value=1, max_value=900), max_size=12),
+)
+def test_pipelined_mixtures_are_answered_in_order(kinds, cuts):
+    data = b"".join(request for request, _ in kinds)
+    edges = [0, *sorted({cut for cut in cuts if cut < len(data)}), len(data)]
+
+    async def run():
+        connection = Connection()
+        await connection.feed(*[data[a:b] for a, b in itertools.pairwise(edges)])
+        for _ in range(len(kinds)):
+            await connection.settle()
+        written = connection.transport.written
+        connection.transport.lose()
+        return written
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        check(runner.run(run()), [answer for _, answer in kinds])
+
+
+# What is written, and when
+
+
+async def test_an_answer_is_one_write():
+    connection = Connection()
+    await connection.feed(hot(), hot())
+    assert [answers(data) for data in connection.transport.writes] == [[asked(b"/hot")]] * 2
+    assert all(b"date: " in data for data in connection.transport.writes)
+
+
+async def test_a_piece_is_one_write_and_the_head_goes_with_the_first():
+    connection = Connection()
+    await connection.feed(hot(b"ab", target=b"/hot?stream"))
+    first, second, last = connection.transport.writes
+    assert first.startswith(b"HTTP/1.1 200 OK\r\ndate: ")
+    assert first.endswith(b"transfer-encoding: chunked\r\n\r\n1\r\na\r\n")
+    assert (second, last) == (b"1\r\nb\r\n", b"1\r\n!\r\n0\r\n\r\n")
+
+
+async def test_a_large_answer_is_whole_too():
+    async def serve(turn):
+        await turn.whole(200, [(b"content-length", b"200000")], b"x" * 200_000)
+
+    connection = Connection(serve)
+    await connection.feed(hot())
+    assert answers(connection.transport.written) == [(200, b"x" * 200_000)]
+
+
+async def test_a_client_that_reads_slowly_is_waited_for():
+    async def serve(turn):
+        await turn.begin(200, [])
+        await turn.piece(b"a")
+        connection.protocol.pause_writing()
+        await turn.piece(b"b")
+        await turn.end()
+
+    connection = Connection(serve)
+    await connection.feed(hot())
+    assert connection.transport.written.endswith(b"1\r\na\r\n")
+    connection.protocol.resume_writing()
+    await connection.settle()
+    assert connection.transport.written.endswith(b"1\r\na\r\n1\r\nb\r\n0\r\n\r\n")
+
+
+async def test_nothing_is_written_for_a_client_that_left_while_it_was_waited_for():
+    ended = []
+
+    async def serve(turn):
+        turn.listen(lambda: ended.append("left"))
+        connection.protocol.pause_writing()
+        await turn.whole(200, [(b"content-length", b"1")], b"a")
+        ended.append("over")
+
+    connection = Connection(serve)
+    await connection.feed(hot())
+    connection.transport.lose()
+    await connection.settle()
+    assert (ended, connection.transport.writes) == (["left", "over"], [])
+
+
+@pytest.mark.parametrize("target", [b"/hot", b"/cold"])
+async def test_connection_close_is_obeyed(target):
+    connection = Connection()
+    await connection.feed(hot(b"{}", target=target, headers=b"Connection: close\r\n") + hot())
+    head, _, _ = connection.transport.written.partition(b"\r\n\r\n")
+    assert b"connection: close" in head
+    assert connection.transport.closing
+    assert len(answers(connection.transport.written)) == 1
+
+
+async def test_http_1_0_ends_the_connection():
+    connection = Connection()
+    await connection.feed(hot(version=b"1.0"))
+    assert answers(connection.transport.written) == [asked(b"/hot")]
+    assert connection.transport.closing
+
+
+@pytest.mark.parametrize("bad", [(b"a", b"b\r\nc: d"), (b"a", b"b\nc: d"), (b"a\rb", b"c"), (b"a", b"\0")])
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_headers_that_are_more_than_one_are_never_written(bad, streamed):
+    async def serve(turn):
+        if streamed:
+            await turn.begin(200, [bad])
+        else:
+            await turn.whole(200, [bad, (b"content-length", b"1")], b"a")
+
+    connection = Connection(serve)
+    await connection.feed(hot())
+    assert [status for status, _ in answers(connection.transport.written)] == [500]
+    assert connection.transport.closing
+
+
+async def test_a_crash_before_the_answer_is_told_and_one_after_it_cuts():
+    async def serve(turn):
+        if turn.query:
+            await turn.begin(200, [])
+            await turn.piece(b"a")
+        raise RuntimeError("secret")
+
+    connection = Connection(serve)
+    await connection.feed(hot())
+    ((status, body),) = answers(connection.transport.written)
+    assert (status, json.loads(body)["error"]["type"]) == (500, "api_error")
+    assert b"secret" not in body
+    assert connection.transport.closing
+    connection = Connection(serve)
+    await connection.feed(hot(target=b"/hot?a"))
+    assert connection.transport.written.endswith(b"1\r\na\r\n")
+    assert connection.transport.closing
+
+
+async def test_a_client_that_does_not_read_is_cut_off_with_what_it_has_not_read():
+    async def serve(turn):
+        await turn.begin(200, [])
+        await turn.piece(b"a")
+        connection.protocol.pause_writing()
+
+    connection = Connection(serve)
+    await connection.feed(hot())
+    assert connection.transport.aborted
+
+
+# Bodies
+
+
+async def test_a_body_that_nobody_reads_yet_holds_the_client_up():
+    reads = asyncio.Event()
+
+    async def serve(turn):
+        await reads.wait()
+        body = await turn.body(1_000_000)
+        await turn.whole(200, [(b"content-length", b"1")], b"%d" % (len(body) // 100_000))
+
+    connection = Connection(serve)
+    whole = hot(b"x" * 300_000)
+    await connection.feed(whole[:50_000])
+    assert connection.transport.reading
+    connection.protocol.data_received(whole[50_000:100_000])
+    assert not connection.transport.reading
+    reads.set()
+    await connection.feed(whole[100_000:])
+    assert answers(connection.transport.written) == [(200, b"3")]
+
+
+@pytest.mark.parametrize("announced", [True, False])
+async def test_an_answer_may_come_before_the_body_is_whole(announced):
+    connection = Connection()
+    body = b"x" * 5000
+    whole = hot(body) if announced else chunked(*[body[:500]] * 10)
+    await connection.feed(whole[:3000])
+    if announced:
+        assert answers(connection.transport.written) == [(413, b"no")]
+        assert not connection.transport.closing
+    await connection.feed(whole[3000:])
+    assert answers(connection.transport.written) == [(413, b"no")]
+    assert b"connection: close\r\n" in connection.transport.written
+    assert connection.transport.closing
+
+
+async def test_what_comes_after_an_answer_is_thrown_away_up_to_the_next_request():
+    async def serve(turn):
+        await turn.whole(200, [(b"content-length", b"1")], b"a")
+
+    connection = Connection(serve)
+    whole = hot(b"x" * 5000)
+    await connection.feed(whole[:3000])
+    await connection.feed(whole[3000:] + hot())
+    assert answers(connection.transport.written) == [(200, b"a")] * 2
+
+
+async def test_a_body_that_does_not_come_is_a_408():
+    seen = []
+
+    async def serve(turn):
+        with pytest.raises(ProblemError) as error:
+            await turn.body(1000, 0.02)
+        seen.append(error.value.problem.status)
+        await turn.whole(408, [(b"content-length", b"0")], b"")
+
+    connection = Connection(serve)
+    connection.protocol.data_received(hot()[:-2])
+    await asyncio.sleep(0.06)
+    assert seen == [408]
+
+
+async def test_a_client_that_leaves_before_its_body_is_whole():
+    seen = []
+
+    async def serve(turn):
+        try:
+            await turn.body(1000)
+        except ClientLeftError:
+            seen.append("left")
+
+    connection = Connection(serve)
+    connection.protocol.data_received(hot()[:-2])
+    await asyncio.sleep(0)
+    connection.transport.lose()
+    await connection.settle()
+    assert seen == ["left"]
+    assert connection.transport.writes == []
+
+
+# The connection's life
+
+
+@pytest.mark.parametrize("request_", [hot(), COLD])
+async def test_an_idle_connection_is_closed_in_time_and_a_used_one_is_not(request_):
+    connection = Connection(timeout_keep_alive=0.1)
+    for _ in range(4):
+        await connection.feed(request_)
+        await asyncio.sleep(0.05)
+        assert not connection.transport.closing
+    await asyncio.sleep(0.15)
+    assert connection.transport.closing
+
+
+async def test_a_long_request_is_not_idle():
+    async def serve(turn):
+        await asyncio.sleep(0.2 if turn.query else 0)
+        await turn.whole(200, [(b"content-length", b"1")], b"a")
+
+    connection = Connection(serve, timeout_keep_alive=0.05)
+    await connection.feed(hot())
+    connection.protocol.data_received(hot(target=b"/hot?slow"))
+    await asyncio.sleep(0.15)
+    assert not connection.transport.closing
+    await asyncio.sleep(0.2)
+    assert connection.transport.closing
+    assert len(answers(connection.transport.written)) == 2
+
+
+async def test_the_server_ends_idle_connections_and_lets_open_requests_end():
+    reads = asyncio.Event()
+
+    async def serve(turn):
+        await reads.wait()
+        await turn.whole(200, [(b"content-length", b"1")], b"a")
+
+    idle, busy = Connection(), Connection(serve)
+    await idle.feed(hot())
+    busy.protocol.data_received(hot())
+    for connection in (idle, busy):
+        assert connection.protocol in connection.state.connections
+        connection.protocol.shutdown()
+    assert (idle.transport.closing, busy.transport.closing) == (True, False)
+    assert len(busy.state.tasks) == 1
+    reads.set()
+    await busy.settle()
+    assert b"connection: close\r\n" in busy.transport.written
+    assert busy.transport.closing
+    assert (busy.state.tasks, busy.state.connections, busy.state.total_requests) == (set(), set(), 1)
+
+
+@pytest.mark.parametrize("requests", [[hot()], [COLD], [hot(), COLD, hot(target=b"/hot?stream")], [hot()[:-3]], []])
+async def test_a_lost_connection_leaves_nothing_behind(requests):
+    """Nothing that waits for the cycle collector, which runs rarely."""
+    for cached in (True, False):
+        # The first round fills caches, of FastAPI above all.
+        connection = Connection()
+        await connection.feed(*requests)
+        gc.disable()
+        try:
+            protocol = weakref.ref(connection.protocol)
+            connection.transport.lose()
+            await connection.settle()
+            connection.protocol = None
+            assert cached or protocol() is None
+        finally:
+            gc.enable()
