@@ -26,8 +26,9 @@ class Answering:
 
     def unary_headers(self, exchange: Exchange, attempt: Attempt) -> Headers:
         """Return the headers of a whole answer that say what it used, and what is left."""
-        headers = self._figures(exchange, attempt) + self._limit_headers(exchange)
-        return headers + _ignored_header(exchange.ignored)
+        headers = self._figures(exchange, attempt)
+        headers += self._limit_headers(exchange)
+        return headers + _ignored_header(exchange.ignored) if exchange.ignored else headers
 
     def stream_headers(self, exchange: Exchange) -> Headers:
         """Return the headers of a streamed answer."""

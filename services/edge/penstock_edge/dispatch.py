@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from penstock_chassis import logs
@@ -24,8 +25,9 @@ from penstock_edge.providers.failure import of_transport
 from penstock_edge.records import Opened
 from penstock_edge.relay import BROKEN, StreamRelay, passed_headers, receive_whole
 from penstock_edge.spool import SpoolFull
-from penstock_edge.upstream import ConnectError, Deadlines, Target, UpstreamError, parse_target
+from penstock_edge.upstream import UpstreamError
 from penstock_edge.waiting import WaitingLine
+from penstock_edge.ways import Ways
 from penstock_routing import NoneLeft, Outcome, Pick, RetryBudget, outcomes
 from penstock_routing.accounts import ACTIVE
 from penstock_routing.retry import Attempted, may_retry
@@ -92,6 +94,7 @@ class Dispatcher:
         self._line = WaitingLine(pace.wait_places, pace.wait, self._unused)
         view.pool.listen(self._line.changed)
         self._answering = Answering()
+        self._ways = Ways(view.account)
         self._closing = Closing(admission=admission, settlement=settlement, estimates=estimates, metrics=metrics)
         self.active: set[Exchange] = set()
         """Every exchange between admission and settlement."""
@@ -306,53 +309,42 @@ class Dispatcher:
         admitted, model = exchange.admitted, exchange.model
         if exchange.opened is not None or exchange.operation != outcomes.MESSAGES or admitted is None or model is None:
             return
+        key, need = admitted.key, admitted.need
         opened = Opened(
             request_id=exchange.request_id,
-            key_id=admitted.key.key_id,
+            key_id=key.key_id,
             key_sha256=exchange.digest,
-            project=admitted.key.project,
+            project=key.project,
             model=model.name,
             dialect=exchange.dialect.name,
             price_digest="" if exchange.price is None else exchange.price.digest,
-            price_multiplier_ppm=admitted.key.price_multiplier_ppm,
+            price_multiplier_ppm=key.price_multiplier_ppm,
             admitted_at_ms=admitted.admitted_at_ms,
             started_at_ms=time.time_ns() // 1_000_000,
             streamed=exchange.streamed,
-            hold_input_tokens=admitted.need.input_tokens,
-            hold_output_tokens=admitted.need.output_tokens,
-            hold_micro_usd=admitted.need.micro_usd,
+            hold_input_tokens=need.input_tokens,
+            hold_output_tokens=need.output_tokens,
+            hold_micro_usd=need.micro_usd,
         )
         self._spool.open(opened)
         exchange.opened = opened
 
     async def _send(self, exchange: Exchange, attempt: Attempt) -> Call:
-        account = attempt.account
-        try:
-            target: Target = parse_target(account.base_url, account.allow_private_address)
-        except ValueError:
-            raise ConnectError("the account's base URL cannot be used") from None
+        way = self._ways.to(attempt.account)
         passage = attempt.passage
-        wire, body = passage.wire, passage.body
+        wire, body, streamed = passage.wire, passage.body, exchange.streamed
         counting = exchange.operation == outcomes.COUNT_TOKENS
         head = wire.head(
-            target,
-            wire.path(attempt.upstream_model, streamed=exchange.streamed, counting=counting),
-            wire.query(exchange.query if passage.native else b"", streamed=exchange.streamed),
-            account.api_key.encode(),
+            way.target,
+            wire.path(attempt.upstream_model, streamed=streamed, counting=counting),
+            wire.query(exchange.query if passage.native else b"", streamed=streamed),
+            way.credential,
             exchange.client_headers if passage.native else [],
             exchange.request_id,
             len(body),
         )
-        times = account.timeouts
-        left = max(0.001, self._left(exchange))
-        deadlines = Deadlines(
-            connect=min(times.connect, left),
-            first_byte=min(times.first_byte, left),
-            idle=times.idle,
-            response=min(times.response, left),
-            streamed=exchange.streamed,
-        )
-        return await self._client.send(target, [head, body], deadlines, lambda: self._open(exchange))
+        deadlines = way.deadlines(self._left(exchange), streamed=streamed)
+        return await self._client.send(way.target, [head, body], deadlines, partial(self._open, exchange))
 
     async def _relay_whole(self, exchange: Exchange, attempt: Attempt, call: Call) -> None:
         body = await receive_whole(attempt, call)

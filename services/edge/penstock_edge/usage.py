@@ -37,7 +37,7 @@ class UsageReport(msgspec.Struct, omit_defaults=True):
 class UsageMeter:
     """Merges the usage reports of one attempt. Values are cumulative: they replace, they never add."""
 
-    __slots__ = ("_input", "_output", "_read", "_write_1h", "_write_5m", "_written", "final", "reported")
+    __slots__ = ("_input", "_output", "_read", "_usage", "_write_1h", "_write_5m", "_written", "final", "reported")
 
     def __init__(self) -> None:
         self.reported = False
@@ -50,6 +50,7 @@ class UsageMeter:
         self._written: int | None = None
         self._write_5m: int | None = None
         self._write_1h: int | None = None
+        self._usage: Usage | None = None
 
     @property
     def output_tokens(self) -> int:
@@ -59,14 +60,15 @@ class UsageMeter:
     def merge(self, report: UsageReport) -> None:
         """Take over what a report says."""
         self.reported = True
-        if report.input_tokens is not None:
-            self._input = _sane(report.input_tokens)
-        if report.output_tokens is not None:
-            self._output = _sane(report.output_tokens)
-        if report.cache_read_input_tokens is not None:
-            self._read = _sane(report.cache_read_input_tokens)
-        if report.cache_creation_input_tokens is not None:
-            self._written = _sane(report.cache_creation_input_tokens)
+        self._usage = None
+        if (tokens := report.input_tokens) is not None:
+            self._input = tokens if 0 <= tokens <= _MOST_TOKENS else _sane(tokens)
+        if (tokens := report.output_tokens) is not None:
+            self._output = tokens if 0 <= tokens <= _MOST_TOKENS else _sane(tokens)
+        if (tokens := report.cache_read_input_tokens) is not None:
+            self._read = tokens if 0 <= tokens <= _MOST_TOKENS else _sane(tokens)
+        if (tokens := report.cache_creation_input_tokens) is not None:
+            self._written = tokens if 0 <= tokens <= _MOST_TOKENS else _sane(tokens)
         split = report.cache_creation
         if split is not None:
             if split.ephemeral_5m_input_tokens is not None:
@@ -75,18 +77,18 @@ class UsageMeter:
                 self._write_1h = _sane(split.ephemeral_1h_input_tokens)
 
     def usage(self) -> Usage:
-        """Return the figures as they stand. Cache writes without a stated lifetime count as five-minute ones."""
+        """Return the figures as they stand. Cache writes without a stated lifetime count as five-minute ones.
+
+        It is one object until the next report.
+        """
+        if self._usage is not None:
+            return self._usage
         write_1h = self._write_1h or 0
         write_5m = self._write_5m or 0
         if self._written is not None:
             write_5m = max(write_5m, self._written - write_1h)
-        return Usage(
-            input_tokens=self._input,
-            output_tokens=self._output,
-            cache_read_input_tokens=self._read,
-            cache_write_5m_input_tokens=write_5m,
-            cache_write_1h_input_tokens=write_1h,
-        )
+        self._usage = Usage(self._input, self._output, self._read, write_5m, write_1h)
+        return self._usage
 
 
 def _sane(tokens: int) -> int:

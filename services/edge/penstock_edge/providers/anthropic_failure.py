@@ -115,9 +115,12 @@ _LIMIT_PREFIX: Final = b"anthropic-ratelimit-"
 
 def hints(headers: Headers, now: datetime | None = None) -> Hints | None:
     """Return what an answer says of the account's own limits; None when it says nothing."""
-    found = {name: value for name, value in headers if name.startswith(_LIMIT_PREFIX)}
-    if not found:
+    for name, _ in headers:
+        if name.startswith(_LIMIT_PREFIX):
+            break
+    else:
         return None
+    found = {name: value for name, value in headers if name.startswith(_LIMIT_PREFIX)}
 
     def count(name: bytes) -> int:
         value = number(found.get(_LIMIT_PREFIX + name, b""))

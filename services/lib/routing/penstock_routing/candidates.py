@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from penstock_routing.lanes import Gate, Lane
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Traits:
-    """What selection needs to know of a request."""
+    """What selection needs to know of a request. Nobody changes one."""
 
     model: str
     """Public name, aliases resolved."""

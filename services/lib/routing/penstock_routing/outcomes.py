@@ -42,9 +42,9 @@ MESSAGES: Final = "messages"
 COUNT_TOKENS: Final = "count_tokens"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Outcome:
-    """One attempt's end. Times are seconds of the caller's own monotonic `now`."""
+    """One attempt's end. Times are seconds of the caller's own monotonic `now`. Nobody changes one."""
 
     request_id: str
     project: str
