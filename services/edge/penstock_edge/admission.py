@@ -338,9 +338,9 @@ class Admission:
             self.settled(admitted)
             return self._refuse(Refused("EXPIRED", key=facts))
         self._observer.admitted(degraded=degraded)
-        lane = allowance.requests if requests else allowance.count_tokens
         if not degraded:
-            if book.task is None and allowance.low(lane, now):
+            lane = allowance.requests if requests else allowance.count_tokens
+            if book.task is None and now >= lane.refill_after and allowance.low(lane, now):
                 book.refill = need.kind
                 self._serve(book)
             if allowance.ended:
@@ -588,8 +588,10 @@ class Admission:
         """Something has become spare: see that it goes back in time."""
         book = self._books.get(allowance.digest)
         if book is not None and book.allowance is allowance:
-            soon = self._clock() + SOON_SECONDS
-            self._reminders.remind(book, soon if any(allowance.tight) else max(allowance.spare_until, soon))
+            if allowance.scarce:
+                self._reminders.remind(book, self._clock() + SOON_SECONDS)
+            elif book.due_at > allowance.spare_until:
+                self._reminders.remind(book, max(allowance.spare_until, self._clock() + SOON_SECONDS))
 
     def _give_back(self, book: KeyBook, now: float) -> None:
         allowance = book.allowance

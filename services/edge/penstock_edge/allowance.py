@@ -173,6 +173,8 @@ class Allowance:
     limits: tuple[LimitState, ...] = ()
     tight: Amounts = NOTHING
     """1 for each amount of which less than half of a limit remains: spare of it goes back soon, others may want it."""
+    scarce: bool = False
+    """Any of `tight` is 1."""
     edges: int = 1
     remainder: Remainder | None = None
     usual_input: float = 0.0
@@ -503,6 +505,7 @@ class Allowance:
             int(bool(scarce & {"OutputTokens", "TotalTokens"})),
             int("CostMicroUSD" in scarce),
         )
+        self.scarce = any(self.tight)
 
     @property
     def spare(self) -> Amounts:

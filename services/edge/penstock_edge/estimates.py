@@ -53,10 +53,13 @@ class _Averages:
     def learn(self, key: Hashable, value: float) -> None:
         known = self._known
         old = known.get(key)
-        known[key] = value if old is None else old + self._weight * (value - old)
+        if old is None:
+            known[key] = value
+            if len(known) > self._limit:
+                known.popitem(last=False)
+            return
+        known[key] = old + self._weight * (value - old)
         known.move_to_end(key)
-        if len(known) > self._limit:
-            known.popitem(last=False)
 
 
 class Estimates:
@@ -116,9 +119,9 @@ class Estimates:
         self, *, digest: bytes, model: str, body_bytes: int, has_blobs: bool, characters: int, usage: Usage
     ) -> None:
         """Learn from a complete answer; `characters` 0 when they were not counted."""
-        self._outputs.learn((digest, model), float(usage.output_tokens))
-        whole_input = usage.whole_input
-        if whole_input > 0 and not has_blobs:
+        self._outputs.learn((digest, model), usage.output_tokens)
+        whole_input = 0 if has_blobs else usage.whole_input
+        if whole_input > 0:
             self._bytes_per_token.learn(model, min(64.0, max(0.5, body_bytes / whole_input)))
         if characters > 0 and usage.output_tokens > 1:
             self._characters_per_token.learn(model, min(64.0, max(0.25, characters / usage.output_tokens)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import REGISTRY, CollectorRegistry, Gauge
@@ -62,6 +63,10 @@ class EdgeMetrics:
             self._settlements.add((name,), 0)
         for name in ("settled", "abandoned"):
             self._replayed.add((name,), 0)
+        # Where every request is counted: no label is looked up for it.
+        self._let_in = (self._admitted.cell(("false",)), self._admitted.cell(("true",)))
+        self._answers: dict[tuple[str, int], tuple[list[int], list[int], list[float]]] = {}
+        self._used: dict[str, tuple[list[int], list[int]]] = {}
         Tallies(
             registry,
             [
@@ -77,8 +82,15 @@ class EdgeMetrics:
 
     def answered(self, endpoint: str, status: int, seconds: float) -> None:
         """Note the end of one request; status 0: the client left without an answer."""
-        self._requests.add((endpoint, str(status)))
-        self._seconds.observe((endpoint,), seconds)
+        key = (endpoint, status)
+        known = self._answers.get(key)
+        if known is None:
+            cell = self._requests.cell((endpoint, str(status)))
+            known = self._answers[key] = (cell, *self._seconds.cells((endpoint,)))
+        count, counts, total = known
+        count[0] += 1
+        counts[bisect_left(_SECONDS, seconds)] += 1
+        total[0] += seconds
 
     def first_output(self, endpoint: str, seconds: float) -> None:
         """Note that the output of a stream begins."""
@@ -95,8 +107,11 @@ class EdgeMetrics:
     def used(self, model: str, usage: Usage) -> None:
         """Note the tokens of a delivered answer."""
         add = self._tokens.add
-        add((model, "input"), usage.input_tokens)
-        add((model, "output"), usage.output_tokens)
+        known = self._used.get(model)
+        if known is None:
+            known = self._used[model] = self._tokens.cell((model, "input")), self._tokens.cell((model, "output"))
+        known[0][0] += usage.input_tokens
+        known[1][0] += usage.output_tokens
         if usage.cache_read_input_tokens:
             add((model, "cache_read"), usage.cache_read_input_tokens)
         written = usage.cache_write_5m_input_tokens + usage.cache_write_1h_input_tokens
@@ -111,7 +126,7 @@ class EdgeMetrics:
 
     def admitted(self, *, degraded: bool) -> None:
         """Note that one request was let in."""
-        self._admitted.add(("true" if degraded else "false",))
+        self._let_in[degraded][0] += 1
 
     def refused(self, reason: str) -> None:
         """Note that one request was turned away."""

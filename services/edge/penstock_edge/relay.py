@@ -46,13 +46,7 @@ BROKEN = Failure(outcomes.UNSTABLE)
 
 def passed_headers(headers: Headers, *, native: bool) -> Headers:
     """Return those of an upstream's headers that a client may see; a translated answer has its own."""
-    if not native:
-        return list(_TRANSLATED)
-    passed = []
-    for pair in headers:
-        if pair[0] in _PASSED:
-            passed.append(pair)  # noqa: PERF401 -- a comprehension is a call more
-    return passed
+    return [pair for pair in headers if pair[0] in _PASSED] if native else list(_TRANSLATED)
 
 
 async def receive_whole(attempt: Attempt, call: Call) -> bytes | None:

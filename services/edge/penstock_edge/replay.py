@@ -16,7 +16,8 @@ from penstock.auth.v1 import auth_pb2
 from penstock_chassis import logs
 from penstock_edge.records import Closed, Opened
 from penstock_edge.segments import FORMAT, Reading, read
-from penstock_edge.settlement import abandoned, final_results, sendable
+from penstock_edge.settlement import final_results
+from penstock_edge.settlement_messages import SettlementMessages, abandoned
 from penstock_edge.spool import FolderLock, segment_paths
 
 if TYPE_CHECKING:
@@ -179,8 +180,10 @@ class Replay:
                 self._pause = 0.0
 
     async def _send(self, batch: list[Outstanding]) -> dict[str, bool]:
-        messages = [sendable(o.session, o.opened, o.closed or abandoned(o.opened)) for o in batch]
-        request = auth_pb2.SettleRequest(edge_session=self._session_id, settlements=messages)
+        request = auth_pb2.SettleRequest(edge_session=self._session_id)
+        messages = SettlementMessages()
+        for each in batch:
+            messages.add(request, each.session, each.opened, each.closed or abandoned(each.opened))
         try:
             answer = await self._stub.Settle(request, timeout=self._deadline)
         except grpc.aio.AioRpcError as error:

@@ -10,14 +10,14 @@ import grpc
 
 from penstock.auth.v1 import auth_pb2
 from penstock_chassis import logs
-from penstock_edge.records import Closed
+from penstock_edge.settlement_messages import SettlementMessages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from penstock.auth.v1.auth_pb2_grpc import AuthServiceAsyncStub
     from penstock_edge.observer import Observer
-    from penstock_edge.records import Admitted, AttemptRecord, Opened, Usage
+    from penstock_edge.records import Admitted, Closed, Opened
     from penstock_edge.spool import Spool
     from penstock_edge.tracing import Tracing
 
@@ -27,15 +27,6 @@ _FIRST_PAUSE_SECONDS = 0.1
 _LAST_PAUSE_SECONDS = 2.0
 # Failures that mean "not now" say nothing of the batch; any other may be the fault of one settlement in it.
 _NOT_NOW = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED})
-
-_STATES = {
-    "complete": auth_pb2.DELIVERY_STATE_COMPLETE,
-    "client_left": auth_pb2.DELIVERY_STATE_CLIENT_LEFT,
-    "error_before_output": auth_pb2.DELIVERY_STATE_ERROR_BEFORE_OUTPUT,
-    "error_after_output": auth_pb2.DELIVERY_STATE_ERROR_AFTER_OUTPUT,
-    "abandoned": auth_pb2.DELIVERY_STATE_ABANDONED,
-}
-
 
 class Books(Protocol):
     """Who holds tokens and money for a request until it is settled (Admission)."""
@@ -86,6 +77,7 @@ class Settlement:
         self._finished = asyncio.Event()
         self._pause = 0.0
         self._flushing = False
+        self._messages = SettlementMessages()
 
     @property
     def waiting(self) -> int:
@@ -172,8 +164,9 @@ class Settlement:
 
     async def _send(self, batch: list[_Ended]) -> list[_Ended]:
         """Settle; return those without a final result."""
-        messages = [sendable(self._session_id, e.opened, e.closed) for e in batch]
-        request = auth_pb2.SettleRequest(edge_session=self._session_id, settlements=messages)
+        request = auth_pb2.SettleRequest(edge_session=self._session_id)
+        for ended in batch:
+            self._messages.add(request, self._session_id, ended.opened, ended.closed)
         try:
             answer = await self._stub.Settle(request, timeout=self._deadline)
         except grpc.aio.AioRpcError as error:
@@ -210,79 +203,14 @@ class _Ended:
 
 def final_results(answer: auth_pb2.SettleResponse, observer: Observer) -> dict[str, bool]:
     """Return the requests whose settlement is final: True when there is a row, False when it was quarantined."""
-    final = {r.request_id: r.committed for r in answer.results if r.committed or r.quarantined}
+    final: dict[str, bool] = {}
+    committed = 0
     for result in answer.results:
-        if result.quarantined:
+        if result.committed:
+            final[result.request_id] = True
+            committed += 1
+        elif result.quarantined:
+            final[result.request_id] = False
             _log.error("settlement_quarantined", request_id=result.request_id, reason=result.quarantined)
-    committed = sum(final.values())
     observer.settled(committed=committed, quarantined=len(final) - committed)
     return final
-
-
-def abandoned(opened: Opened) -> Closed:
-    """Return how a request ends whose edge died: nobody knows what it used, so it is not charged."""
-    return Closed(request_id=opened.request_id, state="abandoned", ended_at_ms=opened.started_at_ms)
-
-
-def sendable(session_id: str, opened: Opened, closed: Closed) -> auth_pb2.Settlement:
-    """Return the settlement, or one as `abandoned` when numbers in the record are beyond what a message can carry."""
-    try:
-        return message(session_id, opened, closed)
-    except (ValueError, TypeError, UnicodeError):
-        _log.exception("settlement_unsendable", request_id=opened.request_id)
-        return message(session_id, opened, abandoned(opened))
-
-
-def message(session_id: str, opened: Opened, closed: Closed) -> auth_pb2.Settlement:
-    """Return the settlement of one request that edge session `session_id` admitted."""
-    return auth_pb2.Settlement(
-        request_id=opened.request_id,
-        edge_session=session_id,
-        key_id=opened.key_id,
-        project=opened.project,
-        model=opened.model,
-        dialect=opened.dialect,
-        price_digest=opened.price_digest,
-        price_multiplier_ppm=opened.price_multiplier_ppm,
-        admitted_at_ms=opened.admitted_at_ms,
-        started_at_ms=opened.started_at_ms,
-        ended_at_ms=closed.ended_at_ms,
-        state=_STATES[closed.state],
-        estimated=closed.estimated,
-        delivered=closed.delivered,
-        attempts=_attempts(closed.attempts),
-        streamed=opened.streamed,
-        client_status=closed.client_status,
-        key_sha256=opened.key_sha256,
-    )
-
-
-def _attempts(records: Sequence[AttemptRecord]) -> list[auth_pb2.Attempt]:
-    rows = []
-    for a in records:
-        row = auth_pb2.Attempt(
-            index=a.index,
-            account=a.account,
-            status=a.status,
-            usage=_usage(a.usage),
-            reported=a.reported,
-            estimated=a.estimated,
-            upstream_request_id=a.upstream_request_id,
-            started_at_ms=a.started_at_ms,
-            first_byte_ms=a.first_byte_ms,
-            duration_ms=a.duration_ms,
-            upstream_model=a.upstream_model,
-        )
-        setattr(row, "class", a.cls)
-        rows.append(row)
-    return rows
-
-
-def _usage(u: Usage) -> auth_pb2.Usage:
-    return auth_pb2.Usage(
-        input_tokens=u.input_tokens,
-        output_tokens=u.output_tokens,
-        cache_read_input_tokens=u.cache_read_input_tokens,
-        cache_write_5m_input_tokens=u.cache_write_5m_input_tokens,
-        cache_write_1h_input_tokens=u.cache_write_1h_input_tokens,
-    )

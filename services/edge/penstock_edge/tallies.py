@@ -25,19 +25,25 @@ class Counts:
     def __init__(self, name: str, text: str, labels: Sequence[str] = ()) -> None:
         self._family = (name, text)
         self._labels = labels
-        self._values: dict[Labels, int] = {} if labels else {(): 0}
+        self._values: dict[Labels, list[int]] = {} if labels else {(): [0]}
 
     def add(self, labels: Labels = (), amount: int = 1) -> None:
         """Count `amount` more."""
-        values = self._values
-        values[labels] = values.get(labels, 0) + amount
+        self.cell(labels)[0] += amount
+
+    def cell(self, labels: Labels = ()) -> list[int]:
+        """Return where these labels are counted: whoever counts often adds to its one number."""
+        found = self._values.get(labels)
+        if found is None:
+            found = self._values[labels] = [0]
+        return found
 
     def family(self) -> Metric:
         """Return the samples of this moment."""
         name, text = self._family
         family = CounterMetricFamily(name, text, labels=self._labels)
-        for labels, value in list(self._values.items()):
-            family.add_metric(labels, value)
+        for labels, cell in list(self._values.items()):
+            family.add_metric(labels, cell[0])
         return family
 
 
@@ -54,11 +60,16 @@ class Times:
 
     def observe(self, labels: Labels, seconds: float) -> None:
         """Count one observation."""
-        known = self._values.get(labels)
-        if known is None:
-            known = self._values[labels] = ([0] * (len(self._bounds) + 1), [0.0])
-        known[0][bisect_left(self._bounds, seconds)] += 1
-        known[1][0] += seconds
+        counts, total = self.cells(labels)
+        counts[bisect_left(self._bounds, seconds)] += 1
+        total[0] += seconds
+
+    def cells(self, labels: Labels) -> tuple[list[int], list[float]]:
+        """Return where these labels are counted: by bound, and the sum in its one number."""
+        found = self._values.get(labels)
+        if found is None:
+            found = self._values[labels] = ([0] * (len(self._bounds) + 1), [0.0])
+        return found
 
     def family(self) -> Metric:
         """Return the samples of this moment."""

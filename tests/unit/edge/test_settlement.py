@@ -10,7 +10,8 @@ from penstock.auth.v1 import auth_pb2, auth_pb2_grpc
 from penstock_chassis import rpc
 from penstock_edge.observer import Unobserved
 from penstock_edge.records import Admitted, AttemptRecord, Closed, Need, Usage
-from penstock_edge.settlement import Settlement, abandoned, message, sendable
+from penstock_edge.settlement import Settlement
+from penstock_edge.settlement_messages import SettlementMessages, abandoned
 from penstock_edge.spool import Spool
 from tests.unit.edge.fake_auth import FakeAuth, running, serving, until
 from tests.unit.edge.test_spool import closed, left_in, opened
@@ -156,6 +157,12 @@ async def test_no_more_than_two_calls_at_once(tmp_path):
     assert most == 2
 
 
+def sent(closed, session="s"):
+    request = auth_pb2.SettleRequest()
+    SettlementMessages().add(request, session, opened(1), closed)
+    return request.settlements[0]
+
+
 def test_every_field_arrives():
     attempt = AttemptRecord(
         index=1,
@@ -172,18 +179,32 @@ def test_every_field_arrives():
         upstream_model="m",
     )
     end = Closed("r", "client_left", estimated=True, delivered=1, attempts=[attempt], ended_at_ms=10, client_status=200)
-    row = message("s0", opened(1), end)
+    row = sent(end, "s0")
     assert row.state == auth_pb2.DELIVERY_STATE_CLIENT_LEFT
     assert row.edge_session == "s0"
     assert row.key_sha256 == opened(1).key_sha256
-    sent = row.attempts[0]
-    unset = [f.name for f in sent.DESCRIPTOR.fields if not getattr(sent, f.name)]
+    made = row.attempts[0]
+    unset = [f.name for f in made.DESCRIPTOR.fields if not getattr(made, f.name)]
     assert unset == []
-    assert (sent.usage.input_tokens, sent.usage.cache_write_1h_input_tokens) == (1, 5)
-    assert getattr(sent, "class") == "Throttled"
+    assert (made.usage.input_tokens, made.usage.cache_write_1h_input_tokens) == (1, 5)
+    assert getattr(made, "class") == "Throttled"
+
+
+def test_requests_of_one_key_differ_in_what_is_their_own():
+    request, messages = auth_pb2.SettleRequest(), SettlementMessages()
+    first = Closed("r", "complete", estimated=True, delivered=0, attempts=[AttemptRecord(0, "a", reported=True)])
+    messages.add(request, "s", opened(1), first)
+    messages.add(request, "s", opened(2), Closed("q", "error_before_output", ended_at_ms=3))
+    one, two = request.settlements
+    assert (one.request_id, two.request_id) == (opened(1).request_id, opened(2).request_id)
+    assert (one.estimated, one.delivered, len(one.attempts)) == (True, 0, 1)
+    assert (two.estimated, two.delivered, len(two.attempts)) == (False, -1, 0)
+    assert two.state == auth_pb2.DELIVERY_STATE_ERROR_BEFORE_OUTPUT
 
 
 def test_numbers_beyond_the_message_are_abandoned_not_fatal():
     end = Closed("r", "complete", delivered=0, attempts=[AttemptRecord(index=-1, account="a")])
-    assert sendable("s", opened(1), end).state == auth_pb2.DELIVERY_STATE_ABANDONED
+    row = sent(end)
+    assert row.state == auth_pb2.DELIVERY_STATE_ABANDONED
+    assert (row.request_id, list(row.attempts), row.delivered) == (opened(1).request_id, [], -1)
     assert abandoned(opened(1)).delivered == -1
