@@ -28,6 +28,7 @@ _LAST_PAUSE_SECONDS = 2.0
 # Failures that mean "not now" say nothing of the batch; any other may be the fault of one settlement in it.
 _NOT_NOW = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED})
 
+
 class Books(Protocol):
     """Who holds tokens and money for a request until it is settled (Admission)."""
 
