@@ -49,16 +49,18 @@ class UpstreamContext(ssl.SSLContext):
         return super().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
 
     def keep(self, host: str, made: ssl.SSLObject, now: float) -> None:
-        """Keep a connection's session for the next one; call it when an answer has come: TLS 1.3 sends tickets late."""
+        """Keep a connection's session for the next ones; call it when an answer has come: TLS 1.3 sends tickets late.
+
+        Reading a session costs as much as half a handshake (CPython copies it through ASN.1), so that of a whole
+        handshake serves until the upstream does not take it up any more.
+        """
+        if made.session_reused:
+            return
         session = made.session
         if session is None or (made.version() == "TLSv1.3" and not session.has_ticket):
             return
-        began = now
-        if made.session_reused and host in self._sessions:
-            # What was taken up proves no more than the handshake that began it.
-            began = self._sessions[host][0]
         self._sessions.pop(host, None)
-        self._sessions[host] = (began, session)
+        self._sessions[host] = (now, session)
         if len(self._sessions) > _MOST_SESSIONS:
             del self._sessions[next(iter(self._sessions))]
 
