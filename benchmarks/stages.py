@@ -54,7 +54,7 @@ _WITHIN: Final = (
     ),
     ("settle and report", r"penstock_edge/reminders\.py", ""),
     ("settle and report", r"penstock_edge/estimates\.py", "learn|relayed_tokens"),
-    ("select", r"penstock_routing/|penstock_edge/(waiting|affinity)\.py", ""),
+    ("select", r"penstock_routing/|penstock_edge/waiting\.py", ""),
     ("select", r"penstock_edge/dispatch\.py", "_pick|pick|_of"),
     ("select", r"penstock_edge/routes/inference\.py", "_traits"),
     ("admit", r"penstock_edge/(admission|allowance|estimates|key_books|store_clock|cost|credentials)\.py", ""),

@@ -139,6 +139,7 @@ def key_facts(key: Key, plan: Plan | None) -> auth_pb2.KeyFacts:
         facts.error_profile = plan.error_profile
         facts.price_multiplier_ppm = plan.price_multiplier_ppm
         facts.max_concurrent_requests = plan.max_concurrent_requests
+        facts.route_header = plan.route_header
     return facts
 
 
@@ -359,6 +360,9 @@ def _plan(plan: Plan) -> admin_pb2.Plan:
         over_budget=plan.over_budget,
         on_store_outage=plan.on_store_outage,
         price_multiplier=multiplier_text(plan.price_multiplier_ppm),
+        translation=plan.translation,
+        messages_translation=plan.messages_translation,
+        route_header=plan.route_header,
     )
 
 

@@ -151,4 +151,5 @@ def _facts(key: auth_pb2.KeyFacts) -> KeyFacts:
         max_concurrent_requests=key.max_concurrent_requests,
         expires_at_ms=key.expires_at_ms,
         key_prefix=key.key_prefix,
+        shows_route=key.route_header == "Show",
     )

@@ -58,6 +58,8 @@ class KeyFacts:
     max_concurrent_requests: int
     expires_at_ms: int
     key_prefix: str
+    shows_route: bool = False
+    """Answers say which accounts were looked at, and why each was taken or dropped."""
 
 
 @dataclass(frozen=True, slots=True)

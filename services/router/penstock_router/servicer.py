@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from grpc.aio import ServicerContext
 
+    from penstock_router.desired import Desired
     from penstock_router.router import Router
 
 _LONGEST_NAME = 200
@@ -76,13 +77,15 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         """Say which accounts would serve such a request, and why each was taken or dropped."""
         del context
         router = self._router
+        name = router.desired.aliases.get(request.model, "")
         traits = Traits(
-            model=router.desired.aliases.get(request.model, request.model),
+            model=name or request.model,
             operation=request.operation or MESSAGES,
-            affinity=request.affinity.encode() if request.affinity else None,
+            affinity=request.affinity or None,
             project=request.project,
             estimated_tokens=max(request.estimated_tokens, 0),
             session=request.edge_session,
+            providers=frozenset(request.providers) or None,
         )
         candidates, soonest = router.explain(traits)
         return router_pb2.ExplainResponse(
@@ -94,11 +97,13 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
                     score=row.score,
                     tier=row.tier,
                     rank=row.rank,
+                    soonest_ms=_milliseconds(row.seconds),
                 )
                 for row in candidates
             ],
             catalog_version=router.desired.version,
-            soonest_ms=math.ceil(soonest * 1000),
+            soonest_ms=_milliseconds(soonest),
+            **_facts_of(router.desired, name),
         )
 
     async def WatchObserved(  # noqa: N802 -- gRPC's name
@@ -137,6 +142,18 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
             )
         )
         return router_pb2.ProbeResponse(result=_RESULTS[result(status)], status=status)
+
+
+def _milliseconds(seconds: float) -> int:
+    return math.ceil(seconds * 1000) if math.isfinite(seconds) else 0
+
+
+def _facts_of(desired: Desired, name: str) -> dict[str, Any]:
+    """Return what an explanation says of the model itself."""
+    for message in desired.model_messages:
+        if message.name == name:
+            return {"model": name, "aliases": message.aliases, "owned_by": message.owned_by}
+    return {}
 
 
 async def _named(session: str, context: ServicerContext[Any, Any]) -> None:

@@ -68,7 +68,7 @@ def test_defaults_of_a_bare_plan_and_account():
     assert plan.spec.model_dump() == {
         "models": ["*"], "limits": [], "max_concurrent_requests": 64, "max_keys_per_project": 100, "credit": "NotRequired",
         "over_budget": "Settled", "on_store_outage": "Closed", "price_multiplier_ppm": 1_000_000, "translation": "Allow",
-        "messages_translation": "Deny", "error_profile": "Default",
+        "messages_translation": "Deny", "error_profile": "Default", "route_header": "Hide",
     }  # fmt: skip
     assert account.spec.endpoint == "https://api.openai.com/v1"
     spec = account.spec.model_dump(exclude={"auth"})

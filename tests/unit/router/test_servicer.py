@@ -265,7 +265,7 @@ class TestExplain:
         edge = await harness.edge(service, "s1")
         await edge.report(tools.outcome(o.THROTTLED, retry_after_ms=9000))
         answer = await edge.stub.Explain(
-            router_pb2.ExplainRequest(model=f"{tools.MODELS[0]}-latest", project="p", affinity="p/session")
+            router_pb2.ExplainRequest(model=f"{tools.MODELS[0]}-latest", project="p", affinity=b"p/session")
         )
         rows = {row.account: row for row in answer.candidates}
         assert (rows["a"].eligible, rows["a"].reason, rows["a"].rank) == (False, o.THROTTLED, 0)

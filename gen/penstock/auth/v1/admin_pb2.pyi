@@ -489,12 +489,21 @@ class Plan(_message.Message):
     OVER_BUDGET_FIELD_NUMBER: _builtins.int
     ON_STORE_OUTAGE_FIELD_NUMBER: _builtins.int
     PRICE_MULTIPLIER_FIELD_NUMBER: _builtins.int
+    TRANSLATION_FIELD_NUMBER: _builtins.int
+    MESSAGES_TRANSLATION_FIELD_NUMBER: _builtins.int
+    ROUTE_HEADER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     max_concurrent_requests: _builtins.int
     credit: _builtins.str
     over_budget: _builtins.str
     on_store_outage: _builtins.str
     price_multiplier: _builtins.str
+    translation: _builtins.str
+    """Allow | Deny"""
+    messages_translation: _builtins.str
+    """Allow | Deny"""
+    route_header: _builtins.str
+    """Hide | Show"""
     @_builtins.property
     def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -510,10 +519,13 @@ class Plan(_message.Message):
         over_budget: _builtins.str = ...,
         on_store_outage: _builtins.str = ...,
         price_multiplier: _builtins.str = ...,
+        translation: _builtins.str = ...,
+        messages_translation: _builtins.str = ...,
+        route_header: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit", b"credit", "limits", b"limits", "max_concurrent_requests", b"max_concurrent_requests", "models", b"models", "name", b"name", "on_store_outage", b"on_store_outage", "over_budget", b"over_budget", "price_multiplier", b"price_multiplier"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit", b"credit", "limits", b"limits", "max_concurrent_requests", b"max_concurrent_requests", "messages_translation", b"messages_translation", "models", b"models", "name", b"name", "on_store_outage", b"on_store_outage", "over_budget", b"over_budget", "price_multiplier", b"price_multiplier", "route_header", b"route_header", "translation", b"translation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

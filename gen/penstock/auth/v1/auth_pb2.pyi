@@ -431,6 +431,7 @@ class KeyFacts(_message.Message):
     MAX_CONCURRENT_REQUESTS_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_MS_FIELD_NUMBER: _builtins.int
     KEY_PREFIX_FIELD_NUMBER: _builtins.int
+    ROUTE_HEADER_FIELD_NUMBER: _builtins.int
     key_id: _builtins.str
     project: _builtins.str
     plan: _builtins.str
@@ -451,6 +452,8 @@ class KeyFacts(_message.Message):
     """unix ms; 0 never"""
     key_prefix: _builtins.str
     """safe to show"""
+    route_header: _builtins.str
+    """Hide | Show"""
     @_builtins.property
     def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """patterns"""
@@ -472,10 +475,11 @@ class KeyFacts(_message.Message):
         max_concurrent_requests: _builtins.int = ...,
         expires_at_ms: _builtins.int = ...,
         key_prefix: _builtins.str = ...,
+        route_header: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit_required", b"credit_required", "error_profile", b"error_profile", "expires_at_ms", b"expires_at_ms", "key_id", b"key_id", "key_prefix", b"key_prefix", "max_concurrent_requests", b"max_concurrent_requests", "messages_translation", b"messages_translation", "models", b"models", "on_store_outage", b"on_store_outage", "over_budget", b"over_budget", "plan", b"plan", "price_multiplier_ppm", b"price_multiplier_ppm", "project", b"project", "translation", b"translation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit_required", b"credit_required", "error_profile", b"error_profile", "expires_at_ms", b"expires_at_ms", "key_id", b"key_id", "key_prefix", b"key_prefix", "max_concurrent_requests", b"max_concurrent_requests", "messages_translation", b"messages_translation", "models", b"models", "on_store_outage", b"on_store_outage", "over_budget", b"over_budget", "plan", b"plan", "price_multiplier_ppm", b"price_multiplier_ppm", "project", b"project", "route_header", b"route_header", "translation", b"translation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

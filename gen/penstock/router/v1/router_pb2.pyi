@@ -758,25 +758,32 @@ class ExplainRequest(_message.Message):
     OPERATION_FIELD_NUMBER: _builtins.int
     EDGE_SESSION_FIELD_NUMBER: _builtins.int
     ESTIMATED_TOKENS_FIELD_NUMBER: _builtins.int
+    PROVIDERS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     project: _builtins.str
-    affinity: _builtins.str
+    affinity: _builtins.bytes
+    """what selection hashes; empty: no account is better than another"""
     operation: _builtins.str
     edge_session: _builtins.str
     estimated_tokens: _builtins.int
+    @_builtins.property
+    def providers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """whose accounts may take it; empty: all"""
+
     def __init__(
         self,
         *,
         model: _builtins.str = ...,
         project: _builtins.str = ...,
-        affinity: _builtins.str = ...,
+        affinity: _builtins.bytes = ...,
         operation: _builtins.str = ...,
         edge_session: _builtins.str = ...,
         estimated_tokens: _builtins.int = ...,
+        providers: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["affinity", b"affinity", "edge_session", b"edge_session", "estimated_tokens", b"estimated_tokens", "model", b"model", "operation", b"operation", "project", b"project"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["affinity", b"affinity", "edge_session", b"edge_session", "estimated_tokens", b"estimated_tokens", "model", b"model", "operation", b"operation", "project", b"project", "providers", b"providers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -792,6 +799,7 @@ class Candidate(_message.Message):
     SCORE_FIELD_NUMBER: _builtins.int
     TIER_FIELD_NUMBER: _builtins.int
     RANK_FIELD_NUMBER: _builtins.int
+    SOONEST_MS_FIELD_NUMBER: _builtins.int
     account: _builtins.str
     eligible: _builtins.bool
     reason: _builtins.str
@@ -799,6 +807,8 @@ class Candidate(_message.Message):
     tier: _builtins.int
     rank: _builtins.int
     """1 is taken first; 0: dropped"""
+    soonest_ms: _builtins.int
+    """until it may take requests; 0: now, or nobody knows"""
     def __init__(
         self,
         *,
@@ -808,10 +818,11 @@ class Candidate(_message.Message):
         score: _builtins.float = ...,
         tier: _builtins.int = ...,
         rank: _builtins.int = ...,
+        soonest_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "eligible", b"eligible", "rank", b"rank", "reason", b"reason", "score", b"score", "tier", b"tier"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "eligible", b"eligible", "rank", b"rank", "reason", b"reason", "score", b"score", "soonest_ms", b"soonest_ms", "tier", b"tier"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -824,20 +835,31 @@ class ExplainResponse(_message.Message):
     CANDIDATES_FIELD_NUMBER: _builtins.int
     CATALOG_VERSION_FIELD_NUMBER: _builtins.int
     SOONEST_MS_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    ALIASES_FIELD_NUMBER: _builtins.int
+    OWNED_BY_FIELD_NUMBER: _builtins.int
     catalog_version: _builtins.str
     soonest_ms: _builtins.int
+    model: _builtins.str
+    """the name behind the one that was asked for; empty: there is no such model"""
+    owned_by: _builtins.str
     @_builtins.property
     def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Candidate]: ...
+    @_builtins.property
+    def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
         candidates: _abc.Iterable[Global___Candidate] | None = ...,
         catalog_version: _builtins.str = ...,
         soonest_ms: _builtins.int = ...,
+        model: _builtins.str = ...,
+        aliases: _abc.Iterable[_builtins.str] | None = ...,
+        owned_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "catalog_version", b"catalog_version", "soonest_ms", b"soonest_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "candidates", b"candidates", "catalog_version", b"catalog_version", "model", b"model", "owned_by", b"owned_by", "soonest_ms", b"soonest_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -116,6 +116,7 @@ class Plan(_Part):
     translation: Literal["Allow", "Deny"] = "Allow"
     messages_translation: Literal["Allow", "Deny"] = "Deny"
     error_profile: Literal["Default", "ForbiddenWhenOutOfCredit"] = "Default"
+    route_header: Literal["Hide", "Show"] = "Hide"
 
 
 class PreviousKey(_Part):

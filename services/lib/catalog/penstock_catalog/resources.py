@@ -200,6 +200,7 @@ class PlanSpec(Strict):
     translation: Literal["Allow", "Deny"] = "Allow"
     messages_translation: Literal["Allow", "Deny"] = "Deny"
     error_profile: Literal["Default", "ForbiddenWhenOutOfCredit"] = "Default"
+    route_header: Literal["Hide", "Show"] = "Hide"
 
     @field_validator("limits")
     @classmethod

@@ -90,6 +90,8 @@ class Candidate:
     tier: int
     rank: int
     """1 is taken first; 0: dropped."""
+    seconds: float = 0.0
+    """Until it may take requests; 0: now, or nobody knows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -209,7 +209,7 @@ class Pool:
                     continue
                 obstacle = self._obstacle(lane, traits, now)
                 if obstacle is not None:
-                    dropped.append(_candidate(lane, obstacle[0], 0.0, 0))
+                    dropped.append(_candidate(lane, obstacle[0], 0.0, 0, obstacle[1]))
                 else:
                     open_lanes.append((lane, *self._standing(lane, now)))
             for lane, score, reason in self._ordered(open_lanes, traits):
@@ -441,8 +441,14 @@ def _nobody() -> None:
     """Nobody listens."""
 
 
-def _candidate(lane: Lane, reason: str, score: float, rank: int) -> Candidate:
+def _candidate(lane: Lane, reason: str, score: float, rank: int, seconds: float = 0.0) -> Candidate:
     facts = lane.account.facts
     return Candidate(
-        account=facts.name, eligible=rank > 0, reason=reason or "Eligible", score=score, tier=facts.tier, rank=rank
+        account=facts.name,
+        eligible=rank > 0,
+        reason=reason or "Eligible",
+        score=score,
+        tier=facts.tier,
+        rank=rank,
+        seconds=seconds,
     )
