@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 import sys
 import time
 from contextlib import ExitStack
@@ -43,6 +44,8 @@ class Check:
         self._deadline = deadline
         self._round = 0
         self.spent = {case: Spent() for case in CHECKED}
+        self.others: list[float] = []
+        """The part of the gateways' core that others used, in each measurement."""
 
     def round(self, cases: Iterable[Case]) -> bool:
         """Measure cases once, in both gateways, one right after the other; returns whether there was time."""
@@ -56,6 +59,7 @@ class Check:
                 mine = self.spent[case].floor if name == "nginx" else self.spent[case].ours
                 if row["n"] and not row["errs"]:
                     mine.append(row["cpu_us"])
+                    self.others.append(row.get("others", 0.0))
                 words = f"{row.get('cpu_us', 0):7.1f} us" if row["n"] else row.get("err", "no answer")
                 say(f"round {self._round} {name:9} {case!s:42} {words}  errors {row['errs']}")
         return True
@@ -97,9 +101,12 @@ def main() -> int:
     LOGS.mkdir(exist_ok=True)
     end_in_order()
     pin(os.getpid(), OTHER_CORE)
-    verdicts = judge(committed, run(options.rounds, options.repeats, options.seconds, committed).spent)
+    check = run(options.rounds, options.repeats, options.seconds, committed)
+    verdicts = judge(committed, check.spent)
     print(table(verdicts))
     print(f"\nCommitted: {document['made']['date']}, {document['made']['machine']}. Here: {machine()}.")
+    if check.others:
+        print(f"Others used {statistics.median(check.others) * 100:.0f} % of the gateways' core meanwhile.")
     if suspicious(verdicts):
         print(f"\nPenstock costs more beside nginx than was committed.\n{ADVICE}")
         return 1

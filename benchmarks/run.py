@@ -37,7 +37,7 @@ TRANSLATING = ("penstock", "litellm")
 
 def relay(base: Upstreams, options: argparse.Namespace) -> Document:
     """Measure what every gateway adds."""
-    rounds, seconds = options.rounds or (2 if options.quick else 3), options.seconds or (0.8 if options.quick else 1.6)
+    rounds, seconds = options.rounds or (2 if options.quick else 3), options.seconds or (0.5 if options.quick else 1.6)
     with ExitStack() as stack:
         bench = Bench(base, stack)
         bench.start(options.names)
