@@ -19,6 +19,7 @@ from penstock.router.v1.router_pb2_grpc import RouterServiceStub
 from penstock_chassis import logs, process, tracing
 from penstock_chassis.http import AddressTakenError, HttpServer, listen
 from penstock_chassis.identity import Component
+from penstock_chassis.proxies import Proxies
 from penstock_chassis.rpc_transport import Transport
 from penstock_edge.admission import Admission
 from penstock_edge.changes import Changes
@@ -35,7 +36,7 @@ from penstock_edge.settlement import Settlement
 from penstock_edge.snapshot import RouterView
 from penstock_edge.spool import Spool, SpoolLocked
 from penstock_edge.tracing import Tracing
-from penstock_edge.upstream import Proxies, UpstreamClient, UpstreamLimits
+from penstock_edge.upstream import UpstreamClient, UpstreamLimits
 from penstock_routing import Policy, Pool
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import ssl
 import sys
 import time
@@ -15,6 +16,7 @@ from penstock_catalog.documents import RouterCatalog
 from penstock_chassis import logs
 from penstock_chassis.identity import Component
 from penstock_chassis.process import StartError, run
+from penstock_chassis.proxies import Proxies
 from penstock_chassis.rpc_transport import Transport
 from penstock_router.clock import StoreClock
 from penstock_router.desired import Desired
@@ -51,7 +53,7 @@ class RouterService:
             Policy(),
             self.store,
             self.clock,
-            Prober(deadline_seconds=settings.probe_deadline_seconds, tls=_upstreams(settings)),
+            Prober(deadline_seconds=settings.probe_deadline_seconds, tls=_upstreams(settings), proxies=_proxies()),
             self.metrics,
             learning_until=_learning_until(settings, self.store, self.clock),
         )
@@ -160,6 +162,14 @@ def _upstreams(settings: RouterSettings) -> ssl.SSLContext | None:
     except OSError as error:
         reason = error.strerror or "not PEM"
         raise StartError(f"upstream_ca_file {settings.upstream_ca_file} cannot be used: {reason}") from error
+
+
+def _proxies() -> Proxies:
+    """Return the proxies of the environment: upstreams are probed the way that edges call them."""
+    try:
+        return Proxies.from_environment(os.environ)
+    except ValueError as error:
+        raise StartError(str(error)) from error
 
 
 def _learning_until(settings: RouterSettings, store: StateStore, clock: StoreClock) -> float:

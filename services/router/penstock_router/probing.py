@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from penstock_chassis.proxies import Proxies
+
 if TYPE_CHECKING:
     import ssl
 
@@ -22,20 +24,23 @@ _AT_ONCE: Final = 8
 _MOST_BYTES: Final = 16_384
 _REFUSED: Final = 401
 _LIST_MISSING: Final = frozenset({404, 405, 501})
+_DIRECT: Final = Proxies({})
 
 
 class Prober:
-    """Asks for the list of models with an account's own credential. No redirects, no proxy, no logs."""
+    """Asks for the list of models with an account's own credential. No redirects, no logs."""
 
     def __init__(
         self,
         *,
         deadline_seconds: float = 10.0,
         tls: ssl.SSLContext | None = None,
+        proxies: Proxies = _DIRECT,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._deadline = deadline_seconds
         self._tls = tls
+        self._proxies = proxies
         self._transport = transport
         self._gate = asyncio.Semaphore(_AT_ONCE)
 
@@ -51,17 +56,32 @@ class Prober:
         async with self._gate:
             try:
                 async with asyncio.timeout(self._deadline):
-                    if not account.allow_private_address and await _private(url):
+                    proxy = self._proxy(url)
+                    if not account.allow_private_address and await _private(url, resolved_here=proxy is None):
                         return 0
-                    return verdict(account.provider, *await self._ask(url, headers))
+                    return verdict(account.provider, *await self._ask(url, headers, proxy))
             except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError, ValueError):
                 return 0
 
-    async def _ask(self, url: str, headers: dict[str, str]) -> tuple[int, bytes]:
+    def _proxy(self, url: str) -> httpx.Proxy | None:
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        found = self._proxies.choose(parts.scheme, parts.hostname or "", port)
+        if found is None:
+            return None
+        host = f"[{found.host}]" if ":" in found.host else found.host
+        headers = {"proxy-authorization": found.authorization.decode()} if found.authorization else {}
+        return httpx.Proxy(f"http://{host}:{found.port}", headers=headers)
+
+    async def _ask(self, url: str, headers: dict[str, str], proxy: httpx.Proxy | None) -> tuple[int, bytes]:
         """Return the answer's status and, when it is a refusal, the beginning of its words."""
         async with (
             httpx.AsyncClient(
-                transport=self._transport, timeout=self._deadline, trust_env=False, verify=self._tls or True
+                transport=self._transport,
+                proxy=proxy,
+                timeout=self._deadline,
+                trust_env=False,
+                verify=self._tls or True,
             ) as client,
             client.stream("GET", url, headers=headers) as answer,
         ):
@@ -111,10 +131,16 @@ def _request(account: AccountFacts) -> tuple[str, dict[str, str]] | None:
             return None
 
 
-async def _private(url: str) -> bool:
+async def _private(url: str, *, resolved_here: bool) -> bool:
+    """Whether a URL leads inside. Behind a proxy a name that is not known here leads where the proxy resolves it."""
     parts = urlsplit(url)
     if parts.scheme != "https" or not parts.hostname:
         return True
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(parts.hostname, parts.port or 443, type=socket.SOCK_STREAM)
+    try:
+        found = await loop.getaddrinfo(parts.hostname, parts.port or 443, type=socket.SOCK_STREAM)
+    except OSError:
+        if resolved_here:
+            raise
+        return False
     return not all(ipaddress.ip_address(str(row[4][0])).is_global for row in found)

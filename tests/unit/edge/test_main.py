@@ -296,5 +296,25 @@ async def test_a_spool_in_use_is_an_error(others, settings, registry):
             Edge(settings.model_copy(update={"port": 0}))
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("HTTPS_PROXY", "socks5://user:hunter2@p:1"), ("http_proxy", "https://user:hunter2@p:1")],
+)
+async def test_a_proxy_that_is_none_is_an_error_that_tells_no_secret(others, settings, monkeypatch, variable, value):
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(StartError, match=f"{variable} must be") as error:
+        Edge(settings)
+    assert "hunter2" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", [None, "no certificate"])
+async def test_authorities_that_cannot_be_read_are_an_error(others, settings, tmp_path, text):
+    path = tmp_path / "ca.crt"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(StartError, match=r"upstream_ca_file .* cannot be used"):
+        Edge(settings.model_copy(update={"upstream_ca_file": path}))
+
+
 async def _nothing(seconds):
     pass

@@ -10,6 +10,7 @@ import pytest
 import trustme
 
 from penstock_chassis.process import StartError
+from penstock_chassis.proxies import Proxies
 from penstock_router import main
 from penstock_router.probing import NOTHING_LEARNED, Prober, result
 from penstock_router.settings import RouterSettings
@@ -206,3 +207,31 @@ def test_authorities_that_cannot_be_read_end_the_start(tmp_path, content):
     settings = RouterSettings(address="unix:router.sock", catalog_path=file, upstream_ca_file=file)
     with pytest.raises(StartError, match=r"upstream_ca_file .*ca.crt cannot be used: "):
         main._upstreams(settings)
+
+
+async def test_a_probe_goes_through_the_proxy_that_edges_use():
+    """By name, with the proxy's credential for the proxy alone, also where no outside name is known."""
+    heads = []
+
+    async def refuse(reader, writer):
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        url = f"http://user:pass@127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        proxies = Proxies.from_environment({"HTTPS_PROXY": url, "NO_PROXY": "around.invalid"})
+        prober = Prober(proxies=proxies, deadline_seconds=5)
+        for base in ("https://api.invalid", "https://around.invalid", "https://127.0.0.1:1", "https://10.0.0.1"):
+            assert await prober.status(account(base_url=base, allow_private_address=False)) == 0
+    [head] = heads
+    assert head.startswith(b"CONNECT api.invalid:443 HTTP/1.1\r\n")
+    assert head.count(b"Basic dXNlcjpwYXNz\r\n") == 1
+
+
+def test_a_proxy_that_is_none_is_said_at_the_start(monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "socks5://user:hunter2@p:1")
+    with pytest.raises(StartError, match="HTTPS_PROXY must be") as error:
+        main._proxies()
+    assert "hunter2" not in str(error.value)

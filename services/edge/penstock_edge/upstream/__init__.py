@@ -23,7 +23,6 @@ from penstock_edge.upstream.errors import (
     UpstreamError,
 )
 from penstock_edge.upstream.pool import UpstreamLimits
-from penstock_edge.upstream.proxies import Proxies
 
 __all__ = [
     "AddressRefusedError",
@@ -37,7 +36,6 @@ __all__ = [
     "MalformedAnswerError",
     "Origin",
     "PoolFullError",
-    "Proxies",
     "ProxyError",
     "Target",
     "TruncatedBodyError",

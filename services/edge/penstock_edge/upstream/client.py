@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from penstock_chassis.proxies import Proxies
 from penstock_edge.upstream.dialing import Dialer
 from penstock_edge.upstream.pool import Places, Pool, UpstreamLimits
-from penstock_edge.upstream.proxies import Proxies, absolute
+from penstock_edge.upstream.proxies import absolute
 from penstock_edge.upstream.resolver import Resolver
 from penstock_edge.upstream.tls import UpstreamContext, make_context
 
@@ -15,10 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from penstock_chassis.proxies import Proxy
     from penstock_edge.upstream.addresses import Origin, Target
     from penstock_edge.upstream.call import Call
     from penstock_edge.upstream.deadlines import Deadlines
-    from penstock_edge.upstream.proxies import Proxy
 
 _DIRECT = Proxies({})
 _SWEEP_SECONDS = 1.0
@@ -85,7 +86,7 @@ class UpstreamClient:
         if self._sweep is None:
             self._sweep = self._loop.call_later(self._sweep_seconds, self._sweep_idle)
         tls = self._tls_for(origin)
-        proxy = self._proxies.choose(origin)
+        proxy = self._proxies.choose(origin.scheme, origin.host, origin.port)
         forwarded = proxy is not None and tls is None
         if proxy is not None and forwarded:
             self._forward[origin] = proxy

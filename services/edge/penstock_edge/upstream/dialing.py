@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
+    from penstock_chassis.proxies import Proxy
     from penstock_edge.upstream.addresses import Origin
     from penstock_edge.upstream.connection import Connection
-    from penstock_edge.upstream.proxies import Proxy
     from penstock_edge.upstream.resolver import Resolver
     from penstock_edge.upstream.tls import UpstreamContext
 
