@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Final
 
 from penstock_catalog.prices import cost_micro
 from penstock_edge.limit_headers import LimitHeaders
+from penstock_edge.route_header import route_header
 from penstock_routing import outcomes
 
 if TYPE_CHECKING:
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from penstock_edge.dialects.dialect import Headers
     from penstock_edge.errors import Problem
     from penstock_edge.exchange import Attempt, Exchange
+    from penstock_routing import Pool
 
 _MOST_IGNORED_BYTES: Final = 2_000
 
@@ -21,7 +24,8 @@ _MOST_IGNORED_BYTES: Final = 2_000
 class Answering:
     """Writes heads and errors; one per process."""
 
-    def __init__(self) -> None:
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
         self._limits = LimitHeaders()
 
     def unary_headers(self, exchange: Exchange, attempt: Attempt) -> Headers:
@@ -78,6 +82,8 @@ class Answering:
         headers = self._limits.get(exchange.dialect, exchange.digest, admitted)
         if admitted.degraded:
             headers = [*headers, (b"penstock-degraded", b"store-outage")]
+        if admitted.key.shows_route:
+            headers = headers + route_header(exchange, self._pool, time.monotonic())
         return headers
 
 

@@ -93,7 +93,7 @@ class Dispatcher:
         self._budget = RetryBudget()
         self._line = WaitingLine(pace.wait_places, pace.wait, self._unused)
         view.pool.listen(self._line.changed)
-        self._answering = Answering()
+        self._answering = Answering(view.pool)
         self._ways = Ways(view.account)
         self._closing = Closing(admission=admission, settlement=settlement, estimates=estimates, metrics=metrics)
         self.active: set[Exchange] = set()
