@@ -9,6 +9,7 @@ import time
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.routing import report
 from benchmarks.routing.figures import Figures, figures
 from benchmarks.routing.scenarios import SCENARIOS
 from benchmarks.routing.world import POLICIES, World
@@ -64,4 +65,5 @@ def main() -> None:
     """Run everything, and say it."""
     seed = int(os.environ.get("SEED") or "1")
     results = run_all(seed, list(SCENARIOS), list(POLICIES))
+    report.write(results, POLICIES, seed)
     print(json.dumps(line(results), separators=(", ", ": ")))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from random import Random
 from typing import TYPE_CHECKING
 
 from benchmarks.routing.accounts.account import Account
 from benchmarks.routing.accounts.latency import Latency
+from benchmarks.routing.accounts.window import HOURS_5, Window
 from benchmarks.routing.capacity import Capacity, capacity
 from benchmarks.routing.clients.fleet import Fleet
 from benchmarks.routing.engine import Engine
@@ -14,7 +16,6 @@ from benchmarks.routing.gateway import Gateway
 from benchmarks.routing.metrics import Metrics
 from benchmarks.routing.policies.others import LeastBusy, LowestLatency, RoundRobin, Shuffle, StickyHash
 from benchmarks.routing.policies.ours import Ours
-from benchmarks.routing.scenarios import LENIENT
 from benchmarks.routing.sight import AccountSight
 
 if TYPE_CHECKING:
@@ -44,11 +45,13 @@ class World:
                 LATENCY,
                 Random(f"{base}/{name}"),
                 slots=scenario.slots,
+                window=Window(scenario.window_tokens * size) if scenario.window_tokens else None,
             )
             for name, size in zip(names, sizes, strict=True)
         }
         limits = {model: [limit.scaled(size) for size in sizes] for model, limit in scenario.limits.items()}
-        self.capacity: Capacity = capacity(scenario.mix, scenario.manner, limits)
+        quota = scenario.window_tokens * sum(sizes) / len(sizes) / HOURS_5 if scenario.window_tokens else math.inf
+        self.capacity: Capacity = capacity(scenario.mix, scenario.manner, limits, quota)
         self.metrics = Metrics(
             scenario.begins, scenario.ends, scenario.manner, LATENCY, scenario.accounts, dict(self.capacity.scarce)
         )
@@ -60,7 +63,7 @@ class World:
         self.gateway.plan(scenario.faults)
         for account in self.accounts.values():
             account.lenient = True
-            self.engine.at(LENIENT, account.enforces, LENIENT)
+            self.engine.at(scenario.lenient, account.enforces, scenario.lenient)
         self.fleet = Fleet(self.engine, self.gateway, scenario.mix, self.capacity.rates, base)
         self.stored = 0.0
         """Scarce units in store when measuring began."""
@@ -74,9 +77,13 @@ class World:
     def offered_capacity(self) -> float:
         """Return the scarce units that the accounts had to give while it was measured."""
         seconds = self.scenario.ends - self.scenario.begins
+        if self.scenario.window_tokens:
+            return sum(self.capacity.per_second.values()) * seconds
         return sum(bucket.rate * seconds for bucket in self._scarce()) + self.stored
 
     def _scarce(self) -> list[Refill]:
+        if self.scenario.window_tokens:
+            return []
         return [
             getattr(account.buckets[model], self.capacity.scarce[model])
             for account in self.accounts.values()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from benchmarks.routing.gateway import Gateway
 
 
-_BEFORE = 5400.0
+_BEFORE = 3600.0
 _USUAL = Latency()
 
 

@@ -1,0 +1,73 @@
+"""The report's words that are no figures."""
+
+HEAD = """\
+# Routing, simulated
+
+Routing policies side by side in virtual time, against models of upstream accounts and of clients: `make bench-routing`
+writes this page and its plots ({seed} is the seed of this one; `SEED=n make bench-routing` takes another, the same seed
+gives the same figures). Ours is the code that the processes run: `penstock_routing` (pool, health, retry rules, retry
+budget, waiting room), the router's lending and its words to the edges, three edges, with the delays of reports and
+updates. What the models are and where they come from is written in `benchmarks/routing/accounts` and `clients`; what a
+policy may see of them, in `sight.py`: what a gateway reads off the wire, and nothing else.
+"""
+
+FINDINGS = """\
+## What it shows
+
+- **With cached input free of the input limit, stickiness is capacity, not only money.** A conversation's next turn costs
+  about two thousand counted tokens where its prompt is cached and forty thousand elsewhere. Accounts that are loaded to
+  90 % with warm prompts have no room for cold ones: spread the conversations (round robin, random, least busy) and the
+  same clients need several times what there is. Such policies do not serve nine tenths of it a little worse, they fall
+  to a fifth of the capacity and stay there.
+- **It is a state that does not end by itself.** Refused turns come back when the cache has forgotten them, so every
+  request is a large one. Whatever pushes many conversations off their accounts at once (an outage, a storm of 529s, an
+  overload met by moving on) can push a gateway into it. What keeps out of it, or leads out: wait for the account that
+  has the prompt rather than pay for a cold one, and refuse there when there is no room.
+- **A throttle is no illness.** A bucket that refills continuously has room again in a second for a small request; a
+  cooldown for the longest Retry-After of a large one, then a trial and a ramp, leaves capacity unused.
+- **Retries by clients multiply an overload.** In the scenarios with clients that retry, one turn is asked for up to a
+  dozen times; the share of first tries says more about them than the share of all requests.
+"""
+
+DEFINITIONS = """\
+## What the words mean here
+
+- **True capacity**: the largest steady load that accounts could serve if every conversation stayed with one account and
+  no refill of a bucket were lost, counted in what runs out first (output tokens for Anthropic's counting). "90 % of true
+  capacity with one of ten accounts failing" is nine tenths of what the other nine can carry, at every moment;
+  what a slow or half-failing account still serves comes on top. A faultless tenth is not counted for the accounts that
+  return, either: the next one fails in the same second.
+- **Error**: a request that the gateway answered with an error, whatever its client then does; "of first tries" leaves
+  the retries of clients out. Answers that break off after their output has begun ("broken off") can be mended by no
+  gateway and are counted apart.
+- **Added wait**: from a request's arrival to the first token of its answer (streams) or what would be that (unary),
+  less what this answer would have taken on a healthy account with a warm cache. A cold prompt, a slow account, a failed
+  attempt and a place in the queue all count.
+- **Cache hits**: the part of all prompt tokens of served requests that was read from the cache. **Perfect stickiness**:
+  the same for the same requests if each conversation had always met the same account, with the same five minutes of
+  memory. Points are percentage points between the two.
+- **Saved by the cache**: what the same answers would have cost without any cache, less what they cost, cache writes
+  included (3 $ and 15 $ a million tokens).
+- **Capacity used**: scarce units of whole answers, by what the accounts' buckets held and refilled in the time.
+- **Fair share**: the capacity that was served in all, divided so that no project gets more than it asked for, and those
+  that get less than that all get the same (max-min). **Unfairness**: the largest deviation of a project from its share.
+- **In use at the first refusal**: the part of capacity used in the minute before the first error. Buckets hold a
+  minute's reserve, so it can be above 100 %.
+- **Herd**: the most requests that one returning account got in a second of its first minute, by its usual number.
+- **Second collapse**: the worst half minute, by share of errors, from a minute after an outage has ended until the end.
+"""
+
+POLICIES_SAY = """\
+## The policies
+
+All others make up to three attempts on different accounts, see every request as one process would, and may hold a
+request for as long as ours (two seconds) when no account is left, with pauses of 0.5 s doubling to 8 s.
+
+- **penstock**: as shipped, with default settings. No limits of accounts are told to it except where that is said.
+- **round robin**: one account after another; it heeds Retry-After.
+- **random with cooldown**: LiteLLM's default (simple-shuffle, 1.109): any account that does not cool. A 429 cools for
+  Retry-After or 5 s, a 401 or 404 for 5 s, more than half failures among at least five in a minute for 5 s.
+- **least busy**: the fewest requests under way; cooldowns as above.
+- **sticky by hash**: by session, or by the prompt's beginning, with no bound on load; cooldowns as above.
+- **lowest latency**: the shortest mean time to first token over ten answers; cooldowns as above.
+"""

@@ -1,0 +1,86 @@
+"""A run is the same for the same seed, another for another, and every policy gets through a small world."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+from benchmarks.routing.accounts.faults import Fault, Kind
+from benchmarks.routing.accounts.manners import ANTHROPIC, ModelLimits
+from benchmarks.routing.capacity import capacity
+from benchmarks.routing.clients.mix import SDK, TEAM, Mix
+from benchmarks.routing.figures import fair_shares, figures
+from benchmarks.routing.scenarios import SCENARIOS, Scenario
+from benchmarks.routing.world import POLICIES, World
+
+ROOT = Path(__file__).parents[4]
+LIMITS = {"m": ModelLimits(2_000, 75_000, 15_000)}
+
+
+def small(**more) -> Scenario:
+    fields = {
+        "name": "small",
+        "title": "A small world",
+        "mix": Mix(TEAM, ("m",), load=0.7, capacity_accounts=3, patience=SDK),
+        "accounts": 4,
+        "limits": LIMITS,
+        "faults": (Fault(0, Kind.DOWN, 80, 120),),
+        "lenient": 40.0,
+        "begins": 60.0,
+        "ends": 150.0,
+    }
+    return Scenario(**{**fields, **more})
+
+
+def told(policy: str, seed: int, **more) -> str:
+    world = World(small(**more), policy, seed)
+    world.run()
+    return repr(asdict(figures(world)))
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_the_same_seed_is_the_same_run(policy):
+    assert told(policy, 1) == told(policy, 1)
+    assert told(policy, 1) != told(policy, 2)
+
+
+def test_hash_randomisation_changes_nothing():
+    code = "from tests.unit.benchmarks.routing.test_runs import told; print(told('penstock', 3, declared=True))"
+    runs = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+            text=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(runs) == 1
+
+
+def test_load_is_what_the_scenario_says():
+    mix = Mix(TEAM, ("m",), load=0.5, capacity_accounts=10)
+    full = capacity(replace(mix, load=1.0), ANTHROPIC, {"m": [LIMITS["m"]] * 10})
+    half = capacity(mix, ANTHROPIC, {"m": [LIMITS["m"]] * 10})
+    assert full.scarce == {"m": "output"}
+    assert full.per_second == {"m": pytest.approx(10 * 15_000 / 60)}
+    assert half.rates == {key: pytest.approx(rate / 2) for key, rate in full.rates.items()}
+
+
+def test_fair_shares_give_the_small_all_and_the_others_the_same():
+    assert fair_shares({"a": 10, "b": 1, "c": 5}, 9) == {"b": 1, "a": 4, "c": 4}
+    assert fair_shares({"a": 1, "b": 1}, 9) == {"a": 1, "b": 1}
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_every_scenario_can_be_told(name):
+    scenario = SCENARIOS[name]()
+    assert scenario.begins < scenario.ends
+    assert all(0 <= fault.account < scenario.accounts for fault in scenario.faults)
+    assert not scenario.sizes or len(scenario.sizes) == scenario.accounts
