@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 MAX_HEAD_BYTES = 128 * 1024
 _MAX_HEADERS = 512
 _MAX_INTERIM_ANSWERS = 16
-# Up to here, joining head and body is cheaper than writing twice.
+# Bodies up to here are joined with their heads: cheaper than two writes.
 _SMALL_REQUEST_BYTES = 64 * 1024
 # How often a request that does not go out is looked at, in parts of the idle deadline.
 _STALL_LOOKS = 4
@@ -112,7 +112,7 @@ class Connection(asyncio.Protocol):
         return self._reused
 
     def begin(self, request: list[bytes], deadlines: Deadlines) -> Call:
-        """Send a request and return its call."""
+        """Send a request, its body last, and return its call."""
         transport = self._transport
         if transport is None or transport.is_closing() or self._call is not None:
             raise ConnectionLostError(stale=True)
@@ -122,10 +122,12 @@ class Connection(asyncio.Protocol):
             self._arm(call.sent_at + deadlines.first_byte, "first_byte")
         else:
             self._arm(call.sent_at + deadlines.response, "response")
-        self._size = size = sum(map(len, request))
-        if size <= _SMALL_REQUEST_BYTES:
-            transport.write(b"".join(request))
+        if len(request[-1]) <= _SMALL_REQUEST_BYTES:
+            whole = b"".join(request)
+            self._size = len(whole)
+            transport.write(whole)
         else:
+            self._size = sum(map(len, request))
             transport.writelines(request)
             unsent = transport.get_write_buffer_size()
             if unsent:
