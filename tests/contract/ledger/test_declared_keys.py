@@ -137,6 +137,16 @@ async def test_only_what_differs_is_written(books):
     assert "UPDATE" not in seen
 
 
+async def test_thousands_of_new_keys_are_a_few_statements(books):
+    """They are one transaction, which has a few seconds for all of them."""
+    many = [declared(f"k{n:04}", name=f"n{n}", project=f"p{n % 3}") for n in range(1500)]
+    with statements_of(books) as seen:
+        recorded = await record(books, *many, declared("other", digest=digest("k0007")))
+    assert recorded.refused == ("other",)
+    assert len(seen) < 20
+    assert (await known(books, "k1499")).project == "p2"
+
+
 async def test_after_a_loss_rows_of_both_texts_fill_one_window(books):
     plan = Plan(name="team", limits=(PlanLimit(name="m", unit="Requests", amount=5, window_ms=60_000),))
     await record(books, declared("one"))
