@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from penstock_cli.commands import accounts, compile_resources, credit, keys, plans, projects, setup_client, up, usage
+from penstock_cli.commands import (
+    accounts,
+    compile_resources,
+    credit,
+    explain,
+    keys,
+    plans,
+    projects,
+    setup_client,
+    up,
+    usage,
+)
 
 app = typer.Typer(
     name="penstock",
@@ -20,6 +31,7 @@ app = typer.Typer(
 app.command("up")(up.up)
 app.command("compile")(compile_resources.compile_resources)
 app.command("setup-client")(setup_client.setup_client)
+app.command("explain")(explain.explain)
 for _name, _noun in (
     ("projects", projects),
     ("keys", keys),

@@ -74,6 +74,11 @@ def show_one(document: Document, columns: Sequence[Column], output: Output) -> N
     _console().print(table)
 
 
+def show_line() -> None:
+    """Print an empty line between two tables."""
+    _console().print()
+
+
 def show_json(document: Any) -> None:
     """Print one JSON document."""
     sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from penstock_chassis import docs_page, tracing
 from penstock_chassis.http_tracing import Traced
 from penstock_status import bearer, problems
-from penstock_status.api import accounts, audit, credit, keys, plans, projects, usage
+from penstock_status.api import accounts, audit, credit, explain, keys, plans, projects, usage
 from penstock_status.body_limit import BodyLimit
 from penstock_status.metrics import Measured
 
@@ -50,7 +50,7 @@ def create_app(peers: Peers, token: BearerToken) -> FastAPI:
 
 def _admin() -> APIRouter:
     admin = APIRouter(prefix="/admin/v1", dependencies=[Depends(bearer.require)], responses=problems.RESPONSES)
-    for noun in (projects, keys, credit, plans, usage, accounts, audit):
+    for noun in (projects, keys, credit, plans, usage, accounts, explain, audit):
         admin.include_router(noun.router)
     return admin
 

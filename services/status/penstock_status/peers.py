@@ -38,6 +38,13 @@ class Peers:
         except grpc.aio.AioRpcError as error:
             raise problems.of_rpc("auth", error.code(), error.details()) from error
 
+    async def explain(self, request: router_pb2.ExplainRequest) -> router_pb2.ExplainResponse:
+        """Return which accounts would serve such a request, and why. Raises Problem."""
+        try:
+            return await self._router.Explain(request, timeout=self._deadline_seconds, metadata=outgoing())
+        except grpc.aio.AioRpcError as error:
+            raise problems.of_rpc("router", error.code(), error.details()) from error
+
     async def observed(self) -> router_pb2.Observed:
         """Return the state of all accounts as the router sees it now. Raises Problem."""
         return await self._observed(self._deadline_seconds)

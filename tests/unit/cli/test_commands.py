@@ -334,3 +334,48 @@ def test_version_and_help(run):
     text = run("--help", data_dir=False).stdout
     for noun in ("up", "projects", "keys", "credit", "plans", "accounts", "usage"):
         assert noun in text
+
+
+class TestExplain:
+    @pytest.fixture(autouse=True)
+    def _one_key(self, admin, ask):
+        ask("keys", "create", "--project", "demo", "--plan", "team", "--name", "ci_of_ours")
+        admin.router.asked.clear()
+
+    def test_a_table_for_people(self, run):
+        said = run("explain", "--model", "haiku", "--key", "k1", "--session", "s", env={"COLUMNS": "400"}).stdout
+        lines = [line.split() for line in said.splitlines()]
+        assert ["model", "claude-haiku-4-5"] in lines
+        assert ["served", "now"] in lines
+        assert ["1", "a", "taken", "only", "one", "left", "0.5", "0", "-", "Anthropic", "Active", "Ready", "2"] in lines
+        assert ["-", "b", "cooling", "Overloaded", "-", "0", "9", "s", "Anthropic", "Active", "Cooling", "0"] in lines
+
+    @pytest.mark.parametrize("form", [["--json"], ["--output", "json"]])
+    def test_one_document(self, run, form):
+        told = json.loads(run("explain", "--model", "haiku", "--project", "demo", *form).stdout)
+        assert [row["account"] for row in told["candidates"]] == ["a", "z", "b"]
+        assert told["project"] == "demo"
+
+    @pytest.mark.parametrize("key", ["k1", "psk_k1", "ci_of_ours"])
+    def test_a_key_by_what_lists_show(self, ask, key):
+        told = ask("explain", "--model", "haiku", "--key", key)
+        assert (told["key"]["id"], told["key"]["plan"]) == ("k1", "team")
+
+    def test_a_keys_text_stays_here(self, admin, run):
+        key = api_key.generate("psk_", lambda size: bytes(range(size))).text
+        admin.requests.clear()
+        run("explain", "--model", "haiku", "--key", key, code=3)
+        said = run("explain", "--model", "haiku", "--key", f"{key[:-1]}!", code=1)
+        secret = key.rpartition("_")[2]
+        assert secret[:-1] not in said.output + repr(admin.requests)
+
+    def test_refusals_and_dialects_are_said(self, run):
+        arguments = ("--key", "k1", "--dialect", "anthropic", "--tokens", "9", "--count-tokens")
+        said = run("explain", "--model", "gpt-5", *arguments, env={"COLUMNS": "400"}).stdout
+        assert "NotClaude: the plan serves Claude models alone" in said
+        assert "anthropic: NotClaude; openai_chat: Anthropic, Gemini, OpenAI" in said
+
+    def test_exit_codes(self, run):
+        run("explain", "--model", "nothing", code=3)
+        run("explain", "--model", "haiku", "--session", "s", code=1)
+        run("explain", code=2)

@@ -75,6 +75,7 @@ class FakeAdmin(admin_pb2_grpc.AdminServiceServicer):
         self.requests: list[Any] = []
         self.fail: dict[str, tuple[grpc.StatusCode, str]] = {}
         self.hang = False
+        self.two_plans = False
 
     async def _seen(self, request: Any, context: Any) -> None:
         self.requests.append(request)
@@ -183,7 +184,15 @@ class FakeAdmin(admin_pb2_grpc.AdminServiceServicer):
             over_budget="Settled",
             on_store_outage="Closed",
             price_multiplier="1.00",
+            translation="Allow",
+            messages_translation="Deny",
+            route_header="Show",
         )
+        strict = admin_pb2.Plan(
+            name="strict", models=["claude-*"], translation="Deny", messages_translation="Deny", route_header="Hide"
+        )
+        if self.two_plans:
+            return admin_pb2.ListPlansResponse(plans=[plan, strict])
         return admin_pb2.ListPlansResponse(plans=[plan])
 
     async def ListUsage(self, request, context):
@@ -229,6 +238,35 @@ class FakeRouter(router_pb2_grpc.RouterServiceServicer):
 
     def __init__(self) -> None:
         self.silent = False
+        self.asked: list[router_pb2.ExplainRequest] = []
+
+    async def Explain(self, request, context):
+        self.asked.append(request)
+        models = {"claude-haiku-4-5": "anthropic", "haiku": "anthropic", "gpt-5": "openai"}
+        if request.model not in models:
+            return router_pb2.ExplainResponse(catalog_version="v1", soonest_ms=5000)
+        gpt = request.model == "gpt-5"
+        rows = (
+            [("e", True, "Eligible", 0.5, 1, 0)]
+            if gpt
+            else [
+                ("a", True, "Eligible", 0.5, 1, 0),
+                ("z", True, "FailedLately", 0.25, 2, 0),
+                ("b", False, "Overloaded", 0.0, 0, 9000),
+            ]
+        )
+        if gpt and request.providers and "OpenAI" not in request.providers:
+            rows = [("e", False, "OtherProvider", 0.0, 0, 0)]
+        return router_pb2.ExplainResponse(
+            candidates=[
+                router_pb2.Candidate(account=a, eligible=b, reason=c, score=d, rank=e, soonest_ms=f)
+                for a, b, c, d, e, f in rows
+            ],
+            catalog_version="v1",
+            model="gpt-5" if gpt else "claude-haiku-4-5",
+            aliases=[] if gpt else ["haiku"],
+            owned_by=models[request.model],
+        )
 
     async def WatchObserved(self, request, context):
         if self.silent:

@@ -306,6 +306,7 @@ async def test_the_interface_describes_itself(client):
         "/admin/v1/accounts",
         "/admin/v1/accounts/{name}",
         "/admin/v1/audit",
+        "/admin/v1/explain",
         "/healthz",
         "/readyz",
     }
