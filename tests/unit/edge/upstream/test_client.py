@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import struct
 import subprocess
 import threading
 import time
@@ -291,6 +292,63 @@ async def test_a_goodbye_that_the_loop_has_not_read_yet_is_seen(client):
     thread.join()
     listener.close()
     assert len(seen) == 2
+
+
+def hangs_up(listener, how, goodbye):
+    """Serve one request, then hang up on the second in one of many ways."""
+    connection, _ = listener.accept()
+    with connection:
+        connection.recv(65536)
+        connection.sendall(OK)
+        if how != "before it came":
+            assert connection.recv(1)
+        goodbye.wait(5)
+        if how.startswith("after all of it was read"):
+            connection.recv(65536)
+        if how.endswith("by a reset"):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if how.endswith("half"):
+            connection.shutdown(socket.SHUT_WR)
+            closed.wait(5)
+
+
+closed = threading.Event()
+
+HANG_UPS = {
+    "before it came": True,
+    "after some of it was read": False,
+    "after some of it was read, by half": False,
+    "after some of it was read, by a reset": False,
+    "after all of it was read": False,
+    "after all of it was read, by half": False,
+    "after all of it was read, by a reset": False,
+}
+
+
+@pytest.mark.parametrize("how", HANG_UPS)
+async def test_only_a_request_that_never_arrived_may_be_repeated(client, monkeypatch, how):
+    listener = socket.create_server(("127.0.0.1", 0))
+    goodbye = threading.Event()
+    closed.clear()
+    thread = threading.Thread(target=hangs_up, args=(listener, how, goodbye))
+    thread.start()
+    target = parse_target(f"http://127.0.0.1:{listener.getsockname()[1]}", allow_private=True)
+    call = await client.send(target, request(), QUICK)
+    await call.head()
+    await call.read_all(100)
+    # The goodbye crosses the request: neither the pool nor the loop has seen it when the request goes out.
+    monkeypatch.setattr("penstock_edge.upstream.connection.Connection.alive", property(lambda _: True))
+    if HANG_UPS[how]:
+        goodbye.set()
+        thread.join()
+    call = await client.send(target, request(), QUICK)
+    goodbye.set()
+    with pytest.raises(ConnectionLostError) as error:
+        await call.head()
+    closed.set()
+    assert (error.value.stale, error.value.sent) == (HANG_UPS[how], not HANG_UPS[how])
+    await asyncio.to_thread(thread.join)
+    listener.close()
 
 
 async def test_an_answer_before_the_whole_request_went_out(client):
