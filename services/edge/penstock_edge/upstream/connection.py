@@ -67,6 +67,7 @@ class Connection(asyncio.Protocol):
         self._unsent = 0
         self._moved_at = 0.0
         self._size = 0
+        self._secure = False
         self._reused = False
         self._eof = False
         self._unanswerable = False
@@ -129,7 +130,7 @@ class Connection(asyncio.Protocol):
         else:
             self._size = sum(map(len, request))
             transport.writelines(request)
-            unsent = transport.get_write_buffer_size()
+            unsent = self._unsent_bytes(transport)
             if unsent:
                 self._watch_writing(call, unsent)
         return call
@@ -174,6 +175,7 @@ class Connection(asyncio.Protocol):
         """Take the transport."""
         self._transport = cast("asyncio.Transport", transport)
         self._parser = httptools.HttpResponseParser(self)
+        self._secure = transport.get_extra_info("ssl_object") is not None
         self.idle_since = self._loop.time()
         descriptor = transport.get_extra_info("socket")
         if descriptor is not None:
@@ -252,16 +254,20 @@ class Connection(asyncio.Protocol):
         before the request reached it, and cannot have begun with it.
         """
         transport, call = self._transport, self._call
-        descriptor = None if transport is None else transport.get_extra_info("socket")
-        if transport is None or call is None or call.answered or descriptor is None:
+        if transport is None or call is None or call.answered:
             return False
-        try:
-            raw = fcntl.ioctl(descriptor.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
-        except (OSError, ValueError):
-            return False
-        unconfirmed = int.from_bytes(raw, "little") + transport.get_write_buffer_size()
         # TLS only adds to it: 22 bytes and more to each record of 16 KiB.
-        return unconfirmed >= self._size
+        return _unconfirmed(transport) + transport.get_write_buffer_size() >= self._size
+
+    def _unsent_bytes(self, transport: asyncio.Transport) -> int:
+        """Return a number that is 0 when the whole request has gone out, and changes while it goes.
+
+        Under TLS the transport knows only what is not encrypted yet; what the upstream has not confirmed tells.
+        """
+        unsent = transport.get_write_buffer_size()
+        if unsent or not self._secure or self._size <= _SMALL_REQUEST_BYTES:
+            return unsent
+        return _unconfirmed(transport)
 
     # httptools' callbacks
 
@@ -333,7 +339,7 @@ class Connection(asyncio.Protocol):
             self._learn(call)
         if call is not None and call.paused:
             transport.resume_reading()
-        if transport.get_write_buffer_size() > 0:
+        if self._unsent_bytes(transport):
             # An answer before the whole request went out: closing would wait for the rest to go.
             transport.abort()
             return
@@ -389,7 +395,7 @@ class Connection(asyncio.Protocol):
             self._timer = self._loop.call_at(self._deadline, self._expire)
             return
         # Without the whole request nobody can have answered it.
-        waited_for = "write" if not call.answered and transport.get_write_buffer_size() else self._phase
+        waited_for = "write" if not call.answered and self._unsent_bytes(transport) else self._phase
         self._fail(DeadlineError(waited_for))
 
     def _watch_writing(self, call: Call, unsent: int) -> None:
@@ -407,17 +413,27 @@ class Connection(asyncio.Protocol):
         call, transport = self._call, self._transport
         if call is None or transport is None or transport.is_closing() or call.answered:
             return
-        unsent = transport.get_write_buffer_size()
+        unsent = self._unsent_bytes(transport)
         if not unsent:
             return
         now = self._loop.time()
-        if unsent < self._unsent:
+        if unsent != self._unsent:
             self._unsent = unsent
             self._moved_at = now
         elif now - self._moved_at + 0.002 >= call.deadlines.idle:
             self._fail(DeadlineError("write"))
             return
         self._look_again(call)
+
+
+def _unconfirmed(transport: asyncio.Transport) -> int:
+    """Return how many bytes the other side's kernel has not confirmed; 0 where that cannot be known."""
+    descriptor = transport.get_extra_info("socket")
+    try:
+        raw = fcntl.ioctl(descriptor.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
+    except (AttributeError, OSError, ValueError):
+        return 0
+    return int.from_bytes(raw, "little")
 
 
 def _told(error: Exception) -> UpstreamError:

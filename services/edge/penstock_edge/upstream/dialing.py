@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 # How long the name of an upstream behind a proxy may take here: many clusters with a proxy resolve no outside names.
 _GUARD_SECONDS = 1.0
+# How long a connection that we close stays open for the upstream's own TLS goodbye.
+_GOODBYE_SECONDS = 2.0
 
 
 class Dialer:
@@ -142,9 +144,16 @@ class Dialer:
                 attempt.phase = "connect" if tls is None else "tls"
                 # From here on the loop closes the socket.
                 ours = False
-                _, protocol = await self._loop.create_connection(
-                    make, sock=made, ssl=tls, server_hostname=None if tls is None else origin.host
-                )
+                if tls is None:
+                    _, protocol = await self._loop.create_connection(make, sock=made)
+                else:
+                    _, protocol = await self._loop.create_connection(
+                        make,
+                        sock=made,
+                        ssl=tls,
+                        server_hostname=origin.host,
+                        ssl_shutdown_timeout=_GOODBYE_SECONDS,
+                    )
         finally:
             if ours:
                 made.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
 
 from penstock_edge.upstream import Deadlines, parse_target
@@ -134,3 +135,10 @@ async def ask(client, target, deadlines=QUICK, body=b"{}"):
     call = await client.send(target, request(body), deadlines)
     await call.head()
     return call.status, await call.read_all(10_000_000)
+
+
+def context_for(authority, *hosts, **options):
+    """Return a server's context with a certificate for these hosts."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert(*hosts, **options).configure_cert(context)
+    return context

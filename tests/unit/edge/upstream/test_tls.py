@@ -22,33 +22,7 @@ from penstock_edge.upstream import (
     parse_target,
 )
 from penstock_edge.upstream.connection import Connection
-from tests.unit.edge.upstream.servers import OK, QUICK, Server, ask, at, fetch, names, request, says
-
-
-@pytest.fixture(scope="session")
-def authority():
-    return trustme.CA()
-
-
-@pytest.fixture(scope="session")
-def ca_file(authority, tmp_path_factory):
-    path = tmp_path_factory.mktemp("ca") / "ca.pem"
-    authority.cert_pem.write_to_path(path)
-    return path
-
-
-def context_for(authority, *hosts, **options):
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert(*hosts, **options).configure_cert(context)
-    return context
-
-
-@pytest.fixture
-async def trusting(ca_file):
-    made = UpstreamClient(ca_file=ca_file)
-    yield made
-    await made.close()
-    await asyncio.sleep(0)
+from tests.unit.edge.upstream.servers import OK, QUICK, Server, ask, at, context_for, fetch, names, request, says
 
 
 def now():
@@ -294,4 +268,30 @@ async def test_a_request_that_crossed_the_goodbye_is_known_not_to_have_arrived(
         await call.head()
     # Where TLS's own goodbye (close_notify) is missing, the loop ends the connection before we can ask the kernel.
     assert (error.value.stale, error.value.sent) == (notify, not notify)
+    listener.close()
+
+
+async def test_a_connection_that_is_closed_waits_briefly_for_a_goodbye(authority, trusting, monkeypatch):
+    monkeypatch.setattr("penstock_edge.upstream.dialing._GOODBYE_SECONDS", 0.1)
+    listener = socket.create_server(("127.0.0.1", 0))
+    closed = threading.Event()
+
+    def says_nothing_more():
+        accepted, _ = listener.accept()
+        with context_for(authority, "127.0.0.1").wrap_socket(accepted, server_side=True) as spoken:
+            spoken.recv(65536)
+            spoken.sendall(OK.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"))
+            raw = socket.socket(fileno=spoken.detach())
+            with raw:
+                raw.settimeout(2)
+                while raw.recv(65536):
+                    pass
+                closed.set()
+
+    thread = threading.Thread(target=says_nothing_more)
+    thread.start()
+    target = parse_target(f"https://127.0.0.1:{listener.getsockname()[1]}", allow_private=True)
+    assert (await ask(trusting, target))[0] == 200
+    assert await asyncio.to_thread(closed.wait, 1)
+    thread.join()
     listener.close()

@@ -9,7 +9,7 @@ import pytest
 
 from penstock_edge.upstream import DeadlineError
 from penstock_edge.upstream.connection import Connection
-from tests.unit.edge.upstream.servers import OK, QUICK, STREAM, Server, fetch, request
+from tests.unit.edge.upstream.servers import OK, QUICK, STREAM, Server, context_for, fetch, request, says
 
 LARGE = 30_000_000
 
@@ -23,38 +23,47 @@ def reads_nothing():
     return play
 
 
+@pytest.fixture(params=["plain", "tls"])
+def tls(request, authority):
+    return context_for(authority, "127.0.0.1") if request.param == "tls" else None
+
+
+@pytest.mark.parametrize("size", [4_000_000, LARGE])
 @pytest.mark.parametrize("deadlines", [QUICK, STREAM])
-async def test_a_request_that_stops_going_out_ends(client, deadlines):
-    async with Server(reads_nothing(), reads_bodies=False) as server:
+async def test_a_request_that_stops_going_out_ends(trusting, deadlines, tls, size):
+    client = trusting
+    async with Server(reads_nothing(), tls, reads_bodies=False) as server:
         began = time.monotonic()
         with pytest.raises(DeadlineError) as error:
-            await fetch(client, server, deadlines._replace(idle=0.2, response=5, first_byte=5), b"x" * LARGE)
+            await fetch(client, server, deadlines._replace(idle=0.2, response=5, first_byte=5), b"x" * size)
         assert (error.value.phase, error.value.sent) == ("write", True)
-        assert 0.19 <= time.monotonic() - began < 1.0
+        assert 0.19 <= time.monotonic() - began < 3.0
         await asyncio.sleep(0.02)
         assert client.open_connections() == 0
 
 
-async def test_the_deadline_of_the_answer_is_the_writings_while_the_request_has_not_gone_out(client):
+async def test_the_deadline_of_the_answer_is_the_writings_while_the_request_has_not_gone_out(trusting, tls):
     """So that whoever decides on a second attempt knows that nobody can have carried it out."""
-    async with Server(reads_nothing(), reads_bodies=False) as server:
+    client = trusting
+    async with Server(reads_nothing(), tls, reads_bodies=False) as server:
         with pytest.raises(DeadlineError) as error:
             await fetch(client, server, QUICK._replace(idle=5, response=0.2), b"x" * LARGE)
         assert error.value.phase == "write"
 
 
-async def test_a_request_that_goes_out_slowly_goes_out(client):
+async def test_a_request_that_goes_out_slowly_goes_out(trusting, tls):
+    client = trusting
     size = 0
 
     async def play(reader, writer, number):
         nonlocal size
         while size < LARGE:
             size += len(await reader.read(2_000_000))
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.002)
         writer.write(OK)
         return True
 
-    async with Server(play, reads_bodies=False) as server:
+    async with Server(play, tls, reads_bodies=False) as server:
         assert (await fetch(client, server, STREAM._replace(idle=0.3, first_byte=20), b"x" * LARGE))[1] == b"hello"
         assert size == LARGE
         # The connection is as good as before.
@@ -96,3 +105,27 @@ async def test_a_large_request_is_written_without_a_copy(client, monkeypatch):
             assert len(pieces) == writes
             assert (pieces[-1] is body) is (writes == 2)
             assert b"".join(pieces) == b"".join(request(body))
+
+
+async def test_an_early_answer_costs_the_connection_also_under_tls(trusting, tls):
+    """What is left of the request would go before the next one."""
+
+    async def play(reader, writer, number):
+        writer.transport.pause_reading()
+        writer.write(OK.replace(b"200 OK", b"413 Too Large"))
+        await asyncio.sleep(0.3)
+        return False
+
+    async with Server(play, tls, reads_bodies=False) as server:
+        status, body, _ = await fetch(trusting, server, QUICK, b"x" * 8_000_000)
+        assert (status, body) == (413, b"hello")
+        await asyncio.sleep(0.02)
+        assert trusting.open_connections() == 0
+
+
+@pytest.mark.parametrize("size", [100_000, 3_000_000])
+async def test_a_large_request_that_was_read_leaves_its_connection_good(trusting, tls, size):
+    async with Server(says(OK), tls) as server:
+        for _ in range(5):
+            assert (await fetch(trusting, server, body=b"x" * size))[1] == b"hello"
+        assert server.connections == 1
