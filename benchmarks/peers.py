@@ -208,6 +208,7 @@ def sglang_router(base: Upstreams) -> Iterator[Running]:
             port = free_port()
             command = [*on_core(GATEWAY_CORE), str(folder / "bin/sglang-router"), "launch", "--log-level", "warn"]
             command += ["--host", "127.0.0.1", "--port", str(port), "--worker-urls", url]
+            command += ["--shutdown-grace-period-secs", "1"]
             command += ["--prometheus-host", "127.0.0.1", "--prometheus-port", str(free_port())]
             process = stack.enter_context(started(command, log=f"sglang-router-{pace}"))
             targets.append(Target(f"http://127.0.0.1:{port}/v1/chat/completions", "mock-model", pid=process.pid))

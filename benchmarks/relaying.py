@@ -135,7 +135,7 @@ class Bench:
         try:
             report = load(running, way, **KINDS[case.kind], connections=case.connections, seconds=seconds)
             return kept(report, quantiles=case.connections == 1 and not case.streams)
-        except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+        except (RuntimeError, OSError, ValueError, subprocess.SubprocessError) as error:
             return {"err": str(error)[:200]}
         finally:
             self.rest(name)
@@ -164,9 +164,9 @@ def kept(report: Row, *, quantiles: bool = True) -> Row:
         row["quantiles_ms"] = [brief(value) for value in report["quantiles_ms"]]
     if "cpu_ms_per_req" in report:
         row["cpu_us"] = brief(cpu(report))
-        busy = report["core_busy"]
+        busy = report.get("core_busy") or []
         if len(busy) > GATEWAY_CORE:
-            row["others"] = brief(max(0.0, busy[GATEWAY_CORE] - report["cpu_cores"]))
+            row["others"] = brief(max(0.0, busy[GATEWAY_CORE] - report.get("cpu_cores", 0.0)))
     if "beside_ms_per_req" in report:
         row["beside_us"] = brief(cpu(report | {"cpu_ms_per_req": report["beside_ms_per_req"]}))
     return row

@@ -54,7 +54,10 @@ def relay(base: Upstreams, options: argparse.Namespace) -> Document:
             "sampled": f"{float(SAMPLED) * 100:g} %",
             "traces": counted(base.sink, "traces"),
         }
-        return {"made": made, "gateways": bench.gateways, "open_streams": held, "rows": bench.rows}
+        document = {"made": made, "gateways": bench.gateways, "open_streams": held, "rows": bench.rows}
+        # Before anything else can go wrong.
+        ROWS.write_text(written(document))
+        return document
 
 
 def written(document: Document) -> str:
@@ -139,7 +142,6 @@ def measured(options: argparse.Namespace) -> dict[str, str]:
             with GATEWAYS["penstock"](base) as gateway:
                 return {"The edge's memory": measure_memory(gateway)}
         document = relay(base, options)
-    ROWS.write_text(written(document))
     return {"Relaying": shown(document)}
 
 
