@@ -174,7 +174,7 @@ class Gateway:
         opened.headers = account.headers(opened.turn.model, now)
         self.metrics.wrote(opened, now)
         if opened.asked.stream:
-            self.policy.begun(opened.asked.number, now)
+            self.policy.begun(opened.asked.number, opened.headers, now)
             self._wind()
 
     def _ended(self, opened: Open, attempt: int, late: bool) -> None:

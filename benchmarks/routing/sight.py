@@ -126,8 +126,8 @@ class Policy(Protocol):
     def pick(self, asked: Asked, now: float) -> Decision:
         """Say where a new request goes."""
 
-    def begun(self, number: int, now: float) -> None:
-        """Note that its output has begun."""
+    def begun(self, number: int, headers: Headers | None, now: float) -> None:
+        """Note that its output has begun, and what the head of the answer said."""
 
     def finished(self, number: int, seen: Seen, now: float) -> Decision | None:
         """Note an attempt's end; of a failed one say what comes next. None: the client has been answered."""

@@ -11,7 +11,7 @@ from penstock_edge.outcomes import _Rate
 from penstock_routing import Attempted, Hints, NoneLeft, Outcome, Pool, RetryBudget, Traits, may_retry, outcomes
 from penstock_routing.accounts import AccountFacts
 from penstock_routing.shares import Demand
-from penstock_routing.waiting_room import WaitingRoom, hopeless
+from penstock_routing.waiting_room import WaitingRoom, Wish
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -67,7 +67,7 @@ class SimEdge:
         self._draw: Callable[[], float] = rng.random
         self._wait = wait_seconds
         self._budget = RetryBudget()
-        self._room: WaitingRoom[Flight] = WaitingRoom(_PLACES)
+        self._room: WaitingRoom[Flight] = WaitingRoom(self.pool, self._draw, places=_PLACES, seconds=wait_seconds)
         self._turn_at = float("inf")
         self._outputs: dict[tuple[str, str], float] = {}
         self._rates: dict[str, _Rate] = {}
@@ -89,10 +89,12 @@ class SimEdge:
         self._budget.request(now)
         return self._choose(flight, now)
 
-    def begun(self, number: int, now: float) -> None:
+    def begun(self, number: int, headers: Headers | None, now: float) -> None:
         """Note that output begins."""
         self._now = now
         pick = self.flights[number].pick
+        if pick is not None and headers is not None:
+            self.pool.heard(pick, _hints(headers), now)
         if pick is not None and pick.watched and self.pool.begun(pick, now):
             self._report(self._outcome(self.flights[number], None, outcomes.BEGUN, now), True, now)
 
@@ -120,30 +122,11 @@ class SimEdge:
 
     def _choose(self, flight: Flight, now: float) -> Decision:
         """Pick an account or wait for one, as the edge's `_pick` does."""
-        line = (flight.traits.model, flight.traits.operation, flight.traits.providers, flight.tried)
-        none: NoneLeft | None = None
-        if not self._room.busy(line):
-            choice = self._ask(flight, now)
-            if not isinstance(choice, NoneLeft):
-                return self._chosen(flight, choice, now)
-            if choice.reasons.keys() <= flight.tried or hopeless(choice, self._wait):
-                return self._none(flight, choice, now)
-            none = choice
-        self._room.enter(
-            line,
-            lambda when: self._ask(flight, when),
-            flight,
-            project=flight.traits.project,
-            cost=flight.traits.estimated_tokens,
-            deadline=now + self._wait,
-            first=none,
-            now=now,
-        )
-        self._arm(max(self._room.due(), now))
-        return HOLD
-
-    def _ask(self, flight: Flight, now: float) -> Pick | NoneLeft:
-        return self.pool.pick(flight.traits, flight.tried, now, self._draw)
+        found = self._room.seek(Wish(flight.traits, flight.tried, flight), now)
+        if found is None:
+            self._arm(max(self._room.due(), now))
+            return HOLD
+        return self._none(flight, found, now) if isinstance(found, NoneLeft) else self._chosen(flight, found, now)
 
     def _chosen(self, flight: Flight, pick: Pick, now: float) -> Decision:
         if flight.history and not self._budget.try_retry(now):
@@ -208,6 +191,7 @@ class SimEdge:
             project=asked.project,
             session=self.name,
             estimated_tokens=int(asked.prompt_bytes / _BYTES_PER_TOKEN + min(output, asked.max_tokens)),
+            estimated_output=int(min(output, asked.max_tokens)),
         )
 
     def _learn(self, flight: Flight, seen: Seen) -> None:
@@ -315,4 +299,10 @@ def _hints(headers: Headers) -> Hints:
         tokens_limit=limit,
         tokens_remaining=left,
         tokens_reset_ms=int(reset * 1000),
+        input_limit=headers.input_limit,
+        input_remaining=headers.input_left,
+        input_reset_ms=int(headers.input_reset * 1000),
+        output_limit=headers.output_limit,
+        output_remaining=headers.output_left,
+        output_reset_ms=int(headers.output_reset * 1000),
     )

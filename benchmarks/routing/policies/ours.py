@@ -14,7 +14,7 @@ from penstock_routing import Policy
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from benchmarks.routing.sight import AccountSight, Asked, Decision, Seen
+    from benchmarks.routing.sight import AccountSight, Asked, Decision, Headers, Seen
 
 
 class Ours:
@@ -42,9 +42,9 @@ class Ours:
             self._where[asked.number] = edge
         return decision
 
-    def begun(self, number: int, now: float) -> None:
+    def begun(self, number: int, headers: Headers | None, now: float) -> None:
         """Note that its output has begun."""
-        self._where[number].begun(number, now)
+        self._where[number].begun(number, headers, now)
 
     def finished(self, number: int, seen: Seen, now: float) -> Decision | None:
         """Note an attempt's end."""

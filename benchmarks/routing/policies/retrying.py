@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from random import Random
 
-    from benchmarks.routing.sight import AccountSight, Asked, Decision, Seen
+    from benchmarks.routing.sight import AccountSight, Asked, Decision, Headers, Seen
 
 ATTEMPTS = 3
 COOLDOWN_SECONDS = 5.0
@@ -89,7 +89,7 @@ class Retrying:
         flight = self._flights[asked.number] = Flight(asked)
         return self._next(flight, now)
 
-    def begun(self, number: int, now: float) -> None:
+    def begun(self, number: int, headers: Headers | None, now: float) -> None:
         """Nothing depends on it."""
 
     def finished(self, number: int, seen: Seen, now: float) -> Decision | None:

@@ -10,7 +10,7 @@ import asyncio
 import time
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from penstock_chassis import logs
 from penstock_edge import errors
@@ -46,8 +46,6 @@ if TYPE_CHECKING:
 log = logs.get(__name__)
 
 _MOST_ERROR_BYTES = 256 * 1024
-# Routing's word for a share without a free slot: a larger share would help.
-_SLOTS_FULL: Final = "SlotsFull"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,8 +89,7 @@ class Dispatcher:
         self._pace = pace
         self._rng = rng
         self._budget = RetryBudget()
-        self._line = WaitingLine(pace.wait_places, pace.wait, self._unused)
-        view.pool.listen(self._line.changed)
+        self._line = WaitingLine(view.pool, rng, pace.wait_places, pace.wait, reporter.waiting)
         self._answering = Answering(view.pool)
         self._ways = Ways(view.account)
         self._closing = Closing(admission=admission, settlement=settlement, estimates=estimates, metrics=metrics)
@@ -207,39 +204,8 @@ class Dispatcher:
     async def _pick(self, exchange: Exchange, tried: frozenset[str]) -> Pick | NoneLeft:
         traits = exchange.traits
         assert traits is not None  # noqa: S101 -- set before serve
-        pool = self._view.pool
-
         # Thinking goes back to who signed it, if any of them has room.
-        signers = _of(traits, exchange.origins)
-
-        def ask(now: float) -> Pick | NoneLeft:
-            if signers is not None:
-                choice = pool.pick(signers, tried, now, self._rng)
-                if not isinstance(choice, NoneLeft):
-                    return choice
-            return pool.pick(traits, tried, now, self._rng)
-
-        # Only requests that may go to the same accounts stand in one line.
-        line, place = self._line, (traits.model, traits.operation, traits.providers, tried)
-        none: NoneLeft | None = None
-        if not line.busy(place):
-            choice = ask(time.monotonic())
-            if not isinstance(choice, NoneLeft) or choice.reasons.keys() <= tried or line.hopeless(choice):
-                return choice
-            none = choice
-        known = none or line.refusal(place)
-        full = [] if known is None else [name for name, reason in known.reasons.items() if reason == _SLOTS_FULL]
-        for name in full:
-            self._reporter.waiting(name, 1)
-        try:
-            return await line.wait(place, none, ask, project=traits.project, cost=traits.estimated_tokens)
-        finally:
-            for name in full:
-                self._reporter.waiting(name, -1)
-
-    def _unused(self, choice: Pick) -> None:
-        """Give back a pick whose request has left meanwhile."""
-        self._view.pool.unused(choice, time.monotonic())
+        return await self._line.seek(traits, tried, _of(traits, exchange.origins))
 
     def _no_account(
         self, exchange: Exchange, history: list[Attempted], none: NoneLeft, tried: frozenset[str]
@@ -274,6 +240,9 @@ class Dispatcher:
             call = attempt.call = await self._send(exchange, attempt)
             await call.head()
             attempt.status = call.status
+            # Now, not when the answer has ended: by then others know better.
+            if (hints := wire.hints(call.headers)) is not None:
+                self._view.pool.heard(attempt.pick, hints, time.monotonic())
             if not 200 <= call.status < 300:
                 body = await call.read_all(_MOST_ERROR_BYTES)
                 attempt.failure = wire.of_status(call.status, call.headers, body)
@@ -430,7 +399,7 @@ class Dispatcher:
             first_byte=call is not None and call.answered,
             tokens=tokens,
             trial=attempt.pick.trial,
-            hints=attempt.passage.wire.hints(call.headers) if call is not None else None,
+            hints=attempt.pick.heard,
         )
 
     # Ends

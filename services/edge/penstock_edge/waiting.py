@@ -7,70 +7,75 @@ import time
 from typing import TYPE_CHECKING
 
 from penstock_routing import NoneLeft
-from penstock_routing.waiting_room import WaitingRoom, hopeless
+from penstock_routing.waiting_room import WaitingRoom, Wish
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable
 
-    from penstock_routing import Pick
-    from penstock_routing.waiting_room import Ask
+    from penstock_routing import Pick, Pool, Traits
 
     Answer = Pick | NoneLeft
 
+# Routing's word for a share without a free slot: a larger share would help.
+_SLOTS_FULL = "SlotsFull"
+
 
 class WaitingLine:
-    """At most `places` requests wait, each at most `seconds`. `give_back` takes a pick that nobody wants any more."""
+    """Finds accounts, at once or later: at most `places` requests wait, each at most `seconds`.
 
-    def __init__(self, places: int, seconds: float, give_back: Callable[[Pick], None]) -> None:
-        self._room: WaitingRoom[asyncio.Future[Answer]] = WaitingRoom(places)
-        self._seconds = seconds
-        self._give_back = give_back
+    `wanted` is told of each account of which a larger share would help one more (or one fewer) who waits.
+    """
+
+    def __init__(
+        self, pool: Pool, rng: Callable[[], float], places: int, seconds: float, wanted: Callable[[str, int], None]
+    ) -> None:
+        self._pool = pool
+        self._room: WaitingRoom[asyncio.Future[Answer]] = WaitingRoom(pool, rng, places=places, seconds=seconds)
+        self._wanted = wanted
         self._timer: asyncio.TimerHandle | asyncio.Handle | None = None
         self._timer_at = float("inf")
+        pool.listen(self._changed)
 
     @property
     def waiting(self) -> int:
         """How many wait."""
         return len(self._room)
 
-    def busy(self, line: Hashable) -> bool:
-        """Whether somebody waits in that line already: a newcomer goes behind."""
-        return self._room.busy(line)
-
-    def refusal(self, line: Hashable) -> NoneLeft | None:
-        """Return what the first of a busy line was told last."""
-        return self._room.refusal(line, time.monotonic())
-
-    def hopeless(self, none: NoneLeft) -> bool:
-        """Whether waiting is in vain."""
-        return hopeless(none, self._seconds)
-
-    def changed(self) -> None:
-        """Note that an account may have room: whoever is next asks at the loop's next turn."""
-        if len(self._room):
-            self._arm(0.0)
-
-    async def wait(
-        self, line: Hashable, first: NoneLeft | None, ask: Ask, *, project: str = "", cost: float = 1.0
-    ) -> Answer:
-        """Wait until an account has room or hope is gone; `first` is what `ask` said a moment ago, None if nothing."""
-        now = time.monotonic()
+    async def seek(self, traits: Traits, tried: frozenset[str], preferred: Traits | None = None) -> Answer:
+        """Return an account that has been taken, or why there is none; `preferred` names accounts to ask first."""
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        place = self._room.enter(
-            line, ask, answer, project=project, cost=cost, deadline=now + self._seconds, first=first, now=now
-        )
+        wish = Wish(traits, tried, answer, preferred=preferred)
+        found = self._room.seek(wish, time.monotonic())
+        return found if found is not None else await self._wait(wish)
+
+    async def _wait(self, wish: Wish[asyncio.Future[Answer]]) -> Answer:
         self._arm(self._room.due())
+        told = self._room.refusal(wish, time.monotonic())
+        full = [] if told is None else [name for name, reason in told.reasons.items() if reason == _SLOTS_FULL]
+        for name in full:
+            self._wanted(name, 1)
+        answer = wish.ticket
         try:
             return await answer
         except asyncio.CancelledError:
             if answer.done() and not answer.cancelled():
-                given = answer.result()
-                if not isinstance(given, NoneLeft):
-                    self._give_back(given)
+                self._give_back(answer.result())
             else:
-                self._room.leave(place)
-                self.changed()
+                self._room.leave(wish)
+                self._changed()
             raise
+        finally:
+            for name in full:
+                self._wanted(name, -1)
+
+    def _give_back(self, answer: Answer) -> None:
+        if not isinstance(answer, NoneLeft):
+            self._pool.unused(answer, time.monotonic())
+
+    def _changed(self) -> None:
+        """Note that an account may have room: whoever is next asks at the loop's next turn."""
+        if len(self._room):
+            self._arm(0.0)
 
     def _arm(self, due: float) -> None:
         """Take a turn at `due` (monotonic seconds), or before."""
@@ -86,10 +91,10 @@ class WaitingLine:
     def _turn(self) -> None:
         self._timer, self._timer_at = None, float("inf")
         for answer, given in self._room.turn(time.monotonic()):
-            if not answer.done():
-                answer.set_result(given)
-            elif not isinstance(given, NoneLeft):
+            if answer.done():
                 self._give_back(given)
+            else:
+                answer.set_result(given)
         due = self._room.due()
         if due != float("inf"):
             self._arm(due)

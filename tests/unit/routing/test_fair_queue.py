@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from penstock_routing.fair_queue import FairQueue, Place
+from penstock_routing.fair_queue import FairQueue, Line, Place
 from tests.effort import examples
 
 
@@ -19,12 +19,12 @@ def queue(places=1000, one=1000):
 
 
 def put(found, project, cost=1.0, *, line="m", deadline=10.0, ticket=None):
-    place = Place(line, project, cost, deadline, ticket)
+    place = Place(Line("g", line), project, cost, deadline, ticket)
     return place, found.add(place)
 
 
-def serve(found, line="m"):
-    place = found.head(line)
+def serve(found, group="g", without=()):
+    place = found.head(group, {Line(group, line) for line in without})
     if place is not None:
         found.served(place)
     return place
@@ -43,35 +43,47 @@ class TestOrder:
         few, _ = put(found, "few", 60)
         assert few in [serve(found) for _ in range(3)]
 
-    def test_lines_are_apart(self):
+    def test_a_line_may_be_passed_over(self):
         found = queue()
         one, _ = put(found, "p", line="m")
         other, _ = put(found, "p", line="n")
-        assert (found.head("m"), found.head("n"), found.head("x")) == (one, other, None)
-        assert found.busy("m")
+        assert serve(found, without="m") is other
+        assert found.head("x") is None
+        assert found.busy(Line("g", "m"))
         found.served(one)
-        assert not found.busy("m")
-        assert found.lines() == ["n"]
+        assert not found.crowded("g")
+        assert found.lines() == []
 
-    def test_the_line_that_was_served_goes_behind(self):
+    def test_lines_of_a_group_share_what_a_project_owes(self):
         found = queue()
-        for line in "mnm":
-            put(found, "p", line=line)
-        serve(found, "m")
-        assert found.lines() == ["n", "m"]
+        for line in "mn":
+            put(found, "a", 1000, line=line)
+        others = [put(found, "b", 100, line="n")[0] for _ in range(5)]
+        serve(found, without="n")
+        assert [serve(found) for _ in range(5)] == others
+
+    def test_groups_are_apart(self):
+        found = queue()
+        for group in "gh":
+            found.add(Place(Line(group), "p", 1000, 10.0, None))
+            found.add(Place(Line(group), "q", 1, 10.0, None))
+        assert found.groups() == ["g", "h"]
+        serve(found, "g")
+        assert found.groups() == ["h", "g"]
+        assert serve(found, "h").project == "p"
 
     def test_the_head_stays_until_it_is_served(self):
         found = queue()
         for number in range(20):
             put(found, f"p{number % 3}", 40.0 * (number % 7))
-        first = found.head("m")
+        first = found.head("g")
         for _ in range(5):
-            assert found.head("m") is first
+            assert found.head("g") is first
 
     def test_a_huge_one_goes_at_once_when_it_is_alone(self):
         found = queue()
         place, _ = put(found, "p", 1e12)
-        assert found.head("m") is place
+        assert found.head("g") is place
 
     def test_a_large_one_goes_in_its_turn_and_its_project_pays_afterwards(self):
         found = queue()
@@ -221,8 +233,8 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(line=st.sampled_from("mn"))
     def serve(self, line):
-        place = serve(self.found, line)
-        mine = [other for other in self.there if other.line == line]
+        place = serve(self.found, without={"m", "n"} - {line})
+        mine = [other for other in self.there if other.line.what == line]
         if place is None:
             assert mine == []
         else:

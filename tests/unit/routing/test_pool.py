@@ -225,8 +225,8 @@ class TestAffinity:
 
     def test_one_session_never_takes_more_than_its_bound(self, bench):
         found = Counter(pick.account for pick in bench.take(64, self.traits(b"hot")))
-        assert max(found.values()) <= 28
-        assert len(found) == 3
+        assert max(found.values()) <= 32
+        assert len(found) >= 2
 
 
 class TestHerd:
@@ -517,13 +517,17 @@ class TestHints:
         assert bench.spread(300)["a"] >= 70
 
     @pytest.mark.parametrize("kind", ["requests", "tokens"])
-    def test_nothing_left_is_taken_last(self, bench, kind):
-        self.hint(bench, "a", **{f"{kind}_limit": 100, f"{kind}_remaining": 0, f"{kind}_reset_ms": 5000})
-        assert bench.spread(400)["a"] <= 40
+    def test_what_has_nothing_left_is_not_asked_before_it_has(self, bench, kind):
+        self.hint(bench, "a", **{f"{kind}_limit": 100, f"{kind}_remaining": 0, f"{kind}_reset_ms": 60_000})
+        assert bench.spread(400)["a"] == 0
+        none = bench.pick(tried={"b", "c"})
+        assert (none.reasons["a"], none.throttled) == ("UpstreamSpent", True)
+        assert 1.0 < none.soonest_seconds < 15.0
+        bench.now += none.soonest_seconds
         pick = bench.pick(tried={"b", "c"})
         assert pick.account == "a"
         bench.pool.unused(pick, bench.now)
-        bench.now += 5.0
+        bench.now += 60.0
         assert bench.spread(300)["a"] >= 70
 
     def test_our_own_requests_count_until_the_next_hint(self, bench):
@@ -579,7 +583,7 @@ class TestMany:
             many.pool.unused(
                 many.pick(Traits(model="m", affinity=b"%d" % number)), many.now
             ) if number % 50 == 0 else None
-        assert len(many.pool._favourites) <= 4096
+        assert len(many.pool._chooser._favourites) <= 4096
 
 
 class TestExplain:

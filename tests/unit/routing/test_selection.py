@@ -50,13 +50,5 @@ def test_the_last_takes_what_rounding_leaves():
     assert selection.two([1.0, 0.0], [0, 0], lambda: 0.9) == 0
 
 
-@pytest.mark.parametrize(
-    ("remaining", "limit", "factor"),
-    [(-1, -1, 1.0), (-1, 100, 1.0), (5, 0, 1.0), (100, 100, 1.0), (20, 100, 1.0), (10, 100, 0.5), (0, 100, 0.0)],
-)
-def test_scarcity(remaining, limit, factor):
-    assert selection.scarcity(remaining, limit, 0.2) == pytest.approx(factor)
-
-
 def test_share_of_prefers_the_heavier_and_the_idler():
     assert selection.share_of([100.0, 100.0, 50.0], [0, 1, 0]) == [100.0, 50.0, 50.0]

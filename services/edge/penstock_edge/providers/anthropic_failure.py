@@ -137,6 +137,12 @@ def hints(headers: Headers, now: datetime | None = None) -> Hints | None:
         tokens_limit=count(b"tokens-limit"),
         tokens_remaining=count(b"tokens-remaining"),
         tokens_reset_ms=reset_ms(b"tokens-reset"),
+        input_limit=count(b"input-tokens-limit"),
+        input_remaining=count(b"input-tokens-remaining"),
+        input_reset_ms=reset_ms(b"input-tokens-reset"),
+        output_limit=count(b"output-tokens-limit"),
+        output_remaining=count(b"output-tokens-remaining"),
+        output_reset_ms=reset_ms(b"output-tokens-reset"),
     )
 
 

@@ -233,6 +233,7 @@ class Inference:
             affinity=affinity,
             project=project,
             estimated_tokens=admitted.need.input_tokens + admitted.need.output_tokens,
+            estimated_output=admitted.need.output_tokens,
             session=self._session,
             providers=providers,
         )

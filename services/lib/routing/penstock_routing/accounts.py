@@ -67,3 +67,15 @@ class Hints:
     tokens_limit: int = -1
     tokens_remaining: int = -1
     tokens_reset_ms: int = -1
+    input_limit: int = -1
+    """Input that counts against the limit, where input and output are limited apart (Anthropic)."""
+    input_remaining: int = -1
+    input_reset_ms: int = -1
+    output_limit: int = -1
+    output_remaining: int = -1
+    output_reset_ms: int = -1
+
+    def any_left(self) -> bool:
+        """Tell whether of no limit that was told all is used."""
+        told = (self.requests_remaining, self.tokens_remaining, self.input_remaining, self.output_remaining)
+        return 0 not in told and max(told) > 0

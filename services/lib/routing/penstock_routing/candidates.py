@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from penstock_routing.outcomes import COUNT_TOKENS, MESSAGES
 
 if TYPE_CHECKING:
+    from penstock_routing.accounts import Hints
     from penstock_routing.lanes import Gate, Lane
 
 
@@ -23,6 +24,8 @@ class Traits:
     project: str = ""
     estimated_tokens: int = 0
     """Input and output together; debited from the account's token share, corrected by the outcome."""
+    estimated_output: int = 0
+    """The output's part of it."""
     session: str = ""
     """The *edge* session that asks (half-open trials belong to one of them)."""
     providers: frozenset[str] | None = None
@@ -38,26 +41,39 @@ class Pick:
 
     __slots__ = (
         "account",
+        "affinity",
+        "cost",
         "done",
+        "fresh",
         "gates",
+        "heard",
         "lane",
         "limited",
         "model",
         "operation",
+        "output",
         "taken_at",
         "tokens",
         "trial",
         "watched",
     )
 
-    def __init__(self, account: str, model: str, operation: str, tokens: int, taken_at: float, lane: Lane) -> None:
-        self.account = account
-        self.model = model
-        self.operation = operation
-        self.tokens = tokens
-        self.taken_at = taken_at
+    def __init__(self, lane: Lane, traits: Traits, fresh: int, taken_at: float) -> None:
         self.lane = lane
-        self.limited = lane.account.limited and operation != COUNT_TOKENS
+        self.account = lane.account.name
+        self.model = lane.model
+        self.operation = traits.operation
+        self.affinity = traits.affinity
+        self.tokens = traits.estimated_tokens
+        self.fresh = fresh
+        """Estimated input that this account has not seen lately."""
+        self.output = traits.estimated_output
+        self.cost = 1.0
+        """What it adds to the account's load."""
+        self.taken_at = taken_at
+        self.limited = lane.account.limited and traits.operation != COUNT_TOKENS
+        self.heard: Hints | None = None
+        """What the head of its answer said of the upstream's limits."""
         self.trial = False
         self.watched = False
         self.done = False
@@ -77,6 +93,10 @@ class NoneLeft:
     """When the first candidate may be back; > 0."""
     reasons: dict[str, str] = field(default_factory=dict)
     """Account -> why it was not taken. Accounts in `tried` are listed as `Tried`, but do not decide `throttled`."""
+    home: str = ""
+    """The account that has its cache and will have room so soon that waiting costs less than going elsewhere."""
+    worth_seconds: float = 0.0
+    """For how long that holds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -78,10 +78,10 @@ class Condition:
 
     def phase(self, now: float) -> Phase:
         """Return where it stands at `now`."""
-        if self.step == HEALTHY:
-            return Phase.HEALTHY
         if self.until() > now:
             return Phase.COOLING
+        if self.step == HEALTHY:
+            return Phase.HEALTHY
         return Phase.HALF_OPEN if self.step < 0 else Phase.RETURNING
 
     def leading(self) -> str:
@@ -99,7 +99,7 @@ class Condition:
 
     def idle(self, now: float, keep_seconds: float) -> bool:
         """Tell whether nothing in it matters any longer."""
-        return self.step == HEALTHY and self.changed_at < now - keep_seconds
+        return self.step == HEALTHY and max(self.changed_at, self.until()) < now - keep_seconds
 
 
 def fail(
@@ -113,8 +113,12 @@ def fail(
     ended_at: float,
     retry_after: float | None,
     now: float,
+    paced: bool = False,
 ) -> bool:
-    """Apply one failed request; True when a cooldown began or grew. Never shortens one."""
+    """Apply one failed request; True when a cooldown began or grew. Never shortens one.
+
+    `paced`: its answer told the limits that it met, so that whoever comes back keeps to them without a trial.
+    """
     if request_id and request_id in condition.seen:
         return False
     _remember(condition, request_id)
@@ -133,14 +137,21 @@ def fail(
     trial = condition.phase(now) is Phase.HALF_OPEN and sent_at >= condition.until()
     if effect.failures > 1 and not trial and not _enough(condition, effect, request_id, project, ended_at, now):
         return False
-    cool(condition, policy, cls=cls, ended_at=ended_at, retry_after=retry_after, now=now)
+    cool(condition, policy, cls=cls, ended_at=ended_at, retry_after=retry_after, now=now, paced=paced)
     return True
 
 
 def cool(
-    condition: Condition, policy: Policy, *, cls: str, ended_at: float, retry_after: float | None, now: float
+    condition: Condition,
+    policy: Policy,
+    *,
+    cls: str,
+    ended_at: float,
+    retry_after: float | None,
+    now: float,
+    paced: bool = False,
 ) -> None:
-    """Begin a cooldown of `cls`, one longer in its row."""
+    """Begin a cooldown of `cls`, one longer in its row. Behind it come a trial and a ramp, unless `paced` by a hint."""
     effect = policy.effect(cls)
     state = condition.classes.setdefault(cls, ClassState())
     state.streak += 1
@@ -152,7 +163,8 @@ def cool(
         state.probes_failed = 0
     else:
         state.until = max(state.until, ended_at + seconds)
-    condition.step = -1
+    if not (paced and effect.throttle and effect.honours_hint and retry_after is not None):
+        condition.step = -1
     condition.cls = cls
     condition.recent.clear()
     condition.trial_session, condition.trial_until = "", -math.inf
@@ -240,7 +252,7 @@ def merge(one: Condition, other: Condition) -> Condition:
     for name, state in older.classes.items():
         if same or state.began > newer.epoch_at:
             classes[name] = _joined(classes.get(name), state)
-            step = -1 if not same else step
+            step = -1 if not same and older.step < 0 else step
     if same and step >= 0:
         step = max(newer.step, older.step)
     trial = newer if newer.trial_until >= older.trial_until or not same else older

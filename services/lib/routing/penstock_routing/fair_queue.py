@@ -1,11 +1,12 @@
 """Who is next among those who wait: bounded, fair by project in what requests cost, each with a deadline.
 
-Deficit round robin. A line is for requests that wait for the same thing, and its projects take turns. A project whose
-request is served goes into deficit by what that costs, and has no turn until rounds, each of which gives every project
-the same, have worked it off. Served first and paid afterwards, a large request need not outlive its deadline saving.
-Rounds are not turned but computed: a line's level is what each project has been given so far, and a project is next
-when the level reaches the one at which its deficit is gone. So over any time two projects that always wait are served
-amounts that differ by the largest request of each at most. Pure: `now` is the caller's seconds.
+Deficit round robin. Within a group, which is all that wait for one kind of capacity, projects take turns. A project
+whose request is served goes into deficit by what that costs, and has no turn until rounds, each of which gives every
+project the same, have worked it off. Served first and paid afterwards, a large request need not outlive its deadline
+saving. Rounds are not turned but computed: a group's level is what each project has been given so far, and a project is
+next when the level reaches the one at which its deficit is gone. So over any time two projects that always wait are
+served amounts that differ by the largest request of each at most. A group has lines, one for each thing within it that
+somebody waits for: who cannot be served now holds up his own line only. Pure: `now` is the caller's seconds.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from heapq import heapify, heappop, heappush
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Container, Hashable
 
 Ticket = TypeVar("Ticket")
 
@@ -24,12 +25,19 @@ _REMEMBERED: Final = 1024
 _SPARE: Final = 64
 
 
+class Line(NamedTuple):
+    """What somebody waits for, and the group in which projects are served alike."""
+
+    group: Hashable
+    what: Hashable = ""
+
+
 class Place(Generic[Ticket]):
     """One request that waits. `cost`: what it takes of whatever is scarce, at least 1 (tokens)."""
 
     __slots__ = ("cost", "deadline", "line", "project", "ticket", "waiting")
 
-    def __init__(self, line: Hashable, project: str, cost: float, deadline: float, ticket: Ticket) -> None:
+    def __init__(self, line: Line, project: str, cost: float, deadline: float, ticket: Ticket) -> None:
         self.line = line
         self.project = project
         self.cost = max(cost, 1.0)
@@ -43,13 +51,14 @@ class Place(Generic[Ticket]):
 
 
 class _Flow(Generic[Ticket]):
-    """One project in one line, first come first served. `clear_at`: the level at which its deficit is worked off."""
+    """One project in one line, first come first served. `joined`: the group's level when it began to wait."""
 
-    __slots__ = ("clear_at", "places", "turn")
+    __slots__ = ("joined", "places", "project", "turn")
 
-    def __init__(self) -> None:
+    def __init__(self, project: str) -> None:
+        self.project = project
         self.places: OrderedDict[Place[Ticket], None] = OrderedDict()
-        self.clear_at = 0.0
+        self.joined = 0.0
         self.turn: _Turn[Ticket] | None = None
 
     def first(self) -> Place[Ticket]:
@@ -57,7 +66,7 @@ class _Flow(Generic[Ticket]):
 
 
 class _Turn(Generic[Ticket]):
-    """When a project that waits is next: at `level`, and among equals in the order of `number`."""
+    """When a project is next in a line: at `level`, or later; among equals in the order of `number`."""
 
     __slots__ = ("flow", "level", "number")
 
@@ -69,68 +78,19 @@ class _Turn(Generic[Ticket]):
     def __lt__(self, other: _Turn[Ticket]) -> bool:
         return (self.level, self.number) < (other.level, other.number)
 
-    def stands(self) -> bool:
-        return self.flow.turn is self
 
+class _Group(Generic[Ticket]):
+    """All that wait for one kind of capacity. `level`: how much each project has been given in all rounds so far."""
 
-class _Line(Generic[Ticket]):
-    """The projects that wait for one thing. `level`: how much each of them has been given in all rounds so far."""
-
-    __slots__ = ("flows", "level", "number", "turns", "waiting")
+    __slots__ = ("clear_at", "level", "lines", "number", "waiting")
 
     def __init__(self) -> None:
-        self.flows: dict[str, _Flow[Ticket]] = {}
-        self.turns: list[_Turn[Ticket]] = []
+        self.lines: dict[Line, dict[str, _Flow[Ticket]]] = {}
+        self.clear_at: dict[str, float] = {}
+        """By project: the level at which its deficit is worked off."""
         self.level = 0.0
         self.number = 0
         self.waiting = 0
-
-    def add(self, place: Place[Ticket]) -> None:
-        flow = self.flows.get(place.project)
-        if flow is None:
-            flow = self.flows[place.project] = _Flow()
-        flow.places[place] = None
-        self.waiting += 1
-        if flow.turn is None:
-            self._queue(flow)
-
-    def serve(self, place: Place[Ticket]) -> None:
-        """Charge its project, whose next one waits until all others have been given as much."""
-        flow = self.flows[place.project]
-        begun = max(flow.clear_at, self.level) if flow.turn is None else flow.turn.level
-        self.level = max(self.level, begun)
-        flow.clear_at = begun + place.cost
-        flow.turn = None
-        self.remove(place)
-        if flow.places:
-            self._queue(flow)
-
-    def remove(self, place: Place[Ticket]) -> None:
-        flow = self.flows[place.project]
-        del flow.places[place]
-        self.waiting -= 1
-        if flow.places:
-            return
-        flow.turn = None
-        # A deficit is remembered while others wait here.
-        if flow.clear_at <= self.level:
-            del self.flows[place.project]
-        elif len(self.flows) > _REMEMBERED:
-            self.flows = {name: kept for name, kept in self.flows.items() if kept.places or kept.clear_at > self.level}
-
-    def first(self) -> Place[Ticket]:
-        turns = self.turns
-        while not turns[0].stands():
-            heappop(turns)
-        return turns[0].flow.first()
-
-    def _queue(self, flow: _Flow[Ticket]) -> None:
-        self.number += 1
-        flow.turn = _Turn(max(flow.clear_at, self.level), self.number, flow)
-        heappush(self.turns, flow.turn)
-        if len(self.turns) > 2 * len(self.flows) + _SPARE:
-            self.turns = [turn for turn in self.turns if turn.stands()]
-            heapify(self.turns)
 
 
 class FairQueue(Generic[Ticket]):
@@ -139,7 +99,8 @@ class FairQueue(Generic[Ticket]):
     def __init__(self, places: int, per_project: int) -> None:
         self._most = places
         self._most_of_one = per_project
-        self._lines: OrderedDict[Hashable, _Line[Ticket]] = OrderedDict()
+        self._groups: OrderedDict[Hashable, _Group[Ticket]] = OrderedDict()
+        self._turns: dict[Line, list[_Turn[Ticket]]] = {}
         self._projects: dict[str, OrderedDict[Place[Ticket], None]] = {}
         self._deadlines: list[Place[Ticket]] = []
         self._count = 0
@@ -147,13 +108,21 @@ class FairQueue(Generic[Ticket]):
     def __len__(self) -> int:
         return self._count
 
-    def lines(self) -> list[Hashable]:
-        """Return the lines in which somebody waits, the one that was served longest ago first."""
-        return list(self._lines)
+    def groups(self) -> list[Hashable]:
+        """Return the groups in which somebody waits, the one that was served longest ago first."""
+        return list(self._groups)
 
-    def busy(self, line: Hashable) -> bool:
+    def lines(self) -> list[Line]:
+        """Return the lines in which somebody waits."""
+        return list(self._turns)
+
+    def busy(self, line: Line) -> bool:
         """Tell whether somebody waits in a line."""
-        return line in self._lines
+        return line in self._turns
+
+    def crowded(self, group: Hashable) -> bool:
+        """Tell whether somebody waits in a group."""
+        return group in self._groups
 
     def waiting(self, project: str) -> int:
         """Return how many requests of a project wait."""
@@ -174,32 +143,57 @@ class FairQueue(Generic[Ticket]):
                 return place
             loser = next(reversed(most))
             self.leave(loser)
-        line = self._lines.get(place.line)
-        if line is None:
-            line = self._lines[place.line] = _Line()
-        line.add(place)
+        group = self._groups.get(place.line.group)
+        if group is None:
+            group = self._groups[place.line.group] = _Group()
+        flows = group.lines.setdefault(place.line, {})
+        flow = flows.get(place.project)
+        if flow is None:
+            flow = flows[place.project] = _Flow(place.project)
+            flow.joined = group.level
+        flow.places[place] = None
+        group.waiting += 1
+        if flow.turn is None:
+            self._queue(group, place.line, flow)
         self._projects.setdefault(place.project, OrderedDict())[place] = None
         place.waiting = True
         self._count += 1
         heappush(self._deadlines, place)
         return loser
 
-    def head(self, line: Hashable) -> Place[Ticket] | None:
-        """Return the fairest next of a line: the same again until it leaves, or a project with less joins."""
-        found = self._lines.get(line)
-        return found.first() if found is not None else None
+    def head(self, group: Hashable, without: Container[Line] = ()) -> Place[Ticket] | None:
+        """Return the fairest next of a group: the same again until it leaves, or a project with less joins.
+
+        Those in lines of `without` are passed over.
+        """
+        found = self._groups.get(group)
+        if found is None:
+            return None
+        best: _Turn[Ticket] | None = None
+        for line in found.lines:
+            if line in without:
+                continue
+            turn = self._first(found, line)
+            if best is None or turn < best:
+                best = turn
+        return best.flow.first() if best is not None else None
 
     def served(self, place: Place[Ticket]) -> None:
         """Take out a request that got what it waited for, at its project's expense."""
-        self._lines[place.line].serve(place)
-        self._lines.move_to_end(place.line)
-        self._forget(place)
+        group = self._groups[place.line.group]
+        flow = group.lines[place.line][place.project]
+        begun = max(flow.joined, group.clear_at.get(place.project, 0.0))
+        group.level = max(group.level, begun)
+        group.clear_at[place.project] = begun + place.cost
+        if len(group.clear_at) > _REMEMBERED:
+            group.clear_at = {name: level for name, level in group.clear_at.items() if level > group.level}
+        self._groups.move_to_end(place.line.group)
+        self._take_out(place)
 
     def leave(self, place: Place[Ticket]) -> None:
         """Take out a request that waits no longer; nothing when it does not."""
         if place.waiting:
-            self._lines[place.line].remove(place)
-            self._forget(place)
+            self._take_out(place)
 
     def expired(self, now: float) -> list[Place[Ticket]]:
         """Take out and return those whose deadline has come, earliest first."""
@@ -217,11 +211,48 @@ class FairQueue(Generic[Ticket]):
             heappop(deadlines)
         return deadlines[0].deadline if deadlines else math.inf
 
-    def _forget(self, place: Place[Ticket]) -> None:
+    def _first(self, group: _Group[Ticket], line: Line) -> _Turn[Ticket]:
+        """Return the first turn of a line. Turns that are over, or came too early by now, are mended on the way."""
+        turns = self._turns[line]
+        while True:
+            turn = turns[0]
+            flow = turn.flow
+            if flow.turn is not turn:
+                heappop(turns)
+                continue
+            level = max(flow.joined, group.clear_at.get(flow.project, 0.0))
+            if level <= turn.level:
+                return turn
+            heappop(turns)
+            self._queue(group, line, flow)
+
+    def _queue(self, group: _Group[Ticket], line: Line, flow: _Flow[Ticket]) -> None:
+        group.number += 1
+        flow.turn = _Turn(max(flow.joined, group.clear_at.get(flow.project, 0.0)), group.number, flow)
+        turns = self._turns.setdefault(line, [])
+        heappush(turns, flow.turn)
+        if len(turns) > 2 * len(group.lines[line]) + _SPARE:
+            turns[:] = [turn for turn in turns if turn.flow.turn is turn]
+            heapify(turns)
+
+    def _take_out(self, place: Place[Ticket]) -> None:
         place.waiting = False
         self._count -= 1
-        if not self._lines[place.line].waiting:
-            del self._lines[place.line]
+        line = place.line
+        group = self._groups[line.group]
+        flows = group.lines[line]
+        flow = flows[place.project]
+        del flow.places[place]
+        group.waiting -= 1
+        if not flow.places:
+            flow.turn = None
+            del flows[place.project]
+        if not flows:
+            del group.lines[line]
+            del self._turns[line]
+        if not group.waiting:
+            # With nobody waiting there is enough for all: deficits are forgotten.
+            del self._groups[line.group]
         mine = self._projects[place.project]
         del mine[place]
         if not mine:

@@ -45,13 +45,11 @@ class Gates:
             self._apply_pending(gate)
         condition = gate.condition
         step = condition.step
-        if step >= c.HEALTHY:
-            return None
         until = condition.until()
         if until > now:
             cls = condition.leading()
             return (cls, self._wait(condition, now), self.policy.effect(cls).throttle)
-        if unbilled:
+        if step >= c.HEALTHY or unbilled:
             return None
         throttle = self.policy.effect(condition.cls).throttle
         if step >= 0:
@@ -159,7 +157,7 @@ class Gates:
     def _word(self, cooldown: Cooldown, now: float) -> Condition:
         over = cooldown.half_open or cooldown.ramp_percent > 0
         until = now if over else now + max(cooldown.remaining_seconds, 0.0)
-        step = -1
+        step = c.HEALTHY if not over and self._paced(cooldown) else -1
         if cooldown.ramp_percent > 0:
             percents = self.policy.ramp_percent
             step = max((i for i, percent in enumerate(percents) if percent <= cooldown.ramp_percent), default=0)
@@ -171,6 +169,11 @@ class Gates:
             changed_at=now,
             epoch_at=now,
         )
+
+    def _paced(self, cooldown: Cooldown) -> bool:
+        """Tell whether this edge knows the limits there, so that the end of a throttle needs no further word."""
+        lane = self.lanes.get((cooldown.account, cooldown.model))
+        return lane is not None and lane.gauges is not None and self.policy.effect(cooldown.cls).throttle
 
     def _adopt(self, gate: Gate, word: Condition) -> None:
         """Put the router's word in force; what this edge counted itself (requests seen) stays."""
@@ -185,7 +188,7 @@ class Gates:
         word = gate.pending[1]
         if word is None:
             self._close(gate.key)
-            gate.condition.step = c.HEALTHY
+            gate.condition = Condition()
             gate.pending = None
         else:
             self._adopt(gate, word)

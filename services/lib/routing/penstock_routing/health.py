@@ -62,7 +62,8 @@ class Health:
         changed: set[Key] = set()
         cls = self._named(outcome)
         key = failure_key(self.policy, outcome.account, outcome.model, outcome.operation, cls)
-        if key is not None:
+        # An upstream that has something left refused this one for its size: others may be small enough.
+        if key is not None and not (cls == o.THROTTLED and outcome.hints is not None and outcome.hints.any_left()):
             condition = self.conditions.setdefault(key, Condition())
             if c.fail(
                 condition,
@@ -74,6 +75,7 @@ class Health:
                 ended_at=min(outcome.ended_at, now),
                 retry_after=outcome.retry_after,
                 now=now,
+                paced=outcome.hints is not None,
             ):
                 changed.add(key)
         if outcome.trial:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from penstock_routing import selection
 from penstock_routing.accounts import ACTIVE, UNLIMITED, Share
 from penstock_routing.buckets import Bucket
+from penstock_routing.gauges import Gauges
 from penstock_routing.rendezvous import salt
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from penstock_routing.health import Key
     from penstock_routing.policy import Policy
 
-_HINT_SECONDS: Final = 10.0
-_HINT_MAX_SECONDS: Final = 60.0
+_SUMMED_EVERY_SECONDS: Final = 0.05
+_FEW: Final = 16
 _FULL_MINUTE: Final = 60.0
 
 
@@ -50,6 +50,7 @@ class Account:
         "gate",
         "in_flight",
         "limited",
+        "load",
         "name",
         "plain",
         "requests",
@@ -65,6 +66,8 @@ class Account:
         self.name = facts.name
         self.salt = salt(facts.name)
         self.in_flight = 0
+        self.load = 0.0
+        """What is in flight, weighed: see Policy.load_unit_tokens."""
         self.slots_used = 0
         self.slots = UNLIMITED
         self.requests: Bucket | None = None
@@ -133,14 +136,12 @@ class Lane:
         "failed_at",
         "fails",
         "gate",
-        "hint_until",
+        "gauges",
+        "gone",
         "in_flight",
         "model",
+        "output_out",
         "plain",
-        "requests_left",
-        "requests_limit",
-        "tokens_left",
-        "tokens_limit",
         "weight",
     )
 
@@ -149,17 +150,19 @@ class Lane:
         self.model = model
         self.weight = float(account.facts.weight)
         self.in_flight = 0
+        self.output_out = 0
+        """Estimated output of what is in flight."""
         self.gate: Gate | None = None
+        self.gauges: Gauges | None = None
         self.fails = 0
         self.failed_at = -math.inf
-        self.hint_until = -math.inf
-        self.requests_limit = self.requests_left = -1
-        self.tokens_limit = self.tokens_left = -1
+        self.gone = False
+        """The catalog has it no more."""
         self.plain = True
 
     def refresh(self) -> None:
         """Note whether the quick way through selection is open."""
-        self.plain = self.gate is None and not self.fails and self.hint_until == -math.inf
+        self.plain = self.gate is None and not self.fails
 
     def may_take(self, providers: frozenset[str] | None) -> bool:
         """Tell whether its account is of one of these providers (None: of any)."""
@@ -169,47 +172,39 @@ class Lane:
         """Tell whether its last requests all failed, so that it is ordered last in its tier."""
         return self.fails >= policy.demote_failures and now - self.failed_at < policy.demote_seconds
 
-    def hinted(self, hints: Hints, now: float) -> None:
-        """Take what an answer said of the upstream's limits."""
-        self.requests_limit, self.requests_left = hints.requests_limit, hints.requests_remaining
-        self.tokens_limit, self.tokens_left = hints.tokens_limit, hints.tokens_remaining
-        resets = [reset / 1000.0 for reset in (hints.requests_reset_ms, hints.tokens_reset_ms) if reset >= 0]
-        self.hint_until = now + min(max(resets, default=_HINT_SECONDS), _HINT_MAX_SECONDS)
-        self.refresh()
-
-    def scarcity(self, fraction: float, now: float) -> float:
-        """Return the factor for its weight by what its upstream has left: 1 plenty, 0 nothing."""
-        if now >= self.hint_until:
-            if self.hint_until != -math.inf:
-                self.hint_until = -math.inf
-                self.refresh()
-            return 1.0
-        return min(
-            selection.scarcity(self.requests_left, self.requests_limit, fraction),
-            selection.scarcity(self.tokens_left, self.tokens_limit, fraction),
-        )
-
-    def took(self, tokens: int) -> None:
-        """Count a request against the last hint, until the next one comes."""
-        if self.requests_left > 0:
-            self.requests_left -= 1
-        if self.tokens_left > 0:
-            self.tokens_left = max(self.tokens_left - tokens, 0)
+    def heard(self, hints: Hints, now: float) -> None:
+        """Take what an answer that has just begun said of the upstream's limits."""
+        if self.gauges is None:
+            self.gauges = Gauges()
+        # Of answers under way, half is still to be written on the average.
+        self.gauges.heard(hints, now, self.output_out / 2.0)
 
 
 class Tier:
     """The lanes of one model in one tier, with what large tiers need to stay cheap."""
 
-    __slots__ = ("cumulative", "lanes", "number", "weight")
+    __slots__ = ("cumulative", "lanes", "load", "number", "summed_at", "weight")
 
     def __init__(self, number: int, lanes: list[Lane]) -> None:
         self.number = number
         self.lanes = lanes
         self.cumulative: list[float] = []
         self.weight = 0.0
+        self.load = 0.0
+        self.summed_at = -math.inf
         for lane in lanes:
             self.weight += lane.weight
             self.cumulative.append(self.weight)
+
+    def overloaded(self, lane: Lane, factor: float, floor: int, now: float) -> bool:
+        """Tell whether a lane's account has more than this multiple of its even part of the load, and more than few."""
+        account = lane.account
+        if account.in_flight < floor:
+            return False
+        if now - self.summed_at >= _SUMMED_EVERY_SECONDS or len(self.lanes) <= _FEW:
+            self.summed_at = now
+            self.load = sum([other.account.load for other in self.lanes])
+        return account.load * self.weight >= factor * (self.load + 1.0) * lane.weight
 
 
 def _bucket(bucket: Bucket | None, per_minute: int, burst: int, first: float, now: float) -> Bucket | None:

@@ -94,16 +94,30 @@ class Policy:
     """Requests at once on each edge during these steps, whatever else is there: a return is never a herd."""
     trial_seconds: float = 30.0
     """A half-open trial without an answer gives its place away after this."""
-    bounded_load: float = 1.25
+    bounded_load: float = 1.5
     """With affinity an account takes at most this multiple of its even part of what is in flight ..."""
     bounded_load_floor: int = 4
     """... but this many at once always, so that one session's few requests stay together."""
+    warm_load: float = 3.0
+    """The same multiple for an account that has the request's cache."""
+    cache_seconds: float = 300.0
+    """For how long an upstream keeps a prompt that is not used."""
+    expected_fresh: float = 0.1
+    """The part of a prompt to be read anew where a conversation should be warm that was not seen here lately."""
+    cold_tokens_per_second: float = 10_000.0
+    """How fast a prompt is read that is not cached: so long is it worth to wait for the account that has it."""
+    worth_least_seconds: float = 0.05
+    worth_most_seconds: float = 10.0
+    remembered: int = 50_000
+    """Conversations whose account an edge remembers."""
+    load_unit_tokens: int = 4096
+    """So many tokens to be read or written weigh on an account as much as being asked at all."""
     demote_failures: int = 2
     demote_seconds: float = 30.0
     demoted_one_in: int = 20
     """One in so many picks still tries an account that was ordered last for its failures in a row."""
-    scarce_fraction: float = 0.2
-    """Below this part of an upstream's own limit its weight falls in proportion."""
+    scarce_fraction: float = 0.5
+    """Below this part of an upstream's own limit its weight falls in proportion, for requests without affinity."""
     provisional_seconds: float = 2.0
     """For so long an edge's own longer cooldown stands against what the router said before it heard of it."""
     router_silent_seconds: float = 2.0

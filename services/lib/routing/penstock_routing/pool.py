@@ -7,32 +7,27 @@ caller's monotonic seconds, `rng` returns floats in [0, 1).
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
-from penstock_routing import condition as c
 from penstock_routing import outcomes as o
-from penstock_routing import rendezvous, selection
 from penstock_routing.candidates import Candidate, Cooldown, NoneLeft, Pick, Traits
+from penstock_routing.choosing import Chooser
 from penstock_routing.gates import Gates
 from penstock_routing.lanes import Account, Lane, Tier
 from penstock_routing.policy import Policy, Scope
+from penstock_routing.warmth import Warmth, worth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from penstock_routing.accounts import AccountFacts, Share
+    from penstock_routing.accounts import AccountFacts, Hints, Share
+    from penstock_routing.choosing import Home, Obstacle
     from penstock_routing.outcomes import Outcome
+    from penstock_routing.warmth import Warm
 
-_FEW: Final = 16
-_DRAWS: Final = 8
-_FAVOURITES: Final = 8
-_REMEMBERED: Final = 4096
 _SUCCESSES: Final = frozenset({o.OK, o.BEGUN})
-
-Obstacle = tuple[str, float, bool]
-"""Why an account is not taken, seconds until it may be, and whether that is for throttling."""
+_NOT_TRIED: Final[frozenset[str]] = frozenset()
+_THROTTLED: Final = frozenset({o.THROTTLED, o.THROTTLED_NO_HINT})
 
 
 class Pool:
@@ -50,7 +45,8 @@ class Pool:
         self._restricted: dict[tuple[str, frozenset[str]], tuple[Tier, ...]] = {}
         """The same for requests that only some providers may take, made when first asked for."""
         self._gates = Gates(self.policy, self._accounts, self._lanes)
-        self._favourites: OrderedDict[tuple[str, frozenset[str] | None, int, int], tuple[Lane, ...]] = OrderedDict()
+        self._chooser = Chooser(self.policy, self._gates)
+        self._warmth = Warmth(self.policy)
         self._told: Callable[[], None] = _nobody
 
     def listen(self, told: Callable[[], None]) -> None:
@@ -127,16 +123,51 @@ class Pool:
 
     # A request's way.
 
-    def pick(self, traits: Traits, tried: frozenset[str], now: float, rng: Callable[[], float]) -> Pick | NoneLeft:
-        """Choose an account and take a slot and bucket units of it. A few microseconds; never waits."""
+    def pick(
+        self, traits: Traits, tried: frozenset[str], now: float, rng: Callable[[], float], *, stay: bool = False
+    ) -> Pick | NoneLeft:
+        """Choose an account and take a slot and bucket units of it. A few microseconds; never waits.
+
+        With `stay`, a request whose prompt is cached by an account that is full for less time than it takes to read the
+        prompt anew is told so (`NoneLeft.home`) instead of going elsewhere: the caller waits, or asks without `stay`.
+        """
+        chooser, affinity = self._chooser, traits.affinity
+        warm = self._warmth.find(traits.model, affinity, now) if affinity is not None else None
         for tier in self._tiers_for(traits):
-            if len(tier.lanes) <= _FEW:
-                lane = self._from_few(tier.lanes, traits, tried, now, rng)
-            else:
-                lane = self._from_many(tier, traits, tried, now, rng)
+            if affinity is not None:
+                home = chooser.home(tier, traits, affinity, warm, tried, now)
+                if home is not None:
+                    if home.obstacle is None:
+                        return self._take(home.lane, traits, home.fresh, now)
+                    patience = self._patience(home, warm, traits)
+                    if stay and home.obstacle[1] <= patience:
+                        return _home_full(home, home.obstacle, patience)
+            lane = chooser.choose(tier, traits, tried, now, rng)
             if lane is not None:
-                return self._take(lane, traits, now)
+                return self._take(lane, traits, traits.estimated_tokens - traits.estimated_output, now)
         return self._none_left(traits, tried, now)
+
+    def _patience(self, home: Home, warm: Warm | None, traits: Traits) -> float:
+        """Return for how many seconds waiting for a home costs less than reading the prompt anew elsewhere does."""
+        prompt = traits.estimated_tokens - traits.estimated_output
+        cached = min(warm.tokens, prompt) if warm is not None and home.warm else prompt - home.fresh
+        return worth(self.policy, cached)
+
+    def home(self, traits: Traits, now: float) -> tuple[str, float, int]:
+        """Return the account that has a request's prompt, the seconds it is worth waiting for it, and what it lacks.
+
+        Nobody, 0 and the whole prompt where no account has it.
+        """
+        if traits.affinity is not None:
+            warm = self._warmth.find(traits.model, traits.affinity, now)
+            if warm is not None and not warm.lane.account.closed:
+                return warm.lane.account.name, warm.worth(self.policy, traits), warm.fresh(traits)
+        return "", 0.0, traits.estimated_tokens - traits.estimated_output
+
+    def heard(self, pick: Pick, hints: Hints, now: float) -> None:
+        """Take what the head of an answer says of the upstream's limits, at the moment when it comes."""
+        pick.heard = hints
+        pick.lane.heard(hints, now)
 
     def begun(self, pick: Pick, now: float) -> bool:
         """Note that output of a watched pick has begun. True once: report an Outcome of class Begun at once."""
@@ -160,8 +191,10 @@ class Pool:
         lane = pick.lane
         used = pick.tokens if outcome.tokens < 0 else outcome.tokens
         self._give(pick, 0, pick.tokens - used, now)
-        if outcome.hints is not None:
-            lane.hinted(outcome.hints, now)
+        if outcome.hints is not None and pick.heard is None:
+            self.heard(pick, outcome.hints, now)
+        if outcome.cls in _THROTTLED:
+            self._refused(pick, outcome.retry_after or 0.0, now)
         if outcome.cls in _SUCCESSES or (outcome.cls == o.CLIENT_LEFT and outcome.first_byte):
             if lane.fails:
                 lane.fails = 0
@@ -169,6 +202,8 @@ class Pool:
             if pick.gates:
                 self._gates.succeeded(pick, now)
             self._gates.left(pick)
+            if pick.affinity is not None:
+                self._warmth.served(pick, used, now)
             return pick.watched
         self._gates.left(pick)
         if self.policy.effect(outcome.cls).scope is Scope.NONE:
@@ -184,6 +219,7 @@ class Pool:
             return
         pick.done = True
         self._give(pick, 1, pick.tokens, now)
+        self._undrained(pick, now)
         self._gates.left(pick)
 
     def in_flight(self, account: str) -> int:
@@ -196,199 +232,98 @@ class Pool:
         known = self._accounts.get(account)
         if known is not None:
             known.in_flight = known.slots_used = in_flight
+            known.load = float(in_flight)
 
     def explain(self, traits: Traits, now: float) -> list[Candidate]:
         """Return every account that serves the model, best first, dropped ones last, by the code that picks."""
         ranked: list[Candidate] = []
         dropped: list[Candidate] = []
+        chooser, affinity = self._chooser, traits.affinity
+        warm = self._warmth.find(traits.model, affinity, now) if affinity is not None else None
+        prompt = traits.estimated_tokens - traits.estimated_output
         for tier in self._tiers.get(traits.model, ()):
             open_lanes: list[tuple[Lane, float, str]] = []
+            home = chooser.home(tier, traits, affinity, warm, _NOT_TRIED, now) if affinity is not None else None
             for lane in tier.lanes:
                 if not lane.may_take(traits.providers):
                     dropped.append(_candidate(lane, "OtherProvider", 0.0, 0))
                     continue
-                obstacle = self._obstacle(lane, traits, now)
+                at_home = home is not None and home.lane is lane
+                fresh = home.fresh if home is not None and at_home else prompt
+                obstacle = chooser.obstacle(lane, traits, fresh, now, at_home=at_home)
                 if obstacle is not None:
                     dropped.append(_candidate(lane, obstacle[0], 0.0, 0, obstacle[1]))
                 else:
-                    open_lanes.append((lane, *self._standing(lane, now)))
-            for lane, score, reason in self._ordered(open_lanes, traits):
+                    open_lanes.append((lane, *chooser.standing(lane, now, scarcity=affinity is None)))
+            for lane, score, reason in chooser.ordered(open_lanes, traits, home):
                 ranked.append(_candidate(lane, reason, score, len(ranked) + 1))
         dropped += [_candidate(lane, lane.account.closed, 0.0, 0) for lane in self._closed.get(traits.model, ())]
         return ranked + dropped
 
     def soonest(self, traits: Traits, now: float) -> float:
         """Return the seconds until the first candidate may be back; 0 when one is there now."""
-        waits = [self._obstacle(lane, traits, now) for lane in self._open(traits)]
+        fresh = traits.estimated_tokens - traits.estimated_output
+        waits = [self._chooser.obstacle(lane, traits, fresh, now) for lane in self._open(traits)]
         return min((0.0 if wait is None else wait[1] for wait in waits), default=self.policy.unknown_recovery_seconds)
 
-    # How it decides.
+    # How it keeps books of that.
 
-    def _from_few(
-        self, lanes: list[Lane], traits: Traits, tried: frozenset[str], now: float, rng: Callable[[], float]
-    ) -> Lane | None:
-        good: list[Lane] = []
-        weights: list[float] = []
-        last: list[Lane] = []
-        for lane in lanes:
-            account = lane.account
-            if account.name in tried:
-                continue
-            if lane.plain and account.plain:
-                good.append(lane)
-                weights.append(lane.weight)
-                continue
-            if self._obstacle(lane, traits, now) is not None:
-                continue
-            weight, reason = self._standing(lane, now)
-            if not reason:
-                good.append(lane)
-                weights.append(weight)
-            elif reason == "HalfOpen" and not tried:
-                return lane
-            else:
-                last.append(lane)
-        if last and (not good or (not tried and rng() * self.policy.demoted_one_in < 1.0)):
-            good, weights = last, [lane.weight for lane in last]
-        return self._choose(good, weights, traits, rng) if good else None
-
-    def _choose(self, lanes: list[Lane], weights: list[float], traits: Traits, rng: Callable[[], float]) -> Lane:
-        if len(lanes) == 1:
-            return lanes[0]
-        loads = [lane.account.in_flight for lane in lanes]
-        if traits.affinity is None:
-            return lanes[selection.two(weights, loads, rng)]
-        policy = self.policy
-        salts = [lane.account.salt for lane in lanes]
-        digest = rendezvous.digest(traits.affinity)
-        return lanes[selection.affine(digest, salts, weights, loads, policy.bounded_load, policy.bounded_load_floor)]
-
-    def _from_many(
-        self, tier: Tier, traits: Traits, tried: frozenset[str], now: float, rng: Callable[[], float]
-    ) -> Lane | None:
-        """Look at a handful of a large tier; only when none of these will do, at all of it."""
-        draws = self._drawn(tier, rng) if traits.affinity is None else self._favoured(tier, traits.affinity, traits)
-        best: Lane | None = None
-        for lane in draws:
-            if lane.account.name in tried or self._obstacle(lane, traits, now) is not None:
-                continue
-            weight, reason = self._standing(lane, now)
-            if reason:
-                continue
-            if traits.affinity is not None:
-                if lane.in_flight < self.policy.bounded_load_floor:
-                    return lane
-                continue
-            if best is not None:
-                return lane if lane.account.in_flight * best.weight < best.account.in_flight * weight else best
-            best = lane
-        if best is not None:
-            return best
-        return self._from_few(tier.lanes, traits, tried, now, rng)
-
-    def _drawn(self, tier: Tier, rng: Callable[[], float]) -> Iterator[Lane]:
-        for _ in range(_DRAWS):
-            index = bisect_right(tier.cumulative, rng() * tier.weight)
-            yield tier.lanes[min(index, len(tier.lanes) - 1)]
-
-    def _favoured(self, tier: Tier, affinity: bytes, traits: Traits) -> tuple[Lane, ...]:
-        digest = rendezvous.digest(affinity)
-        key = (traits.model, traits.providers, tier.number, digest)
-        found = self._favourites.get(key)
-        if found is None:
-            found = tuple(
-                sorted(tier.lanes, key=lambda lane: -rendezvous.score(digest, lane.account.salt, lane.weight))[
-                    :_FAVOURITES
-                ]
-            )
-            self._favourites[key] = found
-            if len(self._favourites) > _REMEMBERED:
-                self._favourites.popitem(last=False)
-        return found
-
-    def _obstacle(self, lane: Lane, traits: Traits, now: float) -> Obstacle | None:
+    def _take(self, lane: Lane, traits: Traits, fresh: int, now: float) -> Pick:
         account = lane.account
-        counting = traits.operation == o.COUNT_TOKENS
-        if account.gate is not None:
-            obstacle = self._gates.obstacle(account.gate, traits.session, counting, now)
-            if obstacle is not None:
-                return obstacle
-        if lane.gate is not None:
-            obstacle = self._gates.obstacle(lane.gate, traits.session, counting, now)
-            if obstacle is not None:
-                return obstacle
-        if counting:
-            gate = account.count_gate
-            return self._gates.obstacle(gate, traits.session, False, now) if gate is not None else None
-        return account.obstacle(traits.estimated_tokens, now) if account.limited else None
-
-    def _standing(self, lane: Lane, now: float) -> tuple[float, str]:
-        """Return the weight now, and why it is no ordinary candidate (empty when it is one)."""
-        weight = lane.weight
-        for gate in (lane.gate, lane.account.gate):
-            if gate is not None and gate.condition.step < c.HEALTHY:
-                if gate.condition.step < 0:
-                    return weight, "HalfOpen"
-                weight *= gate.condition.ramp_percent(self.policy) / 100.0
-        if lane.demoted(self.policy, now):
-            return weight, "FailedLately"
-        factor = lane.scarcity(self.policy.scarce_fraction, now)
-        if factor <= 0.0:
-            return weight, "UpstreamSpent"
-        return weight * factor, ""
-
-    def _ordered(self, lanes: list[tuple[Lane, float, str]], traits: Traits) -> Iterator[tuple[Lane, float, str]]:
-        """Order one tier as `_from_few` prefers it: a trial, then ordinary ones by score, then the rest."""
-        loads = [lane.account.in_flight for lane, _, _ in lanes]
-        weights = [weight for _, weight, _ in lanes]
-        if traits.affinity is None:
-            scores = selection.share_of(weights, loads)
-            order = sorted(range(len(lanes)), key=lambda index: -scores[index])
-        else:
-            digest = rendezvous.digest(traits.affinity)
-            salts = [lane.account.salt for lane, _, _ in lanes]
-            scores = [rendezvous.score(digest, s, w) for s, w in zip(salts, weights, strict=True)]
-            policy = self.policy
-            order = rendezvous.order(digest, salts, weights, loads, policy.bounded_load, policy.bounded_load_floor)
-        order.sort(key=lambda index: {"HalfOpen": 0, "": 1}.get(lanes[index][2], 2))
-        for index in order:
-            yield lanes[index][0], scores[index], lanes[index][2]
-
-    def _take(self, lane: Lane, traits: Traits, now: float) -> Pick:
-        account = lane.account
+        pick = Pick(lane, traits, fresh, now)
+        pick.cost = 1.0 + (fresh + pick.output) / self.policy.load_unit_tokens
         account.in_flight += 1
+        account.load += pick.cost
         lane.in_flight += 1
         if traits.operation != o.COUNT_TOKENS:
             account.slots_used += 1
             if account.limited:
                 account.take(traits.estimated_tokens, now)
-        if lane.hint_until > now:
-            lane.took(traits.estimated_tokens)
-        pick = Pick(account.name, lane.model, traits.operation, traits.estimated_tokens, now, lane)
+            if lane.gauges is not None:
+                lane.gauges.take(1.0, pick.tokens, fresh, pick.output, now)
+            lane.output_out += pick.output
         if not (account.gate is None and lane.gate is None and account.count_gate is None):
             self._gates.entered(pick, now)
         return pick
 
     def _give(self, pick: Pick, requests: int, tokens: int, now: float) -> None:
         lane = pick.lane
+        account = lane.account
         lane.in_flight -= 1
-        lane.account.in_flight -= 1
+        account.in_flight -= 1
+        # Sums of floats drift; an idle account has no load.
+        account.load = account.load - pick.cost if account.in_flight else 0.0
         if pick.operation != o.COUNT_TOKENS:
-            lane.account.slots_used -= 1
+            account.slots_used -= 1
+            lane.output_out -= pick.output
         if pick.limited:
-            lane.account.give(requests, tokens, now)
+            account.give(requests, tokens, now)
         self._told()
+
+    def _undrained(self, pick: Pick, now: float) -> None:
+        """Take back what a request was expected to drain: nothing of it has reached the upstream's count."""
+        gauges = pick.lane.gauges
+        if gauges is not None and pick.heard is None and pick.operation != o.COUNT_TOKENS:
+            gauges.take(-1.0, pick.tokens, pick.fresh, pick.output, now)
+
+    def _refused(self, pick: Pick, seconds: float, now: float) -> None:
+        """Learn from a 429."""
+        self._undrained(pick, now)
+        gauges = pick.lane.gauges
+        if gauges is not None and pick.operation != o.COUNT_TOKENS:
+            gauges.refused(pick.tokens, pick.fresh, pick.output, seconds, now)
 
     def _none_left(self, traits: Traits, tried: frozenset[str], now: float) -> NoneLeft:
         reasons: dict[str, str] = {
             lane.account.name: lane.account.closed for lane in self._closed.get(traits.model, ())
         }
         soonest, throttled, candidates = math.inf, True, 0
+        fresh = traits.estimated_tokens - traits.estimated_output
         for lane in self._open(traits):
             if lane.account.name in tried:
                 reasons[lane.account.name] = "Tried"
                 continue
-            reason, seconds, throttle = self._obstacle(lane, traits, now) or ("Busy", 0.1, False)
+            reason, seconds, throttle = self._chooser.obstacle(lane, traits, fresh, now) or ("Busy", 0.1, False)
             reasons[lane.account.name] = reason
             soonest = min(soonest, seconds)
             throttled = throttled and throttle
@@ -415,6 +350,8 @@ class Pool:
     def _index(self) -> None:
         """Build the index by model anew; lanes that stay keep their state."""
         old, self._lanes = self._lanes, {}
+        for known in old.values():
+            known.gone = True
         by_model: dict[str, dict[int, list[Lane]]] = {}
         closed: dict[str, list[Lane]] = {}
         for account in self._accounts.values():
@@ -424,6 +361,7 @@ class Pool:
                     lane = Lane(account, model)
                 lane.weight = float(account.facts.weight)
                 self._lanes[account.name, model] = lane
+                lane.gone = False
                 if account.closed:
                     closed.setdefault(model, []).append(lane)
                 else:
@@ -433,8 +371,20 @@ class Pool:
         }
         self._closed = {model: tuple(lanes) for model, lanes in closed.items()}
         self._gates.lanes = self._lanes
-        self._favourites.clear()
+        self._chooser.forget()
         self._restricted.clear()
+
+
+def _home_full(home: Home, obstacle: Obstacle, patience: float) -> NoneLeft:
+    reason, seconds, throttled = obstacle
+    name = home.lane.account.name
+    return NoneLeft(
+        throttled=throttled,
+        soonest_seconds=max(seconds, 0.001),
+        reasons={name: reason},
+        home=name,
+        worth_seconds=patience,
+    )
 
 
 def _nobody() -> None:

@@ -38,7 +38,7 @@ def score(affinity_digest: int, account_salt: int, weight: float) -> float:
     return -weight / math.log(((x >> 11) + 0.5) * _UNIT)
 
 
-def bound(total: int, weight: float, total_weight: float, factor: float, floor: int) -> int:
+def bound(total: float, weight: float, total_weight: float, factor: float, floor: int) -> int:
     """Return how many requests at once an account may have, this one included, when `total` others are out."""
     if total_weight <= 0:
         return floor
@@ -49,7 +49,7 @@ def order(
     affinity_digest: int,
     salts: Sequence[int],
     weights: Sequence[float],
-    loads: Sequence[int],
+    loads: Sequence[float],
     factor: float,
     floor: int,
 ) -> list[int]:
@@ -57,7 +57,7 @@ def order(
     total, total_weight = sum(loads), sum(weights)
     keys = [
         (
-            loads[index] + 1 > bound(total, weights[index], total_weight, factor, floor),
+            loads[index] >= bound(total, weights[index], total_weight, factor, floor),
             -score(affinity_digest, salts[index], weights[index]),
         )
         for index in range(len(salts))

@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 
 def affine(
-    digest: int, salts: Sequence[int], weights: Sequence[float], loads: Sequence[int], factor: float, floor: int
+    digest: int, salts: Sequence[int], weights: Sequence[float], loads: Sequence[float], factor: float, floor: int
 ) -> int:
     """Return the index with the best rendezvous score among those within their bound; weights > 0, none empty."""
     total, total_weight = sum(loads), sum(weights)
     best, best_score = -1, -1.0
     for index, weight in enumerate(weights):
         load = loads[index]
-        if load >= floor and load + 1 > rendezvous.bound(total, weight, total_weight, factor, floor):
+        if load >= floor and load >= rendezvous.bound(total, weight, total_weight, factor, floor):
             continue
         score = rendezvous.score(digest, salts[index], weight)
         if score > best_score:
@@ -27,7 +27,7 @@ def affine(
     return best
 
 
-def two(weights: Sequence[float], loads: Sequence[int], rng: Callable[[], float]) -> int:
+def two(weights: Sequence[float], loads: Sequence[float], rng: Callable[[], float]) -> int:
     """Draw two by weight and return the index of the less loaded for its weight; of equals the first drawn."""
     count = len(weights)
     if count == 1:
@@ -41,17 +41,9 @@ def two(weights: Sequence[float], loads: Sequence[int], rng: Callable[[], float]
     return second if loads[second] * weights[first] < loads[first] * weights[second] else first
 
 
-def share_of(weights: Sequence[float], loads: Sequence[int]) -> list[float]:
+def share_of(weights: Sequence[float], loads: Sequence[float]) -> list[float]:
     """Return a score for each: the higher, the sooner it is taken when there is no affinity."""
     return [weight / (load + 1) for weight, load in zip(weights, loads, strict=True)]
-
-
-def scarcity(remaining: int, limit: int, fraction: float) -> float:
-    """Return the factor for a weight by what is left of its upstream's limit: 1 while more than `fraction`."""
-    if limit <= 0 or remaining < 0:
-        return 1.0
-    left = remaining / (limit * fraction)
-    return 1.0 if left >= 1.0 else max(left, 0.0)
 
 
 def _draw(weights: Sequence[float], total: float, draw: float) -> int:

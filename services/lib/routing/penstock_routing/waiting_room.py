@@ -1,38 +1,51 @@
-"""Where requests wait for an account that is about to have room: who gets it, who gives up, when to look again.
+"""Finds an account for each request, now or after a wait: who gets the room there is, who gives up, when to look again.
 
-Newcomers go behind those who wait for the same thing. Whenever an account may have room (a request has ended, a share
-or a cooldown has changed, the soonest time that was known has come) the caller takes a `turn`, in which the fairest
-next of each line asks, then the one after it, until one of them is refused. Pure: `now` is the caller's seconds.
+Newcomers go behind those who wait for the same thing. A request whose prompt is cached by an account that is full for
+less time than it takes to read the prompt anew waits for that account; when that has lasted too long it goes elsewhere,
+or waits for anybody. Whenever an account may have room (a request has ended, a share or a cooldown has changed, the
+soonest time that was known has come) the caller takes a `turn`, in which the fairest next of all who wait for a model
+asks, then the one after it, until in each line one was refused. Pure: `now` is the caller's seconds.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Generic, NamedTuple
 
 from penstock_routing.candidates import NoneLeft
-from penstock_routing.fair_queue import FairQueue, Place, Ticket
+from penstock_routing.fair_queue import FairQueue, Line, Place, Ticket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-    from penstock_routing.candidates import Pick
-
-    Ask = Callable[[float], Pick | NoneLeft]
+    from penstock_routing.candidates import Pick, Traits
+    from penstock_routing.pool import Pool
 
 _SHORTEST_NAP_SECONDS: Final = 0.005
 _LONGEST_NAP_SECONDS: Final = 0.1
+_SMALL_TOKENS: Final = 1024
+"""Who waits for anybody stands in a line by size, these and then doubling: a large one holds up no small ones."""
 _ANY_MOMENT: Final = frozenset({"SlotsFull", "Returning", "HalfOpen", "Busy"})
 """Obstacles that end when some request does: the seconds that are said of them are a guess."""
 
 
-class Waiter(NamedTuple, Generic[Ticket]):
-    """What a place stands for: how to ask for an account, and the caller's own thing to tell the answer to."""
+class Wish(Generic[Ticket]):
+    """A request that looks for an account. `preferred`: the same for accounts to be asked first, if there are any."""
 
-    ask: Ask
-    ticket: Ticket
+    __slots__ = ("gives_up_at", "home", "place", "preferred", "ticket", "traits", "tried")
+
+    def __init__(
+        self, traits: Traits, tried: frozenset[str], ticket: Ticket, *, preferred: Traits | None = None
+    ) -> None:
+        self.traits = traits
+        self.tried = tried
+        self.ticket = ticket
+        self.preferred = preferred
+        self.gives_up_at = math.inf
+        self.home = ""
+        """The account that it waits for; empty: any."""
+        self.place: Place[Wish[Ticket]] | None = None
 
 
 class Departure(NamedTuple, Generic[Ticket]):
@@ -52,114 +65,159 @@ class _Refusal:
         self.at = at
 
     def aged(self, now: float) -> NoneLeft:
-        return replace(self.none, soonest_seconds=max(self.none.soonest_seconds - (now - self.at), 0.001))
+        left = max(self.none.soonest_seconds - (now - self.at), 0.001)
+        return replace(self.none, soonest_seconds=left, home="", worth_seconds=0.0)
 
 
 class WaitingRoom(Generic[Ticket]):
-    """At most `places` requests wait, of one project at most `per_project` (three quarters of all by default)."""
+    """At most `places` requests wait, each at most `seconds`, of one project three quarters of `places`."""
 
-    def __init__(self, places: int, *, per_project: int | None = None) -> None:
-        self._queue: FairQueue[Waiter[Ticket]] = FairQueue(
+    def __init__(
+        self,
+        pool: Pool,
+        rng: Callable[[], float],
+        *,
+        places: int,
+        seconds: float,
+        per_project: int | None = None,
+    ) -> None:
+        self._pool = pool
+        self._rng = rng
+        self._seconds = seconds
+        self._queue: FairQueue[Wish[Ticket]] = FairQueue(
             places, places - places // 4 if per_project is None else per_project
         )
-        self._refusals: dict[Hashable, _Refusal] = {}
-        self._crowded_out: list[Place[Waiter[Ticket]]] = []
+        self._refusals: dict[Line, _Refusal] = {}
+        self._crowded_out: list[Wish[Ticket]] = []
+        self._restless = False
 
     def __len__(self) -> int:
-        return len(self._queue)
+        return len(self._queue) + len(self._crowded_out)
 
-    def busy(self, line: Hashable) -> bool:
-        """Tell whether somebody waits in that line already: a newcomer goes behind."""
-        return self._queue.busy(line)
+    def seek(self, wish: Wish[Ticket], now: float) -> Pick | NoneLeft | None:
+        """Return an account, or why there is none; None when the wish waits: it departs in one of the next turns."""
+        wish.gives_up_at = now + self._seconds
+        if len(self._queue) and self._queue.crowded(_group(wish)):
+            name, worth, fresh = self._pool.home(wish.traits, now)
+            home = name if name not in wish.tried else ""
+            self._enter(wish, home, fresh, min(now + worth, wish.gives_up_at) if home else wish.gives_up_at)
+            # Whose turn it is shall be decided at once.
+            self._restless = True
+            return None
+        answer = self._ask(wish, now, stay=self._seconds > 0)
+        if not isinstance(answer, NoneLeft):
+            return answer
+        _, _, fresh = self._pool.home(wish.traits, now)
+        if answer.home:
+            line = self._enter(wish, answer.home, fresh, min(now + answer.worth_seconds, wish.gives_up_at))
+        elif answer.reasons.keys() <= wish.tried or hopeless(answer, self._seconds):
+            return answer
+        else:
+            line = self._enter(wish, "", fresh, wish.gives_up_at)
+        self._refusals[line] = _Refusal(answer, now)
+        return None
 
-    def refusal(self, line: Hashable, now: float) -> NoneLeft | None:
-        """Return what the first of a busy line was told last."""
-        known = self._refusals.get(line)
+    def refusal(self, wish: Wish[Ticket], now: float) -> NoneLeft | None:
+        """Return what the first of the line of a wish that waits was told last."""
+        known = self._refusals.get(wish.place.line) if wish.place is not None else None
         return known.aged(now) if known is not None else None
 
-    def enter(
-        self,
-        line: Hashable,
-        ask: Ask,
-        ticket: Ticket,
-        *,
-        project: str,
-        cost: float,
-        deadline: float,
-        first: NoneLeft | None,
-        now: float,
-    ) -> Place[Waiter[Ticket]]:
-        """Wait; `first` is what this one was told when it asked itself, None when it goes behind others.
-
-        Who is crowded out, perhaps this one, departs in the next turn, which should follow at once (`due` says so).
-        """
-        if first is not None:
-            self._refusals[line] = _Refusal(first, now)
-        place = Place(line, project, cost, deadline, Waiter(ask, ticket))
-        loser = self._queue.add(place)
-        if loser is not None:
-            self._crowded_out.append(loser)
-        return place
-
-    def leave(self, place: Place[Waiter[Ticket]]) -> None:
+    def leave(self, wish: Wish[Ticket]) -> None:
         """Wait no longer; nothing when that one has departed already."""
-        self._queue.leave(place)
-        self._forget(place.line)
+        if wish in self._crowded_out:
+            self._crowded_out.remove(wish)
+        elif wish.place is not None:
+            self._queue.leave(wish.place)
+            self._forget(wish.place.line)
 
     def turn(self, now: float) -> list[Departure[Ticket]]:
         """Let everybody ask who may, in fair order; returns all who wait no longer."""
-        gone = [*self._crowded_out, *self._queue.expired(now)]
+        self._restless = False
+        departures = [Departure(wish.ticket, self._told(wish, now)) for wish in self._crowded_out]
         self._crowded_out.clear()
-        departures = [Departure(place.ticket.ticket, self._told(place, now)) for place in gone]
-        lines = deque(self._queue.lines())
-        while lines:
-            line = lines.popleft()
-            departure = self._step(line, now)
+        for group in self._queue.groups():
+            blocked: set[Line] = set()
+            while (place := self._queue.head(group, blocked)) is not None:
+                departure = self._step(place, blocked, now)
+                if departure is not None:
+                    departures.append(departure)
+        for place in self._queue.expired(now):
+            departure = self._waited(place, now)
+            self._forget(place.line)
             if departure is not None:
                 departures.append(departure)
-                lines.append(line)
-        for place in gone:
-            self._forget(place.line)
         return departures
 
     def due(self) -> float:
         """Return when to take the next turn at the latest; inf when nobody waits."""
-        if self._crowded_out:
+        if self._crowded_out or self._restless:
             return -math.inf
-        if not len(self._queue):
-            return math.inf
-        soonest = min(
-            refusal.at + min(max(refusal.none.soonest_seconds, _SHORTEST_NAP_SECONDS), _LONGEST_NAP_SECONDS)
-            if (refusal := self._refusals.get(line)) is not None
-            else -math.inf
-            for line in self._queue.lines()
-        )
-        return min(soonest, self._queue.next_deadline())
+        soonest = self._queue.next_deadline()
+        for line in self._queue.lines():
+            refusal = self._refusals.get(line)
+            if refusal is None:
+                return -math.inf
+            nap = min(max(refusal.none.soonest_seconds, _SHORTEST_NAP_SECONDS), _LONGEST_NAP_SECONDS)
+            soonest = min(soonest, refusal.at + nap)
+        return soonest
 
-    def _step(self, line: Hashable, now: float) -> Departure[Ticket] | None:
-        place = self._queue.head(line)
-        if place is None:
-            self._refusals.pop(line, None)
-            return None
-        answer = place.ticket.ask(now)
+    def _ask(self, wish: Wish[Ticket], now: float, *, stay: bool) -> Pick | NoneLeft:
+        if wish.preferred is not None:
+            found = self._pool.pick(wish.preferred, wish.tried, now, self._rng)
+            if not isinstance(found, NoneLeft):
+                return found
+        return self._pool.pick(wish.traits, wish.tried, now, self._rng, stay=stay)
+
+    def _enter(self, wish: Wish[Ticket], home: str, fresh: int, deadline: float) -> Line:
+        wish.home = home
+        line = Line(_group(wish), (wish.traits.providers, wish.tried, home or (fresh // _SMALL_TOKENS).bit_length()))
+        wish.place = Place(line, wish.traits.project, float(fresh + wish.traits.estimated_output), deadline, wish)
+        loser = self._queue.add(wish.place)
+        if loser is not None:
+            self._crowded_out.append(loser.ticket)
+            self._forget(loser.line)
+        return line
+
+    def _step(self, place: Place[Wish[Ticket]], blocked: set[Line], now: float) -> Departure[Ticket] | None:
+        wish, line = place.ticket, place.line
+        answer = self._ask(wish, now, stay=bool(wish.home) and place.deadline > now)
         if not isinstance(answer, NoneLeft):
             self._queue.served(place)
-            return Departure(place.ticket.ticket, answer)
+            self._forget(line)
+            return Departure(wish.ticket, answer)
         self._refusals[line] = _Refusal(answer, now)
-        if not hopeless(answer, place.deadline - now):
-            return None
-        self._queue.leave(place)
-        return Departure(place.ticket.ticket, answer)
+        if place.deadline > now and hopeless(answer, wish.gives_up_at - now):
+            self._queue.leave(place)
+            self._forget(line)
+            return Departure(wish.ticket, answer)
+        blocked.add(line)
+        return None
 
-    def _told(self, place: Place[Waiter[Ticket]], now: float) -> NoneLeft:
-        refusal = self._refusals.get(place.line)
-        if refusal is None:
-            return NoneLeft(throttled=True, soonest_seconds=_LONGEST_NAP_SECONDS)
-        return refusal.aged(now)
+    def _waited(self, place: Place[Wish[Ticket]], now: float) -> Departure[Ticket] | None:
+        """Decide about one whose time in its line is over: who waited for its home goes elsewhere, or for anybody."""
+        wish = place.ticket
+        if now >= wish.gives_up_at:
+            return Departure(wish.ticket, self._told(wish, now))
+        answer = self._ask(wish, now, stay=False)
+        if not isinstance(answer, NoneLeft):
+            return Departure(wish.ticket, answer)
+        if hopeless(answer, wish.gives_up_at - now):
+            return Departure(wish.ticket, answer)
+        fresh = wish.traits.estimated_tokens - wish.traits.estimated_output
+        self._refusals[self._enter(wish, "", fresh, wish.gives_up_at)] = _Refusal(answer, now)
+        return None
 
-    def _forget(self, line: Hashable) -> None:
+    def _told(self, wish: Wish[Ticket], now: float) -> NoneLeft:
+        refusal = self.refusal(wish, now)
+        return refusal if refusal is not None else NoneLeft(throttled=True, soonest_seconds=_LONGEST_NAP_SECONDS)
+
+    def _forget(self, line: Line) -> None:
         if not self._queue.busy(line):
             self._refusals.pop(line, None)
+
+
+def _group(wish: Wish[Ticket]) -> Hashable:
+    return (wish.traits.model, wish.traits.operation)
 
 
 def hopeless(none: NoneLeft, seconds: float) -> bool:

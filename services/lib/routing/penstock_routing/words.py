@@ -36,6 +36,7 @@ _VERDICTS: Final[Mapping[str, str]] = {
     "SlotsFull": FULL,
     "RequestsSpent": FULL,
     "TokensSpent": FULL,
+    "UpstreamSpent": FULL,
     "OtherProvider": DROPPED,
 }
 
@@ -82,6 +83,8 @@ def _why_taken(candidates: Sequence[Candidate], tried: Mapping[str, str], taken:
         return ""
     if mine.reason == "HalfOpen":
         return "trial"
+    if mine.reason == "Warm":
+        return "affinity"
     # One without room has none because this request has it.
     return _chosen_by(mine, candidates, tried, affinity=affinity) if mine.eligible else "load"
 
