@@ -1,28 +1,35 @@
-"""Traces of real processes: what a collector hears of a request, what it never hears, and that nobody waits for it."""
+"""What people see of a request that real processes serve: its trace, and why it went where it went."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
-from tests.client import exchange
+from tests.client import exchange, payload
 from tests.collector import Collector
-from tests.stack import MODEL, running, wait_until
+from tests.stack import MODEL, account, plan, running, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.stack import Gateway, Simulator
 
-pytestmark = pytest.mark.xdist_group("tracing")
+pytestmark = pytest.mark.xdist_group("insight")
 
 PROMPT, COMPLETION = "the-prompt-that-nobody-may-see", "the-completion-that-nobody-may-see"
 CALLER, CALLERS_SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+SESSIONS = 12
+PLANS = [
+    plan("open", maxConcurrentRequests=4096),
+    plan("staff", maxConcurrentRequests=4096, routeHeader="Show"),
+    plan("small", models=["gpt-*"], translation="Deny"),
+]
 
 Stack = tuple["Gateway", "Simulator", Collector]
 
@@ -39,7 +46,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         "OTEL_BSP_MAX_QUEUE_SIZE": "100",
     }
     try:
-        with running(tmp_path_factory.mktemp("tracing"), accounts=("a", "b"), env=variables) as (gateway, simulator):
+        with running(tmp_path_factory.mktemp("insight"), plans=PLANS, env=variables) as (gateway, simulator):
             yield gateway, simulator, collector
     finally:
         collector.end()
@@ -75,7 +82,8 @@ def test_a_failover_is_one_trace_from_the_edge_to_auth(stack: Stack) -> None:
     )
     first, second = sorted(trace[f"chat {MODEL}"], key=lambda one: one.start)
     assert (first.attributes["penstock.account"], first.attributes["penstock.class"]) == ("a", "Overloaded")
-    assert (second.attributes["penstock.account"], second.attributes["penstock.class"]) == ("b", "Ok")
+    assert second.attributes["penstock.account"] in {"b", "c"}
+    assert second.attributes["penstock.class"] == "Ok"
     assert (first.failed, second.failed, server.failed) == (True, False, False)
     assert "first_byte" in second.events
     assert server.attributes["penstock.delivery.state"] == "complete"
@@ -145,6 +153,86 @@ def test_nothing_secret_is_exported(stack: Stack) -> None:
     for secret in (PROMPT, COMPLETION, key, "sim-key-", token, "for-the-collector-alone"):
         assert secret.encode() not in collector.raw, secret
     assert key.encode()[:-1] not in collector.raw
+
+
+async def routes(gateway: Gateway, key: str, sessions: list[str]) -> dict[str, str]:
+    """The header that each session is shown; "" where there is none."""
+    shown = {}
+    async with httpx.AsyncClient(base_url=gateway.url, timeout=60) as client:
+        for session in sessions:
+            headers = {"x-api-key": key, "x-session-affinity": session}
+            answer = await client.post("/v1/messages", content=payload(), headers=headers)
+            assert answer.status_code == 200, answer.text
+            shown[session] = answer.headers.get("penstock-route", "")
+    return shown
+
+
+def explained(gateway: Gateway, **question: str) -> dict[str, Any]:
+    token = (gateway.data_dir / "admin-token").read_text().strip()
+    answer = httpx.post(
+        f"{gateway.admin_url}/admin/v1/explain",
+        json={"model": MODEL} | question,
+        headers={"authorization": f"Bearer {token}"},
+        timeout=30,
+    )
+    assert answer.is_success, answer.text
+    return dict(answer.json())
+
+
+def taken(told: dict[str, Any]) -> list[str]:
+    return [row["account"] for row in told["candidates"] if row["verdict"] == "taken"]
+
+
+def test_what_is_explained_is_what_is_done(stack: Stack) -> None:
+    gateway, simulator, _ = stack
+    simulator.clear()
+    # Accounts that nobody has seen failing: the same credentials under new names.
+    wanted = {f"{name}-new": f"sim-key-{name}" for name in simulator.accounts}
+    gateway.write([*PLANS, *(part for name, key in wanted.items() for part in account(name, simulator.url, key))])
+    wait_until("new accounts", lambda: {row["name"] for row in gateway.accounts() if row["ready"]} == set(wanted), 40)
+    time.sleep(0.6)  # The edge hears of it in the same moment as the admin API, at most a heartbeat later.
+    key = gateway.key("demo", "staff", "--name", "ci")
+    sessions = [f"session-{number}" for number in range(SESSIONS)]
+    shown = asyncio.run(routes(gateway, key, sessions))
+    for session in sessions[:4]:
+        told = explained(gateway, key="ci", session=session)
+        (chosen,) = taken(told)
+        assert f"{chosen}=taken(affinity)" in shown[session]
+        assert told["candidates"][0]["why"] == "affinity"
+        assert (told["key"]["plan"], told["project"], told["refusals"]) == ("staff", "demo", [])
+    # Different sessions go to different accounts, so the four above were not right by accident.
+    assert len({header.partition("=taken")[0].rpartition(" ")[2] for header in shown.values()}) > 1
+
+    # Others are shown nothing.
+    assert set(asyncio.run(routes(gateway, gateway.key(), sessions[:2])).values()) == {""}
+
+    # An account that fails is told of, by the header and by the router.
+    favourite = taken(explained(gateway, key="ci", session=sessions[0]))[0]
+    simulator.faults(favourite.removesuffix("-new"), {"operation": "messages", "set": {"fault": "529"}})
+    (failed_over,) = asyncio.run(routes(gateway, key, sessions[:1])).values()
+    assert failed_over.startswith(f"{favourite}=tried(Overloaded), ")
+    told = wait_until(
+        "the router knows",
+        lambda: (
+            (now := explained(gateway, project="demo", session=sessions[0]))["candidates"][-1]["why"] == "Overloaded"
+            and now
+        ),
+    )
+    last = told["candidates"][-1]
+    assert (last["account"], last["verdict"], last["rank"]) == (favourite, "cooling", None)
+    assert 0 < last["soonest_ms"] <= 10_000
+    assert last["state"]["cooldowns"][0]["class"] == "Overloaded"
+    (cooled,) = asyncio.run(routes(gateway, key, sessions[:1])).values()
+    assert f"{favourite}=cooling(Overloaded " in cooled
+    assert f"{taken(told)[0]}=taken(affinity)" in cooled
+    assert "sim-key" not in failed_over + cooled
+    assert simulator.url not in failed_over + cooled
+
+    # What a plan refuses is said, by the command too.
+    gateway.key("other", "small", "--name", "poor")
+    refused = gateway.cli("explain", "--model", MODEL, "--key", "poor", "--dialect", "openai_chat")
+    assert [each["reason"] for each in refused["refusals"]] == ["ModelNotInPlan", "NoTranslation"]
+    simulator.clear()
 
 
 def test_a_frozen_collector_slows_neither_requests_nor_the_end(stack: Stack) -> None:
