@@ -103,7 +103,9 @@ def _open_streams(found: Document | None) -> list[Judged]:
 
 
 def _judge(goal: str, measured: str, value: float | None, limit: float | None) -> Judged:
-    return Judged(goal, measured, None if value is None or limit is None else value <= limit)
+    if value is None or limit is None:
+        return Judged(goal, "–", None)
+    return Judged(goal, measured, value <= limit)
 
 
 def table(found: list[Judged]) -> str:

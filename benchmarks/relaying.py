@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gateways import direct, nginx, penstock
 from load import cpu, load
 from peers import litellm, portkey, sglang_router, tensorzero
-from plan import KINDS, Clock, Turn, hopeless, turns
+from plan import KINDS, TAKING_PART, Clock, Turn, hopeless, turns
 from running import GATEWAY_CORE, resident_mb, sleep, wake
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ GATEWAYS = {
 SETTLE_SECONDS = 2.0
 CATCH_UP_SECONDS = 0.3
 """What a gateway that has slept is given for what its own clocks ask of it."""
+WARM_SECONDS = 1.0
+WARMED = ("unary 1 KB", "unpaced streams")
+"""What each gateway is given to do before anything is measured."""
 DIRECT_SECONDS = 0.6
 """Of a case with many connections, where the way past the gateways is no more than a reference."""
 
@@ -71,7 +75,18 @@ class Bench:
             time.sleep(SETTLE_SECONDS)
             known = {"name": name, "version": running.version, "on": running.on, "equivalent": running.equivalent}
             self.gateways.append(known | {"idle_mb": round(resident_mb(running.pid), 1)})
+            self._warm(running)
             self.rest(name)
+
+    def _warm(self, running: Running) -> None:
+        """Let a gateway load and compile what it needs; what does not work is found out later."""
+        for form, names in TAKING_PART.items():
+            way = running.way(form)
+            if way is None or running.name not in names:
+                continue
+            for kind in WARMED:
+                with contextlib.suppress(RuntimeError, OSError, ValueError, subprocess.SubprocessError):
+                    load(running, way, **KINDS[kind], seconds=WARM_SECONDS)
 
     def rest(self, name: str) -> None:
         """Let a gateway sleep."""

@@ -43,23 +43,26 @@ def _circumstances(document: Document, figures: Figures) -> str:
     made = document["made"]
     others = figures.others()
     meanwhile = "" if others is None else f" Others used {others * 100:.0f} % of the gateways' core meanwhile (median)."
-    traced = made.get("traces", 0)
-    traces = (
-        f"Penstock traced {made['sampled']} of its requests ({traced} exports arrived)."
-        if traced
-        else "Penstock exported no traces: this tree has none."
-    )
     rounds = "One round" if made["rounds"] == 1 else f"{made['rounds']} rounds"
     return (
         f"{made['date']}, {made['machine']}. {rounds} of {made['seconds']:g} s a case"
-        f"{', a quick run of few cases' if made['quick'] else ''}.{meanwhile} {traces}\n\n"
+        f"{', a quick run of few cases' if made['quick'] else ''}.{meanwhile}{_traced(document)}\n\n"
         + HOW.format(gateway_core=made["gateway_core"], other_core=made["other_core"])
     )
 
 
+def _traced(document: Document) -> str:
+    made = document["made"]
+    if not any(known["name"] == "penstock" for known in document["gateways"]):
+        return ""
+    if not made["traces"]:
+        return " Penstock exported no traces."
+    return f" Penstock traced {made['sampled']} of its requests ({made['traces']} exports arrived)."
+
+
 def _gateways(document: Document) -> str:
     lines = [
-        "| gateway | version | on here | keys, limits, ledger | memory MB, idle | after | requests |",
+        "| gateway | version | on here | keys, limits, ledger | memory MB, idle | after | requests measured |",
         "|---|---|---|---|---|---|---|",
     ]
     for known in document["gateways"]:
