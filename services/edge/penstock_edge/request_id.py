@@ -24,7 +24,7 @@ def uuid7(unix_ms: int, noise: int) -> int:
 
 def new() -> str:
     """Return a new request id: `req_` and the 32 hex digits of a UUIDv7."""
-    return f"{PREFIX}{uuid7(time.time_ns() // 1_000_000, random.getrandbits(74)):032x}"
+    return PREFIX + uuid7(time.time_ns() // 1_000_000, random.getrandbits(74)).to_bytes(16, "big").hex()
 
 
 def made_at_ms(request_id: str) -> int | None:
