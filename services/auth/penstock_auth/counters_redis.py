@@ -104,12 +104,12 @@ class RedisCounters:
             if not self._welcome(view, call):
                 view = await self._look(HURRIED_VIEW_MS)
                 if view.status(call.session) is None:
-                    view = await self._session("touch", session=call.session)
+                    view = await self._touch(call.session)
             if not self._welcome(view, call):
                 denial = Denial(Reason.RECOVERING, reset_ms=RECOVERING_MS, valid_ms=RECOVERING_MS)
                 return AllowResult(None, denial, view.id, self._store_time(), max(1, len(view.live())))
             if view.sessions[call.session].seen_ms < self._store_time() - TOUCH_MS:
-                view = await self._session("touch", session=call.session)
+                view = await self._touch(call.session)
             if view.recovering(self._store_time()):
                 view = await self._look(HURRIED_VIEW_MS)
             result = await self._ask(view, call)
@@ -131,7 +131,7 @@ class RedisCounters:
 
     async def declare(self, declaration: Declaration) -> Heard:
         """See `Counters.declare`."""
-        view = await self._session("touch", session=declaration.session)
+        view = await self._touch(declaration.session)
         news = view.status(declaration.session) in (Status.FRESH, Status.MUST)
         if not (declaration.complete and declaration.epoch == view.id and news):
             return self._heard(view, declaration.session)
@@ -145,7 +145,7 @@ class RedisCounters:
 
     async def touch_session(self, session: str) -> Heard:
         """See `Counters.touch_session`."""
-        return self._heard(await self._session("touch", session=session), session)
+        return self._heard(await self._touch(session), session)
 
     async def end_session(self, session: str) -> Heard:
         """See `Counters.end_session`."""
@@ -181,6 +181,20 @@ class RedisCounters:
             call = {"op": "expect", "fresh": uuid.uuid4().hex, "epoch": view.id, "expected": recorded, **self._times()}
             view = self._read(await self._runner.run(self._sessions, [SESSIONS_KEY], call), asked)
         return view
+
+    async def _touch(self, session: str) -> Epoch:
+        """Note a sign of life; the others are looked at only when it is another epoch than was last seen."""
+        if self._view is not None and self._view.expected is not None:
+            call = {"op": "touch", "fresh": uuid.uuid4().hex, "session": session, "brief": True, **self._times()}
+            epoch, _, now, _, [(name, seen, status, spoke)], _ = await self._runner.run(
+                self._sessions, [SESSIONS_KEY], call
+            )
+            self._learn_time(now)
+            view = self._view
+            if view.id == epoch and view.expected is not None:
+                view.sessions[name] = Presence(seen, Status(status), spoke)
+                return view
+        return await self._session("touch", session=session)
 
     async def _whole(self) -> Epoch:
         """Return the sessions as last seen, of a new epoch if a node of a cluster has lost what it had."""

@@ -209,3 +209,25 @@ async def test_two_auths_share_what_they_know(own):
     assert result.grant
     assert (await first.epoch()).live == {"edge-a", "edge-b", "edge-c"}
     await second.close()
+
+
+async def test_a_sign_of_life_is_one_sessions_matter_however_many_there_are(own):
+    server, counters = own
+    epoch = (await counters.epoch()).id
+    for number in range(200):
+        assert not (await counters.declare(Declaration(f"edge-{number:032}", epoch, complete=True))).declare_again
+
+    def sent():
+        return int(server.command("INFO", "stats").decode().partition("total_net_output_bytes:")[2].partition("\r")[0])
+
+    before = sent()
+    for _ in range(5):
+        heard = await counters.touch_session(f"edge-{7:032}")
+    assert sent() - before < 10_000
+    assert (heard.epoch, heard.declare_again) == (epoch, False)
+    assert (await counters.touch_session("stranger")).declare_again
+    # Who has lost its memory is noticed by the next sign of life all the same.
+    assert server.command("FLUSHALL").startswith(b"+OK")
+    heard = await counters.touch_session(f"edge-{7:032}")
+    assert heard.epoch != epoch
+    assert heard.declare_again

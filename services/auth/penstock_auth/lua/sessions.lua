@@ -79,6 +79,13 @@ elseif op == 'expect' and call.epoch == id and not recorded then
   redis.call('HSET', HASH, 'expected', cmsgpack.pack(expected))
 end
 
+-- Who only says that a session lives has seen the others lately, and is told of this one alone.
+if call.brief then
+  local known = read(call.session)
+  local alone = {call.session, known.seen, known.status, known.spoke == '1'}
+  return cmsgpack.pack({id, tonumber(since), now, false, {alone}, false})
+end
+
 local sessions = {}
 local all = redis.call('HGETALL', HASH)
 for place = 1, #all, 2 do
