@@ -54,10 +54,13 @@ bench-routing: setup ## Compare routing policies in virtual time (SEED=n; see be
 profile: setup ## Say where the edge's CPU time goes (see docs/performance.md)
 	@benchmarks/profile.sh $(ARGS)
 
+bench-scale: setup ## Measure what grows with keys, accounts and edges (see docs/scaling.md)
+	@$(BIN)/python benchmarks/scale/run.py $(ARGS)
+
 images: ## Build the container image and its list of parts (see docs/image.md)
 	@scripts/images.sh
 
 clean: ## Remove what was made here
 	rm -rf $(VENV) .uv .penstock .images .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup run test test-cluster coverage check format protos lock mutants bench bench-check bench-routing profile images clean
+.PHONY: bench-scale help setup run test test-cluster coverage check format protos lock mutants bench bench-check bench-routing profile images clean
