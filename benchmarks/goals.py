@@ -93,11 +93,16 @@ def _open_streams(found: Document | None) -> list[Judged]:
     flat = f"and flat: no more than {FLAT_PERCENT:g} % more from the first time to the last"
     if not found or US not in found["mb"]:
         return [Judged(most, "–", None), Judged(flat, "–", None)]
-    readings = found["mb"][US]
+    readings, proportional = found["mb"][US], found["proportional_mb"].get(US)
     growth = (max(readings[-1]) / max(readings[0]) - 1) * 100
     highest = max(max(reading) for reading in readings)
     return [
-        _judge(most, f"{highest:.1f} MB (idle {found['idle_mb'][US]:.1f})", highest, OPEN_STREAMS_MB),
+        _judge(
+            most,
+            f"{highest:.1f} MB resident (before {found['idle_mb'][US]:.1f}; proportional set {shown(proportional, 1)})",
+            highest,
+            OPEN_STREAMS_MB,
+        ),
         _judge(flat, f"{growth:+.1f} %", growth, FLAT_PERCENT),
     ]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from relaying import brief, say
-from running import resident_mb
+from running import proportional_mb, resident_mb
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,8 +74,11 @@ def request(target: Target) -> bytes:
     return ("\r\n".join(head) + "\r\n\r\n" + body).encode()
 
 
-async def hold(target: Target, pid: int, streams: int, seconds: float) -> list[float]:
-    """Open streams, keep them open, and return readings of the memory meanwhile. Raises RuntimeError."""
+async def hold(target: Target, pid: int, streams: int, seconds: float) -> tuple[list[float], float]:
+    """Open streams, keep them open; return readings of the resident memory meanwhile, and the proportional one.
+
+    Raises RuntimeError.
+    """
     loop = asyncio.get_running_loop()
     parts = urlsplit(target.url)
     asking = request(target)
@@ -96,6 +99,7 @@ async def hold(target: Target, pid: int, streams: int, seconds: float) -> list[f
         while time.monotonic() - began < seconds:
             await asyncio.sleep(READ_EVERY_SECONDS)
             readings.append(brief(resident_mb(pid)))
+        proportional = brief(proportional_mb(pid))
         lost = [client.over for client in clients if client.over]
         chunks = sum(client.chunks for client in clients) - before
         if lost or chunks < 0.8 * streams * (seconds - 1):
@@ -103,13 +107,14 @@ async def hold(target: Target, pid: int, streams: int, seconds: float) -> list[f
     finally:
         for client in clients:
             client.cut()
-    return readings
+    return readings, proportional
 
 
 def measure(bench: Bench, names: Sequence[str], seconds: float) -> dict[str, Any]:
     """Return the readings of each time of opening, and what each gateway took before."""
     idle: dict[str, float] = {}
     found: dict[str, list[list[float]]] = {}
+    shared: dict[str, float] = {}
     for name in names:
         way = bench[name].messages if name in bench else None
         if way is None or way.slow is None:
@@ -118,7 +123,8 @@ def measure(bench: Bench, names: Sequence[str], seconds: float) -> dict[str, Any
         try:
             before, readings = resident_mb(bench[name].pid), []
             for cycle in range(CYCLES):
-                readings.append(asyncio.run(hold(way.slow, bench[name].pid, STREAMS, seconds)))
+                reading, shared[name] = asyncio.run(hold(way.slow, bench[name].pid, STREAMS, seconds))
+                readings.append(reading)
                 say(f"{name}: {STREAMS} streams open, time {cycle + 1} of {CYCLES}: {readings[-1]} MB")
                 time.sleep(SETTLE_SECONDS)
             idle[name], found[name] = brief(before), readings
@@ -126,4 +132,4 @@ def measure(bench: Bench, names: Sequence[str], seconds: float) -> dict[str, Any
             say(f"{name}: {STREAMS} open streams could not be measured: {error}")
         finally:
             bench.rest(name)
-    return {"streams": STREAMS, "seconds": seconds, "idle_mb": idle, "mb": found}
+    return {"streams": STREAMS, "seconds": seconds, "idle_mb": idle, "mb": found, "proportional_mb": shared}

@@ -8,7 +8,7 @@ import goals
 from figures import FLOOR, Figures, shown
 from gateways import FORMATS
 from plan import PATIENCE_SECONDS, TAKING_PART
-from plots import PLOTS
+from plots import PLOTS, plots
 
 if TYPE_CHECKING:
     from figures import Document
@@ -28,7 +28,7 @@ def section(document: Document) -> str:
     parts = [
         _circumstances(document, figures),
         "### Goals\n\n" + goals.table(goals.judged(document)),
-        *(f"![{title}](plots/{name}.svg)" for name, title in PLOTS.items()),
+        *(f"![{PLOTS[name]}](plots/{name}.svg)" for name in plots(document)),
         "### Who takes part\n\n" + _gateways(document),
     ]
     for form, words in FORMATS.items():
@@ -155,13 +155,15 @@ def _memory(document: Document) -> str:
     lines = [
         f"### {found['streams']:,} open streams\n",
         f"A chunk a second in each. They are opened, held for {found['seconds']:g} s and cut, {len(next(iter(found['mb'].values())))} times.\n",
-        "| gateway | MB before | highest, each time | lowest, each time |",
-        "|---|---|---|---|",
+        "| gateway | MB resident before | highest, each time | lowest, each time | proportional set at last |",
+        "|---|---|---|---|---|",
     ]
     for name, readings in found["mb"].items():
         highest = " · ".join(f"{max(reading):.1f}" for reading in readings)
         lowest = " · ".join(f"{min(reading):.1f}" for reading in readings)
-        lines.append(f"| {name} | {found['idle_mb'][name]:.1f} | {highest} | {lowest} |")
+        proportional = shown(found["proportional_mb"].get(name), 1)
+        lines.append(f"| {name} | {found['idle_mb'][name]:.1f} | {highest} | {lowest} | {proportional} |")
+    lines.append("\nThe proportional set divides pages that several processes share, such as libraries, among them.")
     return "\n".join(lines)
 
 

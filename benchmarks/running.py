@@ -119,9 +119,18 @@ def _signal(root: int, number: signal.Signals) -> None:
 
 def resident_mb(root: int) -> float:
     """Return the resident memory of a process tree, MB."""
+    return _memory_mb(root, "status", "VmRSS:")
+
+
+def proportional_mb(root: int) -> float:
+    """Return the memory of a process tree with each shared page divided among those who share it, MB."""
+    return _memory_mb(root, "smaps_rollup", "Pss:")
+
+
+def _memory_mb(root: int, file: str, field: str) -> float:
     kilobytes = 0
     for pid in tree(root):
         with contextlib.suppress(OSError):
-            status = Path(f"/proc/{pid}/status").read_text()
-            kilobytes += sum(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
+            lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
+            kilobytes += sum(int(line.split()[1]) for line in lines if line.startswith(field))
     return kilobytes / 1024

@@ -37,6 +37,7 @@ def document(module):
             "seconds": 8,
             "idle_mb": {"penstock": 80.0},
             "mb": {"penstock": [[90.0, 91.0], [91.5], [92.0]]},
+            "proportional_mb": {"penstock": 70.0},
         },
         "rows": rows,
     }
