@@ -8,103 +8,46 @@ py-spy looking, for how the main thread's part of it is spread over the stages o
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import socket
+import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gateways import ACCOUNT, RESOURCES
-from running import started, wait_for
+from gateways import nginx, penstock
+from load import SMALL_BYTES, cpu, load
+from running import HERE, OTHER_CORE, on_core
 from stages import STAGES, by_stage
+from upstreams import upstreams
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Iterator
 
-HERE = Path(__file__).parent
+    from gateways import Running
+
 PY_SPY = HERE / ".tools/py-spy/bin/py-spy"
-_TICKS = os.sysconf("SC_CLK_TCK")
-_DELTAS = 50
-"""In each of the mock's streams."""
 _RATE = 400
 """Samples per second."""
 
 CASES: dict[str, dict[str, Any]] = {
-    "unary 1 KB, 1 connection": {"connections": 1, "pad": 1_000},
-    "unary 1 KB, 32 connections": {"connections": 32, "pad": 1_000},
+    "unary 1 KB, 1 connection": {"connections": 1, "pad": SMALL_BYTES},
+    "unary 1 KB, 32 connections": {"connections": 32, "pad": SMALL_BYTES},
     "unary 100 KB, 16 connections": {"connections": 16, "pad": 100_000},
-    "paced streams, 64 at once": {"connections": 64, "paced": True},
+    "paced streams, 64 at once": {"connections": 64, "paced": True, "stream": True},
 }
 
 
-@dataclass(frozen=True)
-class Local:
-    """A gateway with its mocks, on ports of its own."""
-
-    edge: int
-    url: str
-    key: str
-
-
-@contextmanager
-def local() -> Iterator[Local]:
-    """Start two mocks (fast and paced) and `penstock up` with keys, limits, spool, ledger and metrics on."""
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        fast, paced, port, admin = (_free_port() for _ in range(4))
-        mock = [*_on(1), str(HERE / "bin/mock"), "-addr"]
-        for number, pace in ((fast, []), (paced, ["-ttfb", "100ms", "-gap", "10ms"])):
-            running = stack.enter_context(started([*mock, f"127.0.0.1:{number}", *pace], log=f"profile-mock-{number}"))
-            wait_for(f"http://127.0.0.1:{number}/stats", running)
-        (folder / "resources.yaml").write_text(
-            RESOURCES
-            + "".join(
-                ACCOUNT.format(provider="Anthropic", owner="anthropic", url=f"http://127.0.0.1:{number}", model=model)
-                for number, model in ((fast, "claude-mock"), (paced, "claude-paced"))
-            )
-        )
-        command = [*_on(1), str(Path(sys.executable).parent / "penstock"), "up"]
-        command += ["--resources", str(folder / "resources.yaml"), "--data-dir", str(folder / "data")]
-        command += ["--port", str(port), "--admin-port", str(admin)]
-        running = stack.enter_context(started(command, log="profile-penstock"))
-        wait_for(f"http://127.0.0.1:{port}/readyz", running)
-        edge = int((folder / "data/run/edge-0.pid").read_text())
-        if (os.cpu_count() or 1) > 1:
-            subprocess.run(["taskset", "-a", "-p", "-c", "0", str(edge)], check=True, capture_output=True)
-        key = (folder / "data/secrets/bench/api-key").read_text().strip()
-        yield Local(edge, f"http://127.0.0.1:{port}/v1/messages", key)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _on(core: int) -> list[str]:
-    return ["taskset", "-c", str(core)] if (os.cpu_count() or 1) > core else []
-
-
-def _load(gateway: Local, seconds: float, *, connections: int, pad: int = 0, paced: bool = False) -> list[str]:
-    command = [*_on(1), str(HERE / "bin/loadgen"), "-json", "-url", gateway.url, "-pid", str(gateway.edge)]
-    command += ["-model", "claude-paced" if paced else "claude-mock", "-c", str(connections), "-pad", str(pad)]
-    command += ["-d", f"{seconds}s", "-warm", "1s", "-H", f"x-api-key: {gateway.key}"]
-    return [*command, "-stream"] if paced else command
-
-
-def _driven(command: list[str]) -> dict[str, Any]:
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    row: dict[str, Any] = json.loads(done.stdout)
+def _driven(gateway: Running, case: str, seconds: float) -> float:
+    """Return the CPU microseconds of one case for a request, or for a chunk of a stream."""
+    row = load(gateway, gateway.messages, **CASES[case], seconds=seconds)
     if row["errs"]:
-        sys.exit(f"{row['errs']} errors: {row.get('err', '')}")
-    return row
+        sys.exit(f"{gateway.name}: {row['errs']} errors: {row.get('err', '')}")
+    return cpu(row)
 
 
 def _threads(pid: int) -> dict[int, int]:
@@ -126,40 +69,42 @@ class Profile:
     stages: dict[str, float]
     others: float
     """Of all threads but the main one."""
+    floor: float
+    """Of nginx in the same moment; 0 without it."""
     leaves: dict[str, Counter[str]]
     samples: int
 
 
-def profile(gateway: Local, case: str, seconds: float) -> Profile:
+def profile(gateway: Running, floor: Running | None, case: str, seconds: float) -> Profile:
     """Drive one case twice, and put what came of both together."""
-    options = CASES[case]
-    before = _threads(gateway.edge)
-    row = _driven(_load(gateway, seconds, **options))
-    after = _threads(gateway.edge)
-    units = _DELTAS if options.get("paced") else 1
-    total = float(row["cpu_ms_per_req"]) * 1000 / units
+    before = _threads(gateway.pid)
+    total = _driven(gateway, case, seconds)
+    after = _threads(gateway.pid)
     spent = {thread: ticks - before.get(thread, 0) for thread, ticks in after.items()}
-    main = total * spent[gateway.edge] / max(1, sum(spent.values()))
-    lines = _sampled(gateway, seconds, options)
-    counts, leaves = by_stage(lines)
+    main = total * spent[gateway.pid] / max(1, sum(spent.values()))
+    least = 0.0 if floor is None else _driven(floor, case, seconds / 2)
+    counts, leaves = by_stage(_sampled(gateway, case, seconds))
     samples = sum(counts.values())
     stages = {name: main * counts[name] / max(1, samples) for name in STAGES}
-    return Profile(case, "chunk" if options.get("paced") else "request", total, stages, total - main, leaves, samples)
+    unit = "chunk" if "stream" in CASES[case] else "request"
+    return Profile(case, unit, total, stages, total - main, least, leaves, samples)
 
 
-def _sampled(gateway: Local, seconds: float, options: dict[str, Any]) -> list[str]:
-    with subprocess.Popen(_load(gateway, seconds, **options), stdout=subprocess.DEVNULL) as load:
-        time.sleep(1.2)
-        with tempfile.TemporaryDirectory() as folder:
-            out = Path(folder) / "stacks"
-            command = [*_on(1), str(PY_SPY), "record", "--pid", str(gateway.edge), "--format", "raw"]
-            command += ["--rate", str(_RATE), "--duration", str(max(1, int(seconds - 1))), "--output", str(out)]
-            command += ["--nonblocking", "--full-filenames", "--threads"]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            load.wait()
-            if done.returncode or not out.exists():
-                sys.exit(f"py-spy: {done.stderr[-500:]}")
-            return [line for line in out.read_text().splitlines() if "MainThread" in line.partition(";")[0]]
+def _sampled(gateway: Running, case: str, seconds: float) -> list[str]:
+    """Drive one case and return the stacks of the edge's main thread."""
+    driving = threading.Thread(target=_driven, args=(gateway, case, seconds))
+    driving.start()
+    time.sleep(0.7)
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "stacks"
+        command = [*on_core(OTHER_CORE), str(PY_SPY), "record", "--pid", str(gateway.pid), "--format", "raw"]
+        command += ["--rate", str(_RATE), "--duration", str(max(1, int(seconds - 1))), "--output", str(out)]
+        command += ["--nonblocking", "--full-filenames", "--threads"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        driving.join()
+        if done.returncode or not out.exists():
+            sys.exit(f"py-spy: {done.stderr[-500:]}")
+        return [line for line in out.read_text().splitlines() if "MainThread" in line.partition(";")[0]]
 
 
 def table(profiles: list[Profile]) -> str:
@@ -175,6 +120,8 @@ def table(profiles: list[Profile]) -> str:
     ]
     lines.append("| other threads | " + " | ".join(f"{p.others:.1f}" for p in profiles) + " |")
     lines.append("| **all** | " + " | ".join(f"**{p.total:.0f}**" for p in profiles) + " |")
+    if any(p.floor for p in profiles):
+        lines.append("| nginx, all | " + " | ".join(f"{p.floor:.0f}" for p in profiles) + " |")
     return "\n".join(lines)
 
 
@@ -195,8 +142,12 @@ def main() -> None:
     arguments.add_argument("--only", default="", help="a part of a case's name")
     arguments.add_argument("--details", action="store_true", help="also the functions within each stage")
     options = arguments.parse_args()
-    with local() as gateway:
-        found = [profile(gateway, case, options.seconds) for case in CASES if options.only in case]
+    cases = [case for case in CASES if options.only in case]
+    with ExitStack() as stack:
+        base = stack.enter_context(upstreams())
+        gateway = stack.enter_context(penstock(base))
+        floor = stack.enter_context(nginx(base)) if shutil.which("nginx") else None
+        found = [profile(gateway, floor, case, options.seconds) for case in cases]
     print(table(found))
     if options.details:
         print("\n" + "\n\n".join(map(details, found)))

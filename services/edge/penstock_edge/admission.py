@@ -303,7 +303,9 @@ class Admission:
 
     def _decide(self, book: KeyBook, need: Need, now: float) -> Admitted | Refused | None:
         allowance = book.allowance
-        floor = self._floor_of(book, now)
+        facts = allowance.facts
+        # Of a key whose time may be over, auth says anew what it is.
+        floor = self._floor(now) if facts is None or facts.expires_at_ms <= 0 else self._floor_of(book, now)
         if allowance.take(need, now, floor):
             return self._admitted(book, need, now)
         denied = allowance.denial(need, now, floor)

@@ -265,8 +265,13 @@ class Allowance:
         self.open_output -= need.output_tokens
         self.open_usd -= need.micro_usd
         if used:
-            gone = Amounts(0, need.input_tokens, need.output_tokens, need.micro_usd)
-            self.lent = self.lent.less(gone)
+            slots, tokens_in, tokens_out, usd = self.lent
+            self.lent = Amounts(
+                slots,
+                max(0, tokens_in - need.input_tokens),
+                max(0, tokens_out - need.output_tokens),
+                max(0, usd - need.micro_usd),
+            )
 
     def spare_money(self, micro_usd: int, now: float) -> bool:
         """Say whether spare money that was lent ahead covers so much."""

@@ -99,7 +99,7 @@ class Dispatcher:
     async def serve(self, exchange: Exchange) -> None:
         """Take an admitted exchange to its end: answered, settled and reported, whatever happens."""
         loop = asyncio.get_running_loop()
-        task = exchange.task = asyncio.current_task()
+        task = exchange.task = asyncio.current_task(loop)
         exchange.turn.listen(exchange.client_left)
         keepalive = self._keep_alive(exchange, loop) if exchange.streamed else None
         self.active.add(exchange)

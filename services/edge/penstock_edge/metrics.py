@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, get_args
 
 from prometheus_client import REGISTRY, CollectorRegistry, Gauge
 
+from penstock_edge.records import DeliveryState
 from penstock_edge.tallies import Counts, Tallies, Times
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class EdgeMetrics:
             self._replayed.add((name,), 0)
         # Where every request is counted: no label is looked up for it.
         self._let_in = (self._admitted.cell(("false",)), self._admitted.cell(("true",)))
+        self._ends = {state: self._states.cell((state,)) for state in get_args(DeliveryState)}
         self._answers: dict[tuple[str, int], tuple[list[int], list[int], list[float]]] = {}
         self._used: dict[str, tuple[list[int], list[int]]] = {}
         Tallies(
@@ -102,7 +104,7 @@ class EdgeMetrics:
 
     def delivered(self, state: str) -> None:
         """Note how a request that reached an upstream ended."""
-        self._states.add((state,))
+        self._ends[state][0] += 1
 
     def used(self, model: str, usage: Usage) -> None:
         """Note the tokens of a delivered answer."""

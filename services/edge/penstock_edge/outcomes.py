@@ -88,7 +88,8 @@ class Reporter:
             self._urgent.set()
         else:
             self._queue.append(outcome)
-        self._wake.set()
+        if not self._wake.is_set():
+            self._wake.set()
         if len(self._queue) + len(self._bad) > self._max_queued:
             (self._queue or self._bad).popleft()
             self._observer.outcomes_dropped(1)
@@ -160,11 +161,12 @@ class Reporter:
         request = router_pb2.ReportRequest(
             edge_session=self._session_id,
             seq=self._seq,
-            outcomes=[_message(o, now) for o in self._sending],
             demand=demand,
             catalog_version=self._view.catalog_version,
             final=final,
         )
+        for outcome in self._sending:
+            _fill(request.outcomes.add(), outcome, now)
         try:
             answer = await self._stub.Report(request, timeout=self._deadline)
         except grpc.aio.AioRpcError as error:
@@ -231,15 +233,16 @@ class _Rate:
     __slots__ = ("_parts",)
 
     def __init__(self) -> None:
-        self._parts: deque[tuple[int, int, int]] = deque(maxlen=13)
+        self._parts: deque[list[int]] = deque(maxlen=13)
 
     def add(self, at: float, tokens: int) -> None:
         part = int(at // 5)
-        if self._parts and self._parts[-1][0] == part:
-            _, requests, so_far = self._parts[-1]
-            self._parts[-1] = (part, requests + 1, so_far + tokens)
+        last = self._parts[-1] if self._parts else None
+        if last is not None and last[0] == part:
+            last[1] += 1
+            last[2] += tokens
         else:
-            self._parts.append((part, 1, tokens))
+            self._parts.append([part, 1, tokens])
 
     def requests(self, now: float) -> int:
         oldest = int(now // 5) - 12
@@ -253,24 +256,25 @@ class _Rate:
         return self.requests(now) == 0
 
 
-def _message(o: Outcome, now: float) -> router_pb2.Outcome:
+def _fill(row: router_pb2.Outcome, o: Outcome, now: float) -> None:
+    """Fill in an outcome in its place: a message that is made apart is copied."""
     hints = o.hints
-    row = router_pb2.Outcome(
-        request_id=o.request_id,
-        project=o.project,
-        account=o.account,
-        model=o.model,
-        operation=o.operation,
-        status=o.status,
-        retry_after_ms=-1 if o.retry_after is None else int(o.retry_after * 1000),
-        sent_ago_ms=max(0, int((now - o.sent_at) * 1000)),
-        ended_ago_ms=max(0, int((now - o.ended_at) * 1000)),
-        first_byte_ms=0 if o.first_byte else -1,
-        duration_ms=max(0, int((o.ended_at - o.sent_at) * 1000)),
-        tokens=o.tokens,
-        trial=o.trial,
-    )
+    row.request_id = o.request_id
+    row.project = o.project
+    row.account = o.account
+    row.model = o.model
+    row.operation = o.operation
     setattr(row, "class", o.cls)
+    row.status = o.status
+    row.retry_after_ms = -1 if o.retry_after is None else int(o.retry_after * 1000)
+    row.sent_ago_ms = max(0, int((now - o.sent_at) * 1000))
+    row.ended_ago_ms = max(0, int((now - o.ended_at) * 1000))
+    row.duration_ms = max(0, int((o.ended_at - o.sent_at) * 1000))
+    row.tokens = o.tokens
+    if not o.first_byte:
+        row.first_byte_ms = -1
+    if o.trial:
+        row.trial = True
     if hints is not None:
         row.hints.requests_limit = hints.requests_limit
         row.hints.requests_remaining = hints.requests_remaining
@@ -278,4 +282,3 @@ def _message(o: Outcome, now: float) -> router_pb2.Outcome:
         row.hints.tokens_limit = hints.tokens_limit
         row.hints.tokens_remaining = hints.tokens_remaining
         row.hints.tokens_reset_ms = hints.tokens_reset_ms
-    return row

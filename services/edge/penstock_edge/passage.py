@@ -73,6 +73,8 @@ class Passage(Protocol):
 class NativePassage:
     """Same wire format on both sides: bytes pass."""
 
+    __slots__ = ("_counting", "_dialect", "_head", "_request_id", "body", "ignored", "wire")
+
     native = True
 
     def __init__(

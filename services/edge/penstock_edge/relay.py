@@ -131,7 +131,18 @@ class StreamRelay:
                 return
             if not events:
                 continue
-            out, last = self._sort(events)
+            if len(events) == 1 and reply.started and self._exchange.output_committed:
+                # Nearly every chunk is one event of output, and nothing is held: it goes out as it is.
+                signal, said = self._follower.take(events[0])
+                if signal is Signal.OUTPUT:
+                    self._attempt.characters = self._follower.characters
+                    if said:
+                        await reply.piece(said)
+                    continue
+                out: list[bytes] = []
+                last = self._judge(signal, said, out)
+            else:
+                out, last = self._sort(events)
             if last is Signal.STOP:
                 await self._stop(out)
                 return
@@ -175,34 +186,33 @@ class StreamRelay:
 
     def _sort(self, events: list[bytes]) -> tuple[list[bytes], Signal]:
         """Return what may go out now, and how the stream stands: OUTPUT (goes on), STOP, ERROR or BROKEN."""
-        take = self._follower.take
-        exchange = self._exchange
         out: list[bytes] = []
         for event in events:
-            signal, said = take(event)
-            if signal is Signal.OUTPUT or signal is Signal.STOP:
-                if not exchange.output_committed:
-                    self._commit(out)
-                if said:
-                    out.append(said)
-                if signal is Signal.STOP:
-                    self._attempt.characters = self._follower.characters
-                    return out, signal
-            elif signal is Signal.PRELUDE:
-                if not said:
-                    continue
-                if exchange.output_committed:
-                    out.append(said)
-                else:
-                    self._hold(said)
-            else:
-                if said and signal is Signal.ERROR and exchange.output_committed and self._may_be_told():
-                    out.append(said)
-                    exchange.error_forwarded = True
-                self._attempt.characters = self._follower.characters
+            signal = self._judge(*self._follower.take(event), out)
+            if signal is not Signal.OUTPUT:
                 return out, signal
-        self._attempt.characters = self._follower.characters
         return out, Signal.OUTPUT
+
+    def _judge(self, signal: Signal, said: bytes, out: list[bytes]) -> Signal:
+        """Add to `out` what may go out for one event; returns how the stream stands after it."""
+        exchange = self._exchange
+        self._attempt.characters = self._follower.characters
+        if signal is Signal.OUTPUT or signal is Signal.STOP:
+            if not exchange.output_committed:
+                self._commit(out)
+            if said:
+                out.append(said)
+            return signal
+        if signal is Signal.PRELUDE:
+            if said and exchange.output_committed:
+                out.append(said)
+            elif said:
+                self._hold(said)
+            return Signal.OUTPUT
+        if said and signal is Signal.ERROR and exchange.output_committed and self._may_be_told():
+            out.append(said)
+            exchange.error_forwarded = True
+        return signal
 
     def _may_be_told(self) -> bool:
         failure = self._follower.failure

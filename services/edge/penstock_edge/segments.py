@@ -49,8 +49,9 @@ _decoders: Final[dict[int, msgspec.msgpack.Decoder[Record]]] = {
 
 def frame(record: Record) -> bytes:
     """Return the bytes that stand for `record` in a segment."""
-    payload = _LETTERS[type(record)] + _encoder.encode(record)
-    return _HEAD.pack(_MARK, len(payload), crc32(payload)) + payload
+    body = _encoder.encode(record)
+    letter = _LETTERS[type(record)]
+    return b"".join((_HEAD.pack(_MARK, 1 + len(body), crc32(body, crc32(letter))), letter, body))
 
 
 @dataclass(slots=True)

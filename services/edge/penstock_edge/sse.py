@@ -74,6 +74,16 @@ class EventSplitter:
 
 def data_of(event: bytes) -> bytes:
     """Return the data of one whole event (its `data` lines joined by LF); empty when it has none."""
+    begin = event.find(b"\ndata: ")
+    if (
+        begin > 0
+        and event.count(b"\n") == 3
+        and event.endswith(b"\n\n")
+        and b"\r" not in event
+        and not event.startswith(b"data")
+    ):
+        # One line before the data and one of data, as nearly all events are.
+        return event[begin + 7 : -2].strip(b" ")
     begin = event.find(b"data:")
     if begin > 0 and event[begin - 1] == 0x0A and b"\r" not in event:
         end = event.find(b"\n", begin)

@@ -40,7 +40,11 @@ class StoreClock:
 
     def at(self, now: float) -> int:
         """Return the store's time at `now`, unix ms, rounded up. 0 while nothing is known."""
-        return 0 if self._best is None else int(now * 1000 + self._upper()) + 1
+        best = self._best
+        if best is None:
+            return 0
+        before = self._before
+        return int(now * 1000 + (best if before is None or best < before else before)) + 1
 
     def _upper(self) -> float:
         best = self._best or 0.0

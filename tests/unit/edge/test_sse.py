@@ -91,3 +91,14 @@ def test_an_endless_event_is_refused(pieces):
 )
 def test_data_of(event, data):
     assert data_of(event) == data
+
+
+@given(
+    st.lists(
+        st.sampled_from(["event: x", "data: a", "data:b", "data", "datax: c", ": d", "id: 1", " data: e"]), max_size=4
+    )
+)
+def test_quick_looks_at_data_see_what_slow_ones_see(lines):
+    event = "".join(f"{line}\n" for line in lines).encode() + b"\n"
+    said = [line[5:].removeprefix(" ") for line in lines if line.startswith("data:")]
+    assert data_of(event) == "\n".join(said).encode()

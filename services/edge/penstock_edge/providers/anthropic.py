@@ -95,10 +95,20 @@ class _Event(msgspec.Struct):
     usage: UsageReport | None = None
 
 
+class _Deltas(msgspec.Struct):
+    """An event as far as most of them go."""
+
+    type: str
+    delta: _Delta | None = None
+
+
 class _Named(msgspec.Struct):
     type: str
 
 
+# Only a hint: what an event is, its data says.
+_A_DELTA: Final = b"event: content_block_delta\n"
+_deltas = msgspec.json.Decoder(_Deltas)
 _event = msgspec.json.Decoder(_Event)
 _named = msgspec.json.Decoder(_Named)
 
@@ -121,11 +131,21 @@ class StreamSniffer:
         if not data:
             return Signal.PRELUDE
         try:
+            if raw.startswith(_A_DELTA):
+                said = _deltas.decode(data)
+                if said.type == "content_block_delta":
+                    delta = said.delta
+                    if delta is not None:
+                        self.characters += len(delta.text) + len(delta.partial_json) + len(delta.thinking)
+                    return Signal.OUTPUT
             event = _event.decode(data)
         except msgspec.ValidationError:
             return self._unknown(data)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             return Signal.BROKEN
+        return self._hear(event, data)
+
+    def _hear(self, event: _Event, data: bytes) -> Signal:
         kind = event.type
         if kind == "content_block_delta":
             delta = event.delta

@@ -118,6 +118,10 @@ class Call:
             self._chunks = []
             self._size = 0
             return whole[0] if len(whole) == 1 else b"".join(whole)
+        if self.complete and self._error is None and len(self._chunks) == 1 and self._size <= limit:
+            # A short answer came with its head.
+            self._size = 0
+            return self._chunks.pop()
         pieces: list[bytes] = []
         size = 0
         while piece := await self.read():

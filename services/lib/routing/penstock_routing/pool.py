@@ -44,6 +44,7 @@ class Pool:
         self._closed: dict[str, tuple[Lane, ...]] = {}
         self._restricted: dict[tuple[str, frozenset[str]], tuple[Tier, ...]] = {}
         """The same for requests that only some providers may take, made when first asked for."""
+        self._providers: dict[str, frozenset[str]] = {}
         self._gates = Gates(self.policy, self._accounts, self._lanes)
         self._chooser = Chooser(self.policy, self._gates)
         self._warmth = Warmth(self.policy)
@@ -79,8 +80,17 @@ class Pool:
 
     def providers(self, model: str) -> frozenset[str]:
         """Return the providers of the accounts that serve a model, whatever their health."""
-        lanes = (*self._closed.get(model, ()), *(lane for tier in self._tiers.get(model, ()) for lane in tier.lanes))
-        return frozenset(lane.account.facts.provider for lane in lanes)
+        found = self._providers.get(model)
+        if found is None:
+            lanes = [
+                *self._closed.get(model, ()),
+                *(lane for tier in self._tiers.get(model, ()) for lane in tier.lanes),
+            ]
+            if not lanes:
+                # Names that nobody serves are not remembered: there is no end of them.
+                return frozenset()
+            found = self._providers[model] = frozenset(lane.account.facts.provider for lane in lanes)
+        return found
 
     def router_seen(self, now: float) -> None:
         """Note that the router spoke (any update or heartbeat). While it does, it alone decides about returns."""
@@ -373,6 +383,7 @@ class Pool:
         self._gates.lanes = self._lanes
         self._chooser.forget()
         self._restricted.clear()
+        self._providers.clear()
 
 
 def _home_full(home: Home, obstacle: Obstacle, patience: float) -> NoneLeft:
