@@ -22,8 +22,8 @@ async def test_a_failover_is_told(gateway, shown, play):
     answer = await edge.post(headers=SESSION)
     assert answer.headers["penstock-route"] == "a=tried(Overloaded), b=taken(only one left), c=next"
     again = await edge.post(headers=SESSION)
-    # Ten seconds, of which some have passed.
-    assert again.headers["penstock-route"].startswith("b=taken(only one left), c=next, a=cooling(Overloaded ")
+    # It has served the conversation, and ten seconds of cooling have begun.
+    assert again.headers["penstock-route"].startswith("b=taken(affinity), c=next, a=cooling(Overloaded ")
 
 
 @pytest.mark.parametrize(("headers", "why"), [(SESSION, "affinity"), ({}, "load")])
