@@ -1,5 +1,6 @@
 """Spans on their way to a collector that is well, refuses, freezes, or is not there."""
 
+import sys
 import time
 
 import pytest
@@ -20,6 +21,7 @@ def collector():
 @pytest.fixture
 def begin(monkeypatch, collector):
     begun = []
+    interval = sys.getswitchinterval()
 
     def begin(**variables):
         given = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "20"} | variables
@@ -33,6 +35,7 @@ def begin(monkeypatch, collector):
         # What is stuck in a call is let go by the collector's end.
         one._ending = True
         one._due.set()
+    sys.setswitchinterval(interval)
 
 
 def span(name="one", **more):

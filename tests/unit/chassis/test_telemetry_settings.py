@@ -75,4 +75,4 @@ def test_numbers_have_bounds(monkeypatch):
     usual = told(
         monkeypatch, OTEL_BSP_MAX_QUEUE_SIZE="x", OTEL_BSP_MAX_EXPORT_BATCH_SIZE="", OTEL_BSP_SCHEDULE_DELAY=""
     )
-    assert (usual.delay_seconds(), usual.queue_size(), usual.batch_size()) == (1.0, 2048, 64)
+    assert (usual.delay_seconds(), usual.queue_size(), usual.batch_size()) == (1.0, 2048, 256)

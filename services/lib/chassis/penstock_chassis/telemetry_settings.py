@@ -82,8 +82,8 @@ class TelemetrySettings(BaseSettings):
         return _number(self.bsp_max_queue_size, 2048, 1)
 
     def batch_size(self) -> int:
-        """Return how many spans go together; small ones keep the exporting thread out of the event loop's way."""
-        return min(_number(self.bsp_max_export_batch_size, 64, 1), self.queue_size())
+        """Return how many spans go together."""
+        return min(_number(self.bsp_max_export_batch_size, 256, 1), self.queue_size())
 
 
 def _number(text: str, usual: int, least: int) -> int:
