@@ -160,7 +160,7 @@ def _after(world: World) -> tuple[float, float]:
         share = _part(sum(course.errors.get(i, 0) for i in range(index, index + 3)), asked)
         at = index * SLICE - since
         if at >= _SETTLED:
-            worst = max(worst, share)
+            worst = max(worst, min(share, 1.0))
         if share > 0.001:
             well = at + 3 * SLICE
     return worst, well

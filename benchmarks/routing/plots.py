@@ -57,7 +57,7 @@ def write(folder: Path, results: Results, policies: Sequence[str]) -> None:
             shade=(10.0, 20.0),
         ),
         "rising": svg.lines(
-            "Part of true capacity used while load rises from 60 % to 130 % of it (minutes 10 to 40)",
+            "Part of true capacity used while load rises from 60 % to 130 % of it (minutes 10 to 35)",
             course("rising", 3),
             x_label="minutes",
             y_most=1.2,

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from benchmarks.routing.accounts.faults import Fault, Kind
+from benchmarks.routing.accounts.latency import Latency
 from benchmarks.routing.accounts.manners import ANTHROPIC, GEMINI, OPENAI, Manner, ModelLimits
 from benchmarks.routing.clients.mix import SDK, TEAM, UNEQUAL, Mix, Project
 from benchmarks.routing.clients.turns import Agents, Batch
@@ -21,6 +22,10 @@ WARM = 10 * MINUTE
 MODEL = "large"
 LIMITS = {MODEL: ModelLimits(4_000, 1_200_000, 240_000)}
 """In the proportions of Anthropic's upper tiers (input five times the output)."""
+
+
+SMALLER = {MODEL: ModelLimits(2_000, 600_000, 120_000)}
+"""The same by half, for scenarios whose clients ask again and again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,7 @@ class Scenario:
     """A quota of tokens over five hours; 0: none."""
     declared: bool = False
     """The operator has stated the accounts' limits to the gateway; otherwise it has to find them out."""
+    latency: Latency = field(default_factory=Latency)
     wait_seconds: float = 2.0
     edges: int = 3
     course_from: float = 0.0
@@ -96,14 +102,15 @@ def outage() -> Scenario:
         title="Half the accounts down for ten minutes, clients retry; 70 % of what all ten can carry",
         mix=Mix(TEAM, (MODEL,), load=0.7, capacity_accounts=10, patience=SDK),
         faults=tuple(Fault(account, Kind.DOWN, begins, ends) for account in range(5)),
-        ends=ends + 15 * MINUTE,
+        limits=SMALLER,
+        ends=ends + 12 * MINUTE,
         course_from=ends,
     )
 
 
 def rising() -> Scenario:
     """Return a load that rises slowly from 60 % to 130 %, and stays there."""
-    begins, ends = WARM, WARM + 30 * MINUTE
+    begins, ends = WARM, WARM + 25 * MINUTE
 
     def shape(now: float) -> float:
         return 0.6 + 0.7 * min(max((now - begins) / (ends - begins), 0.0), 1.0)
@@ -112,7 +119,8 @@ def rising() -> Scenario:
         name="rising load",
         title="Load rising from 60 % to 130 %: what is used when the first request is refused",
         mix=Mix(TEAM, (MODEL,), load=1.0, capacity_accounts=10, shape=shape),
-        ends=ends + 12 * MINUTE,
+        limits=SMALLER,
+        ends=ends + 8 * MINUTE,
     )
 
 
@@ -142,6 +150,7 @@ def storm() -> Scenario:
         name="storm",
         title="Three minutes in which every account answers six in ten requests with 529; clients retry; 70 % load",
         mix=Mix(TEAM, (MODEL,), load=0.7, capacity_accounts=10, patience=SDK),
+        limits=SMALLER,
         faults=tuple(Fault(account, Kind.STORM, begins, ends) for account in range(10)),
         ends=ends + 9 * MINUTE,
         course_from=ends,
@@ -182,7 +191,7 @@ def windows() -> Scenario:
         title="Twenty hours of ten unequal subscriptions with quotas over five hours and few slots; 85 % of the quotas",
         mix=Mix(TEAM, (MODEL,), load=0.85, capacity_accounts=10, patience=SDK),
         sizes=(2.0, 2.0, 1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.5),
-        window_tokens=4_000_000.0,
+        window_tokens=3_000_000.0,
         slots=12,
         begins=30 * MINUTE,
         ends=20 * 60 * MINUTE,

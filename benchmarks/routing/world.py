@@ -7,7 +7,6 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from benchmarks.routing.accounts.account import Account
-from benchmarks.routing.accounts.latency import Latency
 from benchmarks.routing.accounts.window import HOURS_5, Window
 from benchmarks.routing.capacity import Capacity, capacity
 from benchmarks.routing.clients.fleet import Fleet
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 
 OTHERS = {policy.name: policy for policy in (RoundRobin, Shuffle, LeastBusy, StickyHash, LowestLatency)}
 POLICIES = (Ours.name, *OTHERS)
-LATENCY = Latency()
 
 
 class World:
@@ -42,7 +40,7 @@ class World:
                 name,
                 scenario.manner,
                 {model: limits.scaled(size) for model, limits in scenario.limits.items()},
-                LATENCY,
+                scenario.latency,
                 Random(f"{base}/{name}"),
                 slots=scenario.slots,
                 window=Window(scenario.window_tokens * size) if scenario.window_tokens else None,
@@ -53,7 +51,12 @@ class World:
         quota = scenario.window_tokens * sum(sizes) / len(sizes) / HOURS_5 if scenario.window_tokens else math.inf
         self.capacity: Capacity = capacity(scenario.mix, scenario.manner, limits, quota)
         self.metrics = Metrics(
-            scenario.begins, scenario.ends, scenario.manner, LATENCY, scenario.accounts, dict(self.capacity.scarce)
+            scenario.begins,
+            scenario.ends,
+            scenario.manner,
+            scenario.latency,
+            scenario.accounts,
+            dict(self.capacity.scarce),
         )
         sights = [_sight(scenario, name, size) for name, size in zip(names, sizes, strict=True)]
         self.policy = _policy(policy, sights, Random(f"{base}/policy"), scenario)
