@@ -8,6 +8,7 @@ import json
 import httpx
 import pytest
 
+from penstock_edge.protocol import EdgeProtocol
 from penstock_edge.records import Refused
 
 
@@ -264,6 +265,38 @@ async def test_a_plain_asgi_server_serves_as_well(gateway, books, play):
     assert closed.state == "client_left"
     await asyncio.sleep(0.05)
     assert edge.upstreams[0].gone == 1
+
+
+@pytest.mark.parametrize("http", [EdgeProtocol, "httptools"])
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_client_that_closes_its_side_has_left(gateway, books, play, http, stream):
+    edge = await gateway([play.hang], http=http)
+    body = json.dumps(edge.body(stream=stream)).encode()
+    reader, writer = await asyncio.open_connection("127.0.0.1", edge.server.port)
+    writer.write(b"POST /v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: %s\r\n" % play.key.encode())
+    writer.write(b"content-length: %d\r\n\r\n" % len(body) + body)
+    while not edge.upstreams[0].requests:
+        await asyncio.sleep(0.01)
+    writer.write_eof()
+    assert await asyncio.wait_for(reader.read(), 5) == b""
+    assert [closed.state for closed in await books.settled_count(1)] == ["client_left"]
+    writer.close()
+
+
+@pytest.mark.parametrize("http", [EdgeProtocol, "httptools"])
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+@pytest.mark.parametrize("more", [b"", b"te: trailers\r\n"])
+async def test_what_is_not_that_plain_is_served_as_well(gateway, play, http, version, more):
+    edge = await gateway([play.answer()], http=http)
+    body = json.dumps(edge.body()).encode()
+    head = b"POST /v1/messages?beta=true HTTP/%s\r\nhost: x\r\nx-api-key: %s\r\n%scontent-length: %d\r\n\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", edge.server.port)
+    writer.write(head % (version, play.key.encode(), more, len(body)) + body)
+    answer = await asyncio.wait_for(reader.readuntil(b"}}"), 5)
+    status, headers, _ = headers_of(answer)
+    assert status == "HTTP/1.1 200 OK"
+    assert (headers.get("connection") == "close") == (version == b"1.0")
+    writer.close()
 
 
 async def test_session_headers_make_requests_meet_again(gateway, play):
