@@ -76,7 +76,7 @@ class Lending:
         ended, alive = frozenset(sessions.ended), sessions.watched()
         split_for = (desired, sessions.changes)
         touched, sessions.touched = sessions.touched, set()
-        self._open |= touched
+        self._open |= touched | self._joined(desired, sessions)
         changes: list[Change] = []
         drafts: dict[str, Book] = {}
         for account in self._concerned(desired, sessions, now):
@@ -119,6 +119,29 @@ class Lending:
             return self._open | due
         declared = {name for session in sessions for name in session.declared if name in desired.limits}
         return {*self.books, *self._limited, *declared}
+
+    def _joined(self, desired: Desired, sessions: Sessions) -> set[str]:
+        """Return the accounts of which a session that begins to watch has no share, or another than it says it has.
+
+        One that was cut off for a moment comes back with what it had: of that nothing has to be split anew.
+        """
+        joined, sessions.joined = sessions.joined, set()
+        found: set[str] = set()
+        for session in (sessions.get(name) for name in joined):
+            if session is None:
+                continue
+            for account in self.books.keys() | session.declared.keys():
+                book = self.books.get(account)
+                holding = book.holdings.get(session.name) if book is not None else None
+                declared = session.declared.get(account)
+                if (
+                    holding is None
+                    or len(holding.offers) != 1
+                    or holding.edge != session.edge
+                    or (declared is not None and declared.version != holding.newest().version)
+                ):
+                    found.add(account)
+        return {account for account in found if account in self.books or account in desired.limits}
 
     def _settle(self, account: str, now: float) -> None:
         """Note that there is nothing more to do for an account until something happens, or its time comes."""

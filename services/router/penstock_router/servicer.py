@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from penstock_router.desired import Desired
     from penstock_router.router import Router
+    from penstock_router.watching import Watcher
 
 _LONGEST_NAME = 200
 _RESULTS = {
@@ -48,7 +49,16 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         router = self._router
         if not router.loaded:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "no catalog is loaded yet")
-        watcher = await router.watch(request)
+        beginning = asyncio.ensure_future(router.watch(request))
+        try:
+            # Many may begin at once, and an edge that hears nothing for long would begin again.
+            while not (await asyncio.wait({beginning}, timeout=self._heartbeat))[0]:
+                yield router_pb2.Update(heartbeat=True)
+            watcher = beginning.result()
+        except BaseException:
+            beginning.add_done_callback(lambda done: _unwatch(router, done))
+            beginning.cancel()
+            raise
         try:
             while not watcher.closed:
                 for update in router.updates(watcher):
@@ -154,6 +164,12 @@ def _facts_of(desired: Desired, name: str) -> dict[str, Any]:
         if message.name == name:
             return {"model": name, "aliases": message.aliases, "owned_by": message.owned_by}
     return {}
+
+
+def _unwatch(router: Router, begun: asyncio.Future[Watcher]) -> None:
+    """End a stream that began when nobody waited for it any more."""
+    if not begun.cancelled() and begun.exception() is None:
+        router.unwatch(begun.result())
 
 
 async def _named(session: str, context: ServicerContext[Any, Any]) -> None:

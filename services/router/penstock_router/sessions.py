@@ -40,8 +40,8 @@ class EdgeSession:
 class Sessions:
     """Sessions by name. `ended` are those that said goodbye or were superseded, until shares have been freed.
 
-    `changes` grows whenever a session comes or goes, or begins or ends to watch. `touched` are the accounts of which
-    any has said something new.
+    `changes` grows whenever a session comes or goes for good. `joined` are those that have begun to watch, and
+    `touched` the accounts of which any has said something new, until shares have been split by it.
     """
 
     def __init__(self, limit: int = 10_000) -> None:
@@ -49,6 +49,7 @@ class Sessions:
         self._sessions: dict[str, EdgeSession] = {}
         self.ended: set[str] = set()
         self.changes = 0
+        self.joined: set[str] = set()
         self.touched: set[str] = set()
 
     def __len__(self) -> int:
@@ -72,7 +73,7 @@ class Sessions:
     def join(self, name: str, edge: str, declared: dict[str, Offer], now: float) -> EdgeSession:
         """Take in a session that begins to watch. Older sessions of the same edge that do not watch are over."""
         session = self.known(name, now)
-        self.changes += 1
+        self.joined.add(name)
         session.edge = edge or session.edge
         session.declared = declared
         session.acknowledged = {}
@@ -88,7 +89,6 @@ class Sessions:
         if session is None:
             return
         session.watches -= 1
-        self.changes += 1
         session.seen_at = max(session.seen_at, now)
         lives_anew = any(other.edge == session.edge and other.watches for other in self._sessions.values())
         if session.watches <= 0 and session.edge and lives_anew:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from penstock_catalog.documents import Account, Capacity, RouterCatalog
@@ -106,13 +108,25 @@ async def test_demand_is_a_matter_of_its_account_alone(world):
     [
         lambda world: world.join("v"),
         lambda world: world.sessions.end("s"),
-        lambda world: world.sessions.part("s", world.now),
         lambda world: setattr(world, "desired", desired(slots=30)),
     ],
 )
 async def test_who_comes_and_goes_and_new_limits_are_everybodys_matter(world, happens):
     happens(world)
     assert await world.turn() == sorted(ACCOUNTS)
+
+
+async def test_who_was_cut_off_for_a_moment_comes_back_with_what_it_had(world):
+    """Or else a router that is late would be asked again by everybody, and be later still."""
+    world.sessions.part("s", world.now)
+    assert await world.turn() == []
+    held = world.lending.offers("s")
+    world.sessions.join("s", "edge-s", held, world.now).watches += 1
+    assert await world.turn() == []
+    world.sessions.part("s", world.now)
+    older = held | {"a3": replace(held["a3"], version=held["a3"].version - 1)}
+    world.sessions.join("s", "edge-s", older, world.now).watches += 1
+    assert await world.turn() == ["a3"]
 
 
 async def test_each_account_hears_of_life_once_in_five_seconds_and_not_all_at_once(world):
