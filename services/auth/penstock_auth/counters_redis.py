@@ -53,6 +53,7 @@ TOUCH_MS: Final = 10_000  # an Allow is a sign of life too, noted so often
 CLOCK_SLACK_MS: Final = 250
 CLOCK_DRIFT: Final = 0.001
 ROWS_AT_ONCE: Final = 500
+PROJECTS_AT_ONCE: Final = 32
 TRIES: Final = 4
 IDS_MS: Final = 900_000
 
@@ -124,10 +125,16 @@ class RedisCounters:
         by_project: dict[str, list[SettleEffect]] = defaultdict(list)
         for effect in effects:
             by_project[effect.project].append(effect)
-        for project, some in by_project.items():
-            view = await self._look(VIEW_MS)
-            if not await self._apply(view, project, some, careful=True):
-                await self._apply(await self._look(0), project, some, careful=False)
+        # One script after the other would take longer than there is time for when a batch is of many projects.
+        projects = list(by_project.items())
+        for start in range(0, len(projects), PROJECTS_AT_ONCE):
+            some = projects[start : start + PROJECTS_AT_ONCE]
+            await asyncio.gather(*(self._settle_project(project, its) for project, its in some))
+
+    async def _settle_project(self, project: str, effects: list[SettleEffect]) -> None:
+        view = await self._look(VIEW_MS)
+        if not await self._apply(view, project, effects, careful=True):
+            await self._apply(await self._look(0), project, effects, careful=False)
 
     async def declare(self, declaration: Declaration) -> Heard:
         """See `Counters.declare`."""
