@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import time
@@ -33,6 +34,8 @@ from world import Size, built_in_models  # noqa: E402 -- the same
 
 def main() -> int:
     options = _options()
+    # Who ends the run ends what it has started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     size = Size(options.edges, options.keys, options.declared, options.projects, options.accounts, options.rows)
     began = time.monotonic()
     results: dict[str, Any] = {"size": vars(options), "machine": _machine(), "load before": os.getloadavg()}
