@@ -101,6 +101,16 @@ def test_a_field_of_another_release_is_refused_without_showing_values():
     assert "secret" not in str(caught.value)
 
 
+def test_a_plan_says_nothing_that_earlier_releases_do_not_know_unless_it_has_to(tmp_path):
+    assert "route_header" not in PLAN.model_dump(mode="json")
+    shown = PLAN.model_copy(update={"route_header": "Show"})
+    catalogs = [AuthCatalog(plans=(plan,)).sealed() for plan in (PLAN, shown)]
+    assert catalogs[0].version != catalogs[1].version
+    for catalog in catalogs:
+        documents.write(tmp_path / "auth.json", catalog)
+        assert documents.read(tmp_path / "auth.json", AuthCatalog) == catalog
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DocumentError, match=r"router\.json: No such file"):
         documents.read(tmp_path / "router.json", RouterCatalog)

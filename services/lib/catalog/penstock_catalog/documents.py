@@ -10,9 +10,9 @@ import json
 import os
 import secrets
 from pathlib import Path
-from typing import ClassVar, Literal, Self, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from penstock_catalog.prices import PriceRow
 
@@ -117,6 +117,14 @@ class Plan(_Part):
     messages_translation: Literal["Allow", "Deny"] = "Deny"
     error_profile: Literal["Default", "ForbiddenWhenOutOfCredit"] = "Default"
     route_header: Literal["Hide", "Show"] = "Hide"
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what earlier versions do not know where it is as usual: they read on during an upgrade."""
+        content: dict[str, Any] = write(self)
+        if self.route_header == "Hide":
+            del content["route_header"]
+        return content
 
 
 class PreviousKey(_Part):
