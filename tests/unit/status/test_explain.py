@@ -48,6 +48,7 @@ async def ask(tmp_path, admin, router):
             assert answer.status_code == status, answer.text
             return answer.json()
 
+        ask.client = client
         yield ask
 
 
@@ -101,6 +102,16 @@ async def test_what_is_not_there(ask):
     assert "2 keys" in (await ask(400, key="twin"))["detail"]
     await ask(422, model="")
     await ask(422, dialect="klingon")
+    await ask(422, tokens=2**63)
+
+
+@pytest.mark.parametrize("field", ["model", "key", "session", "project"])
+async def test_half_a_character_is_refused_or_taken_but_breaks_nothing(ask, field):
+    question = f'{{"model": "{MODEL}", "project": "demo", "{field}": "\\ud800"}}'
+    answer = await ask.client.post(
+        "/admin/v1/explain", content=question.encode(), headers={"content-type": "application/json"}
+    )
+    assert answer.status_code in {200, 404, 422}
 
 
 async def test_what_the_plan_refuses(ask):

@@ -38,7 +38,7 @@ class Question(BaseModel):
         default=None, description="What the client speaks; without it, translation is not judged."
     )
     operation: Literal["messages", "count_tokens"] = "messages"
-    tokens: int = Field(default=0, ge=0, description="Input and output together, as estimated.")
+    tokens: int = Field(default=0, ge=0, le=10**12, description="Input and output together, as estimated.")
 
 
 class RefusalDocument(BaseModel):
