@@ -27,6 +27,7 @@ log = logs.get(__name__)
 
 MOST_HEAD_BYTES = 128 * 1024
 HEAD_SECONDS = 30.0
+_UPGRADING = frozenset({b"upgrade", b"http2-settings"})
 # Timers of libuv have milliseconds.
 _TICK_SECONDS = 0.002
 
@@ -63,6 +64,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self._in_head = True
         self._head_timer: asyncio.TimerHandle | None = None
         self._idle_since = 0.0
+        self._upgrading = False
         # Apps that are not the edge's, roots and limits are uvicorn's to deal with.
         plain = not self.root_path and self.limit_concurrency is None
         self._find = getattr(self.app, "find", _nothing) if plain else _nothing
@@ -83,11 +85,29 @@ class EdgeProtocol(HttpToolsProtocol):
         except httptools.HttpParserError:
             self._refuse(*_MALFORMED)
             return
-        except httptools.HttpParserUpgrade:
-            # Nothing but HTTP/1.1 is spoken here; the request is served as if it had not asked.
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._upgrading:
+                self._stay(data[upgrade.args[0] :])
             return
         if self._in_head and not self.transport.is_closing():
             self._half_a_head()
+
+    def _stay(self, rest: bytes) -> None:
+        """Parse a request anew without its wish for another protocol: a server may pass over that, its parser does not.
+
+        Java's own client wishes for HTTP/2 with every first request, those with a body too.
+        """
+        self._upgrading = False
+        head = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
+        for name, value in self.headers:
+            if name == b"connection":
+                words = [word for word in map(bytes.strip, value.split(b",")) if word.lower() not in _UPGRADING]
+                head += [b"connection: " + b", ".join(words)] if words else []
+            elif name not in _UPGRADING:
+                head.append(name + b": " + value)
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.data_received(b"\r\n".join(head) + b"\r\n\r\n" + rest)
 
     def _half_a_head(self) -> None:
         if self._head_bytes > MOST_HEAD_BYTES:
@@ -122,6 +142,9 @@ class EdgeProtocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+        if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
+            self._upgrading = True
+            return
         found = self._found()
         if found is None:
             self._leave_to_uvicorn()
@@ -138,7 +161,7 @@ class EdgeProtocol(HttpToolsProtocol):
     def _found(self) -> Found:
         """Return who serves this request without ASGI, and its query; None for what is not that plain."""
         parser = self.parser
-        if self.expect_100_continue or parser.get_method() != b"POST" or parser.should_upgrade():
+        if self.expect_100_continue or parser.get_method() != b"POST":
             return None
         if parser.get_http_version() != "1.1":
             return None
@@ -161,6 +184,8 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Hand on the body's end."""
+        if self._upgrading:
+            return
         if type(self.cycle) is DirectTurn:
             self.cycle.finish()
         else:

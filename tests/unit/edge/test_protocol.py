@@ -191,6 +191,15 @@ KINDS = [
     (hot(b"abc", target=b"/hot?stream"), (200, b"abc!")),
     (chunked(b"ab", b"c"), asked(b"/hot", body=b"abc")),
     (hot(headers=b"Expect: 100-continue\r\n"), asked(b"/hot")),
+    (
+        hot(headers=b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAA\r\n"),
+        asked(b"/hot"),
+    ),
+    (
+        chunked(b"ab", b"c").replace(b"Host", b"Connection: upgrade\r\nUpgrade: h2c\r\nHost"),
+        asked(b"/hot", body=b"abc"),
+    ),
+    (COLD.replace(b"Host", b"Connection: keep-alive, upgrade\r\nUpgrade: websocket\r\nHost"), (200, b'{"cold":true}')),
     (COLD, (200, b'{"cold":true}')),
     (POSTED, (200, b'{"a":"b"}')),
     (b"OPTIONS /hot HTTP/1.1\r\nHost: x\r\n\r\n", (405, None)),
@@ -317,6 +326,20 @@ async def test_connection_close_is_obeyed(target):
     assert b"connection: close" in head
     assert connection.transport.closing
     assert len(answers(connection.transport.written)) == 1
+
+
+async def test_a_wish_to_close_outlives_a_wish_to_upgrade():
+    connection = Connection()
+    await connection.feed(hot(headers=b"Connection: close, upgrade\r\nUpgrade: h2c\r\n") + hot())
+    assert answers(connection.transport.written) == [asked(b"/hot")]
+    assert connection.transport.closing
+
+
+async def test_nothing_can_be_connected_to():
+    connection = Connection()
+    await connection.feed(b"CONNECT x:443 HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert [status for status, _ in answers(connection.transport.written)] == [400]
+    assert connection.transport.closing
 
 
 async def test_http_1_0_ends_the_connection():
