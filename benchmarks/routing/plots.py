@@ -49,19 +49,12 @@ def write(folder: Path, results: Results, policies: Sequence[str]) -> None:
             "%",
             5.0,
         ),
-        "outage": svg.lines(
-            "Share of requests answered with an error; half the accounts are down in the grey span",
-            course("outage", 2),
-            x_label="minutes",
-            y_most=1.0,
-            shade=(10.0, 20.0),
-        ),
-        "rising": svg.lines(
-            "Part of true capacity used while load rises from 60 % to 130 % of it (minutes 10 to 35)",
-            course("rising", 3),
-            x_label="minutes",
-            y_most=1.2,
-        ),
     }
+    if ("outage", policies[0]) in results:
+        title = "Share of requests answered with an error; half the accounts are down in the grey span"
+        plots["outage"] = svg.lines(title, course("outage", 2), x_label="minutes", y_most=1.0, shade=(10.0, 20.0))
+    if ("rising", policies[0]) in results:
+        title = "Part of true capacity used while load rises from 60 % to 130 % of it (minutes 10 to 35)"
+        plots["rising"] = svg.lines(title, course("rising", 3), x_label="minutes", y_most=1.2)
     for name, text in plots.items():
         (folder / f"{name}.svg").write_text(text)

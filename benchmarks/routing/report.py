@@ -31,6 +31,8 @@ def _page(results: Results, policies: Sequence[str], seed: int) -> list[str]:
     lines += [f"![{name}](routing/plots/{name}.svg)" for name in ("errors", "cache", "capacity", "fairness")]
     lines += ["", *table(), "", FINDINGS, "## All scenarios", ""]
     for key, make in SCENARIOS.items():
+        if (key, policies[0]) not in results:
+            continue
         lines += [f"### {make().title}", "", *_scenario(key, results, policies), ""]
         if key in {"outage", "rising"}:
             lines += [f"![{key}](routing/plots/{key}.svg)", ""]
@@ -44,10 +46,10 @@ def _goals(results: Results, policies: Sequence[str]) -> list[str]:
         "| *goal* | *< 0.01 %* | *≤ 3* | *≥ 98 %* | *≤ 5 %* | *no second collapse* |",
     ]
     for name in policies:
-        steady, over, out = results["steady", name], results["overload", name], results["outage", name]
+        steady, over, out = results["steady", name], results["overload", name], results.get(("outage", name))
         rows.append(
             f"| {name} | {_percent(results['one_failing', name].error_rate)} | {steady.cache_points_below:.2f} "
-            f"| {_percent(over.capacity_used)} | {_percent(over.max_fair_deviation)} | {_percent(out.worst_after)} |"
+            f"| {_percent(over.capacity_used)} | {_percent(over.max_fair_deviation)} | {_percent(out.worst_after) if out is not None else '–'} |"
         )
     return rows
 
