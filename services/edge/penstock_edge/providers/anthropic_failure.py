@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -111,47 +113,59 @@ def retry_after(headers: Headers, now: datetime | None = None) -> float | None:
 
 
 _LIMIT_PREFIX: Final = b"anthropic-ratelimit-"
+# Numbers are below 1e12.
+_MOST_DIGITS: Final = 12
 
 
 def hints(headers: Headers, now: datetime | None = None) -> Hints | None:
     """Return what an answer says of the account's own limits; None when it says nothing."""
-    for name, _ in headers:
+    found: dict[bytes, bytes] = {}
+    for name, value in headers:
         if name.startswith(_LIMIT_PREFIX):
-            break
-    else:
+            found[name[len(_LIMIT_PREFIX) :]] = value
+    if not found:
         return None
-    found = {name: value for name, value in headers if name.startswith(_LIMIT_PREFIX)}
-
-    def count(name: bytes) -> int:
-        value = number(found.get(_LIMIT_PREFIX + name, b""))
-        return -1 if value is None else int(value)
-
-    def reset_ms(name: bytes) -> int:
-        seconds = _until(found.get(_LIMIT_PREFIX + name), now)
-        return -1 if seconds is None else int(seconds * 1000)
-
+    at = time.time() if now is None else now.timestamp()
     return Hints(
-        requests_limit=count(b"requests-limit"),
-        requests_remaining=count(b"requests-remaining"),
-        requests_reset_ms=reset_ms(b"requests-reset"),
-        tokens_limit=count(b"tokens-limit"),
-        tokens_remaining=count(b"tokens-remaining"),
-        tokens_reset_ms=reset_ms(b"tokens-reset"),
-        input_limit=count(b"input-tokens-limit"),
-        input_remaining=count(b"input-tokens-remaining"),
-        input_reset_ms=reset_ms(b"input-tokens-reset"),
-        output_limit=count(b"output-tokens-limit"),
-        output_remaining=count(b"output-tokens-remaining"),
-        output_reset_ms=reset_ms(b"output-tokens-reset"),
+        requests_limit=_count(found.get(b"requests-limit")),
+        requests_remaining=_count(found.get(b"requests-remaining")),
+        requests_reset_ms=_reset_ms(found.get(b"requests-reset"), at),
+        tokens_limit=_count(found.get(b"tokens-limit")),
+        tokens_remaining=_count(found.get(b"tokens-remaining")),
+        tokens_reset_ms=_reset_ms(found.get(b"tokens-reset"), at),
+        input_limit=_count(found.get(b"input-tokens-limit")),
+        input_remaining=_count(found.get(b"input-tokens-remaining")),
+        input_reset_ms=_reset_ms(found.get(b"input-tokens-reset"), at),
+        output_limit=_count(found.get(b"output-tokens-limit")),
+        output_remaining=_count(found.get(b"output-tokens-remaining")),
+        output_reset_ms=_reset_ms(found.get(b"output-tokens-reset"), at),
     )
 
 
-def _until(text: bytes | None, now: datetime | None) -> float | None:
+def _count(text: bytes | None) -> int:
     if text is None:
-        return None
+        return -1
+    if text.isdigit() and len(text) <= _MOST_DIGITS:
+        return int(text)
+    value = number(text)
+    return -1 if value is None else int(value)
+
+
+def _reset_ms(text: bytes | None, at: float) -> int:
+    moment = None if text is None else _moment(text)
+    return -1 if moment is None else max(0, round((moment - at) * 1000))
+
+
+def _until(text: bytes | None, now: datetime | None) -> float | None:
+    moment = None if text is None else _moment(text)
+    return None if moment is None else max(0.0, moment - (time.time() if now is None else now.timestamp()))
+
+
+@lru_cache(maxsize=1024)
+def _moment(text: bytes) -> float | None:
+    """Return a moment in unix seconds. Every answer names some, and most the same as the one before."""
     try:
         moment = datetime.fromisoformat(text.decode("latin-1"))
     except ValueError:
         return None
-    moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
+    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()

@@ -236,3 +236,23 @@ def test_hints():
         (b"anthropic-ratelimit-tokens-reset", b"broken"),
     ]
     assert failures.hints(headers, NOW) == Hints(requests_limit=100, requests_remaining=42, requests_reset_ms=10_000)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "field", "value"),
+    [
+        ("tokens-limit", b"40000", "tokens_limit", 40_000),
+        ("tokens-limit", b"4e3", "tokens_limit", 4_000),
+        ("tokens-limit", b"9999999999999", "tokens_limit", -1),
+        ("tokens-limit", b"-5", "tokens_limit", -1),
+        ("tokens-remaining", b"many", "tokens_remaining", -1),
+        ("output-tokens-remaining", b"0", "output_remaining", 0),
+        ("tokens-reset", b"soon", "tokens_reset_ms", -1),
+        ("tokens-reset", b"2026-11-20T12:00:01.250000+00:00", "tokens_reset_ms", 1_250),
+        ("tokens-reset", b"2026-11-20T11:59:55Z", "tokens_reset_ms", 0),
+        ("tokens-reset", b"2026-11-20T12:00:03", "tokens_reset_ms", 3_000),
+    ],
+)
+def test_hints_from_strange_words(name, text, field, value):
+    headers = [(b"anthropic-ratelimit-" + name.encode(), text)]
+    assert failures.hints(headers, NOW) == Hints(**{field: value})
