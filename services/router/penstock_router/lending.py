@@ -6,6 +6,7 @@ that has come. All of them have their turn when sessions come or go, and every f
 
 from __future__ import annotations
 
+import asyncio
 import math
 import zlib
 from collections import Counter
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 KIND: Final = "shares"
 _SEEN_STEP: Final = 5.0
 _VERSIONS_PER_SECOND: Final = 10
+_AT_ONCE: Final = 16
 
 
 class Lending:
@@ -79,7 +81,10 @@ class Lending:
         self._open |= touched | self._joined(desired, sessions)
         changes: list[Change] = []
         drafts: dict[str, Book] = {}
-        for account in self._concerned(desired, sessions, now):
+        for number, account in enumerate(self._concerned(desired, sessions, now)):
+            if number % _AT_ONCE == _AT_ONCE - 1:
+                # Whoever watches has to hear something meanwhile. What they say now is for the next turn.
+                await asyncio.sleep(0)
             old = self.books.get(account)
             if account not in desired.limits:
                 changes.append(Change(account, self._versions.get(account, 0), None))

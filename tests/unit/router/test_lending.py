@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
 
 from penstock_catalog.documents import Account, Capacity, RouterCatalog
+from penstock_router import lending
 from penstock_router.desired import Desired
 from penstock_router.lending import Lending
 from penstock_router.sessions import Sessions
@@ -152,6 +154,24 @@ async def test_a_session_that_falls_silent_is_buried_in_time(world):
         await world.turn()
         assert world.now - began < 40.5
     assert world.now - began >= 30.0
+
+
+async def test_a_turn_of_many_accounts_lets_others_speak(world, monkeypatch):
+    monkeypatch.setattr(lending, "_AT_ONCE", 3)
+    world.join("v")
+    turn = asyncio.create_task(world.turn())
+    await asyncio.sleep(0)
+    looked = len(world.lending.looked)
+    assert 0 < looked < len(ACCOUNTS)
+    # What is said meanwhile is not lost.
+    first = world.lending.looked[0]
+    world.sessions.want(world.sessions.get("s"), first, Demand(slots=9))
+    world.join("w")
+    assert await turn == sorted(ACCOUNTS)
+    assert await world.turn() == sorted(ACCOUNTS)
+    await world.rest()
+    assert world.slots(first)["s"] > 4
+    assert set(world.slots(first)) == {"s", "t", "u", "v", "w"}
 
 
 async def test_what_the_books_changed_is_told_once(world):
