@@ -20,13 +20,13 @@ def queue(places=1000, one=1000):
 
 def put(found, project, cost=1.0, *, line="m", deadline=10.0, ticket=None):
     place = Place(Line("g", line), project, cost, deadline, ticket)
-    return place, found.add(place)
+    return place, found.add(place, 0.0)
 
 
 def serve(found, group="g", without=()):
     place = found.head(group, {Line(group, line) for line in without})
     if place is not None:
-        found.served(place)
+        found.served(place, 0.0)
     return place
 
 
@@ -50,8 +50,8 @@ class TestOrder:
         assert serve(found, without="m") is other
         assert found.head("x") is None
         assert found.busy(Line("g", "m"))
-        found.served(one)
-        assert not found.crowded("g")
+        found.served(one, 0.0)
+        assert not found.crowded("g", 0.0)
         assert found.lines() == []
 
     def test_lines_of_a_group_share_what_a_project_owes(self):
@@ -65,8 +65,8 @@ class TestOrder:
     def test_groups_are_apart(self):
         found = queue()
         for group in "gh":
-            found.add(Place(Line(group), "p", 1000, 10.0, None))
-            found.add(Place(Line(group), "q", 1, 10.0, None))
+            found.add(Place(Line(group), "p", 1000, 10.0, None), 0.0)
+            found.add(Place(Line(group), "q", 1, 10.0, None), 0.0)
         assert found.groups() == ["g", "h"]
         serve(found, "g")
         assert found.groups() == ["h", "g"]
@@ -114,6 +114,39 @@ class TestOrder:
         found.leave(gone)
         again, _ = put(found, "a", 10)
         assert again in [serve(found) for _ in range(2)]
+
+
+class TestPressure:
+    def test_who_has_been_given_less_is_light(self):
+        found = queue()
+        for _ in range(10):
+            put(found, "much", 1000)
+            serve(found)
+        put(found, "little", 5000)
+        serve(found)
+        much, little, new = (put(found, name)[0] for name in ("much", "little", "new"))
+        assert [found.light(place, 1.0) for place in (much, little, new)] == [False, True, True]
+        for _ in range(9):
+            found.served(put(found, "little", 1000)[0], 1.0)
+        assert [found.light(place, 2.0) for place in (much, little, new)] == [True, False, True]
+
+    def test_it_is_crowded_for_a_while_after_somebody_was_refused(self):
+        found = queue()
+        place, _ = put(found, "p")
+        assert found.crowded("g", 0.0)
+        found.pressed(place, 0.0)
+        found.leave(place)
+        assert found.crowded("g", 4.0)
+        assert not found.crowded("g", 6.0)
+
+    def test_deficits_are_forgotten_when_nobody_has_waited_for_a_while(self):
+        found = queue()
+        put(found, "a", 1000)
+        serve(found)
+        again = Place(Line("g", "m"), "a", 1.0, 100.0, None)
+        found.add(again, 60.0)
+        found.add(Place(Line("g", "m"), "b", 1.0, 100.0, None), 60.0)
+        assert found.head("g") is again
 
 
 class TestBounds:

@@ -6,15 +6,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock_routing import Hints
-from penstock_routing.gauges import Gauge, Gauges
+from penstock_routing import Hints, Traits
+from penstock_routing.gauges import LIGHT_RESERVE, RESERVE, Gauge, Gauges
 from tests.effort import examples
 
 
 def gauge(limit=100_000, left=50_000, reset=30.0):
-    found = Gauge(0.08, 0.3)
+    found = Gauge()
     found.heard(limit, left, reset, 0.0, 0.0)
     return found
+
+
+def wait(gauges, tokens, fresh, output, now, *, at_home=True):
+    traits = Traits(model="m", estimated_tokens=tokens, estimated_output=output)
+    return gauges.wait(traits, fresh, now, at_home=at_home)
 
 
 class TestGauge:
@@ -31,18 +36,23 @@ class TestGauge:
 
     def test_the_wait_ends_when_it_says(self):
         found = gauge(left=0)
-        wait = found.wait(100, 0.0)
-        assert wait == pytest.approx(60 * 0.081, rel=0.01)
-        assert found.wait(100, wait) == 0.0
+        wait = found.wait(1_000, 0.0, RESERVE, at_home=True)
+        assert wait == pytest.approx(60 * 0.16)
+        assert found.wait(1_000, wait, RESERVE, at_home=True) == 0.0
 
-    def test_small_requests_leave_less_in_store_than_large_ones(self):
+    def test_a_cold_prompt_leaves_more_than_one_at_home(self):
         found = gauge(left=20_000)
-        assert found.wait(400, 0.0) == 0.0
-        assert found.wait(5_000, 0.0) > 0.0
-        assert found.wait(5_000, 0.0, at_home=True) == 0.0
+        assert found.wait(4_000, 0.0, RESERVE, at_home=True) == 0.0
+        assert found.wait(4_000, 0.0, RESERVE) > 0.0
+        assert found.wait(400, 0.0, RESERVE) == 0.0
+
+    def test_who_has_been_given_little_finds_room_longer(self):
+        found = gauge(left=10_000)
+        assert found.wait(100, 0.0, RESERVE) > 0.0
+        assert found.wait(100, 0.0, LIGHT_RESERVE) == 0.0
 
     def test_what_is_larger_than_the_limit_goes_when_it_is_full(self):
-        assert gauge(left=100_000).wait(1e6, 0.0) == 0.0
+        assert gauge(left=100_000).wait(1e6, 0.0, RESERVE) == 0.0
 
     @pytest.mark.parametrize(
         ("limit", "left", "reset", "per_second"),
@@ -58,7 +68,7 @@ class TestGauge:
         assert gauge(limit, left, reset).rate == pytest.approx(per_second)
 
     def test_what_open_requests_will_still_use_is_gone(self):
-        found = Gauge(0.08, 0.08)
+        found = Gauge()
         found.heard(1_000, 500, 30.0, 0.0, 200.0)
         assert found.left(0.0) == 300
 
@@ -79,10 +89,10 @@ def test_a_paced_upstream_never_refuses(requests, left):
     real, now = float(left), 0.0
     found = gauge(left=left)
     for gap, cost in requests:
-        wait = gap + found.wait(cost, now + gap)
+        wait = gap + found.wait(cost, now + gap, LIGHT_RESERVE)
         now += wait
         real = min(real + wait * 100_000 / 60, 100_000.0)
-        assert found.wait(cost, now) <= 1e-3
+        assert found.wait(cost, now, LIGHT_RESERVE) <= 1e-3
         assert real >= cost
         real -= cost
         found.take(cost, now)
@@ -98,13 +108,14 @@ class TestGauges:
         found = self.heard(
             tokens_limit=100, tokens_remaining=0, input_limit=100_000, input_remaining=90_000, input_reset_ms=6_000
         )
-        assert found.wait(1_000, 500, 10, 0.0) == 0.0
+        assert wait(found, 1_000, 500, 10, 0.0) == 0.0
 
     @pytest.mark.parametrize("kind", ["requests", "tokens", "input", "output"])
     def test_each_kind_holds_back(self, kind):
         found = self.heard(**{f"{kind}_limit": 1_000, f"{kind}_remaining": 0, f"{kind}_reset_ms": 60_000})
-        assert found.wait(2, 1, 1, 0.0) > 0.0
-        assert found.wait(2, 1, 1, 30.0) == 0.0
+        assert wait(found, 2, 1, 1, 0.0) > 0.0
+        assert wait(found, 2, 1, 1, 30.0) == 0.0
+        assert Gauges().wait(Traits(model="m"), 1, 0.0) == 0.0
 
     def test_a_request_that_did_not_go_is_taken_back(self):
         found = self.heard(input_limit=1_000, input_remaining=500, input_reset_ms=30_000)
@@ -115,17 +126,17 @@ class TestGauges:
     def test_a_refusal_for_its_size_stops_what_is_as_large_only(self):
         found = self.heard(input_limit=100_000, input_remaining=20_000, input_reset_ms=48_000)
         found.refused(30_000, 30_000, 10, 12.0, 0.0)
-        assert found.wait(30_000, 30_000, 10, 0.0) >= 12.0
-        assert found.wait(100, 100, 10, 0.0) == 0.0
+        assert wait(found, 30_000, 30_000, 10, 0.0) >= 12.0
+        assert wait(found, 100, 100, 10, 0.0) == 0.0
         assert found.smooth is None
 
     def test_a_refusal_that_nothing_explains_slows_everything(self):
         found = self.heard(requests_limit=600, requests_remaining=590, requests_reset_ms=1_000)
         found.refused(100, 100, 10, 1.0, 0.0)
-        assert found.wait(1, 1, 1, 0.5) >= 0.5
+        assert wait(found, 1, 1, 1, 0.5) >= 0.5
         now, sent = 1.0, 0
         while now < 11.0:
-            if found.wait(1, 1, 1, now) == 0.0:
+            if wait(found, 1, 1, 1, now) == 0.0:
                 found.take(1.0, 1, 1, 1, now)
                 sent += 1
             now += 0.001

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from penstock_routing.gauges import RESERVE
 from penstock_routing.outcomes import COUNT_TOKENS, MESSAGES
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ class Traits:
     """The *edge* session that asks (half-open trials belong to one of them)."""
     providers: frozenset[str] | None = None
     """Only accounts of these providers may take it; None: any."""
+    reserve: float = RESERVE
+    """The part of an upstream's limits that it leaves in store."""
 
 
 class Pick:

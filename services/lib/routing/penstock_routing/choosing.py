@@ -139,7 +139,7 @@ class Chooser:
             if obstacle is not None:
                 return obstacle
         if lane.gauges is not None:
-            wait = lane.gauges.wait(traits.estimated_tokens, fresh, traits.estimated_output, now, at_home=at_home)
+            wait = lane.gauges.wait(traits, fresh, now, at_home=at_home)
             if wait > 0.0:
                 return ("UpstreamSpent", wait, True)
         return None
@@ -185,8 +185,7 @@ class Chooser:
         good: list[Lane] = []
         weights: list[float] = []
         last: list[Lane] = []
-        output = traits.estimated_output
-        fresh = traits.estimated_tokens - output
+        fresh = traits.estimated_tokens - traits.estimated_output
         loose = traits.affinity is None
         counting = traits.operation == o.COUNT_TOKENS
         for lane in lanes:
@@ -198,7 +197,7 @@ class Chooser:
                 if gauges is None or counting:
                     good.append(lane)
                     weights.append(lane.weight)
-                elif gauges.wait(traits.estimated_tokens, fresh, output, now) <= 0.0:
+                elif gauges.wait(traits, fresh, now) <= 0.0:
                     good.append(lane)
                     scarcity = gauges.scarcity(self._policy.scarce_fraction, now) if loose else 1.0
                     weights.append(lane.weight * scarcity)

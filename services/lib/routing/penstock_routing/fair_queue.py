@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 Ticket = TypeVar("Ticket")
 
 _REMEMBERED: Final = 1024
+_REMEMBERED_SECONDS: Final = 10.0
+_PRESSED_SECONDS: Final = 5.0
+_LATELY_SECONDS: Final = 20.0
+_SUMMED_EVERY_SECONDS: Final = 0.25
+_LIGHT: Final = 0.9
+"""A project that has been given less than this part of what the one with most has been given is light."""
 _SPARE: Final = 64
 
 
@@ -79,10 +85,38 @@ class _Turn(Generic[Ticket]):
         return (self.level, self.number) < (other.level, other.number)
 
 
+class _Shares:
+    """What each project of a group has been given in the last seconds, older ones counting less and less."""
+
+    __slots__ = ("_given", "_most", "_most_at")
+
+    def __init__(self) -> None:
+        self._given: dict[str, tuple[float, float]] = {}
+        self._most = 0.0
+        self._most_at = -math.inf
+
+    def add(self, project: str, cost: float, now: float) -> None:
+        self._given[project] = (self._of(project, now) + cost, now)
+
+    def light(self, project: str, now: float) -> bool:
+        if now - self._most_at >= _SUMMED_EVERY_SECONDS:
+            self._most_at = now
+            self._most = max((self._of(name, now) for name in self._given), default=0.0)
+            if len(self._given) > _REMEMBERED:
+                self._given = {
+                    name: (given, at) for name, (given, at) in self._given.items() if now - at < _LATELY_SECONDS
+                }
+        return self._of(project, now) < _LIGHT * self._most
+
+    def _of(self, project: str, now: float) -> float:
+        given, at = self._given.get(project, (0.0, now))
+        return given * math.exp((at - now) / _LATELY_SECONDS)
+
+
 class _Group(Generic[Ticket]):
     """All that wait for one kind of capacity. `level`: how much each project has been given in all rounds so far."""
 
-    __slots__ = ("clear_at", "level", "lines", "number", "waiting")
+    __slots__ = ("clear_at", "level", "lines", "number", "pressed_at", "shares", "used_at", "waiting")
 
     def __init__(self) -> None:
         self.lines: dict[Line, dict[str, _Flow[Ticket]]] = {}
@@ -91,6 +125,9 @@ class _Group(Generic[Ticket]):
         self.level = 0.0
         self.number = 0
         self.waiting = 0
+        self.shares = _Shares()
+        self.used_at = -math.inf
+        self.pressed_at = -math.inf
 
 
 class FairQueue(Generic[Ticket]):
@@ -110,7 +147,7 @@ class FairQueue(Generic[Ticket]):
 
     def groups(self) -> list[Hashable]:
         """Return the groups in which somebody waits, the one that was served longest ago first."""
-        return list(self._groups)
+        return [name for name, group in self._groups.items() if group.waiting]
 
     def lines(self) -> list[Line]:
         """Return the lines in which somebody waits."""
@@ -120,15 +157,24 @@ class FairQueue(Generic[Ticket]):
         """Tell whether somebody waits in a line."""
         return line in self._turns
 
-    def crowded(self, group: Hashable) -> bool:
-        """Tell whether somebody waits in a group."""
-        return group in self._groups
+    def crowded(self, group: Hashable, now: float) -> bool:
+        """Tell whether somebody waits in a group, or had to a moment ago."""
+        found = self._groups.get(group)
+        return found is not None and (found.waiting > 0 or now - found.pressed_at < _PRESSED_SECONDS)
+
+    def pressed(self, place: Place[Ticket], now: float) -> None:
+        """Note that one who waits was refused."""
+        self._groups[place.line.group].pressed_at = now
+
+    def light(self, place: Place[Ticket], now: float) -> bool:
+        """Tell whether the project of one who waits has lately been given clearly less than the one with most."""
+        return self._groups[place.line.group].shares.light(place.project, now)
 
     def waiting(self, project: str) -> int:
         """Return how many requests of a project wait."""
         return len(self._projects.get(project, ()))
 
-    def add(self, place: Place[Ticket]) -> Place[Ticket] | None:
+    def add(self, place: Place[Ticket], now: float) -> Place[Ticket] | None:
         """Put a request in; returns the one for which there is no room then: this one, or another taken out for it.
 
         When all places are taken, the project that has most of them gives its last one to a project that has fewer.
@@ -143,9 +189,7 @@ class FairQueue(Generic[Ticket]):
                 return place
             loser = next(reversed(most))
             self.leave(loser)
-        group = self._groups.get(place.line.group)
-        if group is None:
-            group = self._groups[place.line.group] = _Group()
+        group = self._group(place.line.group, now)
         flows = group.lines.setdefault(place.line, {})
         flow = flows.get(place.project)
         if flow is None:
@@ -178,13 +222,14 @@ class FairQueue(Generic[Ticket]):
                 best = turn
         return best.flow.first() if best is not None else None
 
-    def served(self, place: Place[Ticket]) -> None:
+    def served(self, place: Place[Ticket], now: float) -> None:
         """Take out a request that got what it waited for, at its project's expense."""
         group = self._groups[place.line.group]
         flow = group.lines[place.line][place.project]
         begun = max(flow.joined, group.clear_at.get(place.project, 0.0))
         group.level = max(group.level, begun)
         group.clear_at[place.project] = begun + place.cost
+        group.shares.add(place.project, place.cost, now)
         if len(group.clear_at) > _REMEMBERED:
             group.clear_at = {name: level for name, level in group.clear_at.items() if level > group.level}
         self._groups.move_to_end(place.line.group)
@@ -210,6 +255,18 @@ class FairQueue(Generic[Ticket]):
         while deadlines and not deadlines[0].waiting:
             heappop(deadlines)
         return deadlines[0].deadline if deadlines else math.inf
+
+    def _group(self, name: Hashable, now: float) -> _Group[Ticket]:
+        """Return a group. Where nobody has waited for a while there was enough for all: deficits are forgotten."""
+        group = self._groups.get(name)
+        if group is None or (not group.waiting and now - group.used_at > _REMEMBERED_SECONDS):
+            group = self._groups[name] = _Group()
+            if len(self._groups) > _REMEMBERED:
+                self._groups = OrderedDict(
+                    (key, kept) for key, kept in self._groups.items() if kept.waiting or kept is group
+                )
+        group.used_at = now
+        return group
 
     def _first(self, group: _Group[Ticket], line: Line) -> _Turn[Ticket]:
         """Return the first turn of a line. Turns that are over, or came too early by now, are mended on the way."""
@@ -250,9 +307,6 @@ class FairQueue(Generic[Ticket]):
         if not flows:
             del group.lines[line]
             del self._turns[line]
-        if not group.waiting:
-            # With nobody waiting there is enough for all: deficits are forgotten.
-            del self._groups[line.group]
         mine = self._projects[place.project]
         del mine[place]
         if not mine:

@@ -18,14 +18,17 @@ from penstock_routing.buckets import Bucket
 
 if TYPE_CHECKING:
     from penstock_routing.accounts import Hints
+    from penstock_routing.candidates import Traits
 
-_SMALL: Final = 0.005
-"""Of the limit: what costs less is a small request ..."""
-_RESERVE: Final = 0.08
-"""... and leaves so much of it. A larger one, a cold prompt mostly, ..."""
-_LARGE_RESERVE: Final = 0.3
-"""... goes only where there is clearly room: it may cost as much as twenty turns of conversations that are warm."""
-_REQUEST_RESERVE: Final = 0.02
+RESERVE: Final = 0.15
+"""Of a limit: what a request leaves in store ..."""
+LIGHT_RESERVE: Final = 0.04
+"""... and what one of a project leaves that has been served less than others, while these wait."""
+STRANGE_RESERVE: Final = 0.3
+"""What one of another project leaves, while some wait, whose conversation has not been seen lately."""
+_COLD: Final = 4.0
+_COLD_MOST: Final = 0.25
+"""Where a prompt is not at home, it leaves so many times what it costs as well, at most this part of the limit."""
 _FULL: Final = 0.95
 """Of the limit: with so much there, anything goes."""
 _MINUTE: Final = 60.0
@@ -43,15 +46,13 @@ _LONGEST_WAIT: Final = 60.0
 class Gauge:
     """One limit of an upstream: `limit` units at most, refilled by `rate` per second. -1: never heard of."""
 
-    __slots__ = ("at", "large_reserve", "level", "limit", "rate", "reserve")
+    __slots__ = ("at", "level", "limit", "rate")
 
-    def __init__(self, reserve: float, large_reserve: float) -> None:
+    def __init__(self) -> None:
         self.limit = -1.0
         self.level = 0.0
         self.rate = 0.0
         self.at = 0.0
-        self.reserve = reserve
-        self.large_reserve = large_reserve
 
     def heard(self, limit: int, left: int, reset_seconds: float, now: float, under_way: float) -> None:
         """Take what an answer said; `under_way`: estimated units of open requests that are not drained yet."""
@@ -71,11 +72,13 @@ class Gauge:
         """Return what should be left at `now`."""
         return min(self.level + (now - self.at) * self.rate, self.limit)
 
-    def wait(self, units: float, now: float, *, at_home: bool = False) -> float:
-        """Return the seconds until so much may be sent; 0: now. `at_home`: by a request that has no better place."""
+    def wait(self, units: float, now: float, reserve: float, *, at_home: bool = False) -> float:
+        """Return the seconds until so much may be sent that leaves `reserve` (a part of the limit); 0: now."""
         limit = self.limit
-        reserve = self.reserve if at_home or units <= limit * _SMALL else self.large_reserve
-        short = min(units + limit * reserve, limit * _FULL) - self.level - (now - self.at) * self.rate
+        need = units + limit * reserve
+        if not at_home:
+            need += min(units * _COLD, limit * _COLD_MOST)
+        short = min(need, limit * _FULL) - self.level - (now - self.at) * self.rate
         if short <= limit * _NOTHING:
             return 0.0
         return min(short / self.rate, _LONGEST_WAIT) if self.rate > 0 else _LONGEST_WAIT
@@ -95,12 +98,7 @@ class Gauges:
     __slots__ = ("closed_units", "closed_until", "gauges", "known", "smooth")
 
     def __init__(self) -> None:
-        self.gauges = (
-            Gauge(_REQUEST_RESERVE, _REQUEST_RESERVE),
-            Gauge(_RESERVE, _LARGE_RESERVE),
-            Gauge(_RESERVE, _LARGE_RESERVE),
-            Gauge(_RESERVE, _RESERVE),
-        )
+        self.gauges = (Gauge(), Gauge(), Gauge(), Gauge())
         self.known: tuple[tuple[int, Gauge], ...] = ()
         self.smooth: Bucket | None = None
         """Requests over shorter spans, once a refusal has shown that they are limited too."""
@@ -119,12 +117,13 @@ class Gauges:
             tokens.heard(hints.tokens_limit, hints.tokens_remaining, hints.tokens_reset_ms / 1000.0, now, 0.0)
         self.known = tuple((kind, gauge) for kind, gauge in enumerate(self.gauges) if gauge.limit > 0)
 
-    def wait(self, tokens: float, fresh: float, output: float, now: float, *, at_home: bool = False) -> float:
-        """Return the seconds until such a request may go; 0: now. `at_home`: it has no better place."""
-        costs = (1.0, tokens, fresh, output)
+    def wait(self, traits: Traits, fresh: int, now: float, *, at_home: bool = False) -> float:
+        """Return the seconds until such a request may go that reads `fresh` tokens anew; 0: now."""
+        costs = (1.0, traits.estimated_tokens, fresh, traits.estimated_output)
+        reserve = traits.reserve
         longest = self.closed_until - now if now < self.closed_until and fresh >= self.closed_units else 0.0
         for kind, gauge in self.known:
-            wait = gauge.wait(costs[kind], now, at_home=at_home)
+            wait = gauge.wait(costs[kind], now, reserve, at_home=at_home)
             longest = max(longest, wait)
         if self.smooth is not None:
             self._grow(self.smooth, now)
@@ -153,7 +152,7 @@ class Gauges:
         When by all that was told there was room, requests are limited over shorter spans as well, and nothing goes.
         """
         costs = (1.0, tokens, fresh, output)
-        explained = any(gauge.wait(costs[kind], now) > 0 for kind, gauge in self.known)
+        explained = any(gauge.wait(costs[kind], now, 0.0, at_home=True) > 0 for kind, gauge in self.known)
         self.closed_until = max(self.closed_until, now + min(seconds, _LONGEST_WAIT))
         self.closed_units = fresh if explained else 0.0
         requests = self.gauges[0]

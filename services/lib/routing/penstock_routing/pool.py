@@ -134,12 +134,13 @@ class Pool:
     # A request's way.
 
     def pick(
-        self, traits: Traits, tried: frozenset[str], now: float, rng: Callable[[], float], *, stay: bool = False
+        self, traits: Traits, tried: frozenset[str], now: float, rng: Callable[[], float], *, stay: float = 0.0
     ) -> Pick | NoneLeft:
         """Choose an account and take a slot and bucket units of it. A few microseconds; never waits.
 
-        With `stay`, a request whose prompt is cached by an account that is full for less time than it takes to read the
-        prompt anew is told so (`NoneLeft.home`) instead of going elsewhere: the caller waits, or asks without `stay`.
+        `stay`: so many seconds the caller would wait. A request whose prompt is cached by an account that is full for
+        less than that, and less than it takes to read the prompt anew, is told so (`NoneLeft.home`) instead of going
+        elsewhere.
         """
         chooser, affinity = self._chooser, traits.affinity
         warm = self._warmth.find(traits.model, affinity, now) if affinity is not None else None
@@ -150,7 +151,7 @@ class Pool:
                     if home.obstacle is None:
                         return self._take(home.lane, traits, home.fresh, now)
                     patience = self._patience(home, warm, traits)
-                    if stay and home.obstacle[1] <= patience:
+                    if home.obstacle[1] <= min(patience, stay):
                         return _home_full(home, home.obstacle, patience)
             lane = chooser.choose(tier, traits, tried, now, rng)
             if lane is not None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Generic, NamedTuple
 
 from penstock_routing.candidates import NoneLeft
 from penstock_routing.fair_queue import FairQueue, Line, Place, Ticket
+from penstock_routing.gauges import LIGHT_RESERVE, RESERVE, STRANGE_RESERVE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -33,7 +34,7 @@ _ANY_MOMENT: Final = frozenset({"SlotsFull", "Returning", "HalfOpen", "Busy"})
 class Wish(Generic[Ticket]):
     """A request that looks for an account. `preferred`: the same for accounts to be asked first, if there are any."""
 
-    __slots__ = ("gives_up_at", "home", "place", "preferred", "ticket", "traits", "tried")
+    __slots__ = ("gives_up_at", "home", "known", "place", "preferred", "ticket", "traits", "tried")
 
     def __init__(
         self, traits: Traits, tried: frozenset[str], ticket: Ticket, *, preferred: Traits | None = None
@@ -45,6 +46,8 @@ class Wish(Generic[Ticket]):
         self.gives_up_at = math.inf
         self.home = ""
         """The account that it waits for; empty: any."""
+        self.known = False
+        """Its conversation has been served here lately."""
         self.place: Place[Wish[Ticket]] | None = None
 
 
@@ -97,23 +100,25 @@ class WaitingRoom(Generic[Ticket]):
     def seek(self, wish: Wish[Ticket], now: float) -> Pick | NoneLeft | None:
         """Return an account, or why there is none; None when the wish waits: it departs in one of the next turns."""
         wish.gives_up_at = now + self._seconds
-        if len(self._queue) and self._queue.crowded(_group(wish)):
+        if self._queue.crowded(_group(wish), now):
             name, worth, fresh = self._pool.home(wish.traits, now)
             home = name if name not in wish.tried else ""
-            self._enter(wish, home, fresh, min(now + worth, wish.gives_up_at) if home else wish.gives_up_at)
+            wish.known = bool(name)
+            self._enter(wish, home, fresh, min(now + worth, wish.gives_up_at) if home else wish.gives_up_at, now)
             # Whose turn it is shall be decided at once.
             self._restless = True
             return None
-        answer = self._ask(wish, now, stay=self._seconds > 0)
+        answer = self._ask(wish, now, stay=self._seconds)
         if not isinstance(answer, NoneLeft):
             return answer
-        _, _, fresh = self._pool.home(wish.traits, now)
+        name, _, fresh = self._pool.home(wish.traits, now)
+        wish.known = bool(name)
         if answer.home:
-            line = self._enter(wish, answer.home, fresh, min(now + answer.worth_seconds, wish.gives_up_at))
+            line = self._enter(wish, answer.home, fresh, min(now + answer.worth_seconds, wish.gives_up_at), now)
         elif answer.reasons.keys() <= wish.tried or hopeless(answer, self._seconds):
             return answer
         else:
-            line = self._enter(wish, "", fresh, wish.gives_up_at)
+            line = self._enter(wish, "", fresh, wish.gives_up_at, now)
         self._refusals[line] = _Refusal(answer, now)
         return None
 
@@ -161,18 +166,21 @@ class WaitingRoom(Generic[Ticket]):
             soonest = min(soonest, refusal.at + nap)
         return soonest
 
-    def _ask(self, wish: Wish[Ticket], now: float, *, stay: bool) -> Pick | NoneLeft:
+    def _ask(self, wish: Wish[Ticket], now: float, *, stay: float, reserve: float = RESERVE) -> Pick | NoneLeft:
+        traits = wish.traits
+        if traits.reserve != reserve:
+            traits = wish.traits = replace(traits, reserve=reserve)
         if wish.preferred is not None:
             found = self._pool.pick(wish.preferred, wish.tried, now, self._rng)
             if not isinstance(found, NoneLeft):
                 return found
-        return self._pool.pick(wish.traits, wish.tried, now, self._rng, stay=stay)
+        return self._pool.pick(traits, wish.tried, now, self._rng, stay=stay)
 
-    def _enter(self, wish: Wish[Ticket], home: str, fresh: int, deadline: float) -> Line:
+    def _enter(self, wish: Wish[Ticket], home: str, fresh: int, deadline: float, now: float) -> Line:
         wish.home = home
         line = Line(_group(wish), (wish.traits.providers, wish.tried, home or (fresh // _SMALL_TOKENS).bit_length()))
         wish.place = Place(line, wish.traits.project, float(fresh + wish.traits.estimated_output), deadline, wish)
-        loser = self._queue.add(wish.place)
+        loser = self._queue.add(wish.place, now)
         if loser is not None:
             self._crowded_out.append(loser.ticket)
             self._forget(loser.line)
@@ -180,12 +188,14 @@ class WaitingRoom(Generic[Ticket]):
 
     def _step(self, place: Place[Wish[Ticket]], blocked: set[Line], now: float) -> Departure[Ticket] | None:
         wish, line = place.ticket, place.line
-        answer = self._ask(wish, now, stay=bool(wish.home) and place.deadline > now)
+        stay = max(place.deadline - now, 0.0) if wish.home else 0.0
+        answer = self._ask(wish, now, stay=stay, reserve=self._reserve(place, now))
         if not isinstance(answer, NoneLeft):
-            self._queue.served(place)
+            self._queue.served(place, now)
             self._forget(line)
             return Departure(wish.ticket, answer)
         self._refusals[line] = _Refusal(answer, now)
+        self._queue.pressed(place, now)
         if place.deadline > now and hopeless(answer, wish.gives_up_at - now):
             self._queue.leave(place)
             self._forget(line)
@@ -193,18 +203,28 @@ class WaitingRoom(Generic[Ticket]):
         blocked.add(line)
         return None
 
+    def _reserve(self, place: Place[Wish[Ticket]], now: float) -> float:
+        """Return what one who waits has to leave of an upstream's limits.
+
+        Least where its project has been given less than others: so these find room. Most where nobody knows its
+        conversation: while not all can be served, those that are warm go on, for each of their turns costs least.
+        """
+        if self._queue.light(place, now):
+            return LIGHT_RESERVE
+        return RESERVE if place.ticket.known else STRANGE_RESERVE
+
     def _waited(self, place: Place[Wish[Ticket]], now: float) -> Departure[Ticket] | None:
         """Decide about one whose time in its line is over: who waited for its home goes elsewhere, or for anybody."""
         wish = place.ticket
         if now >= wish.gives_up_at:
             return Departure(wish.ticket, self._told(wish, now))
-        answer = self._ask(wish, now, stay=False)
+        answer = self._ask(wish, now, stay=0.0)
         if not isinstance(answer, NoneLeft):
             return Departure(wish.ticket, answer)
         if hopeless(answer, wish.gives_up_at - now):
             return Departure(wish.ticket, answer)
         fresh = wish.traits.estimated_tokens - wish.traits.estimated_output
-        self._refusals[self._enter(wish, "", fresh, wish.gives_up_at)] = _Refusal(answer, now)
+        self._refusals[self._enter(wish, "", fresh, wish.gives_up_at, now)] = _Refusal(answer, now)
         return None
 
     def _told(self, wish: Wish[Ticket], now: float) -> NoneLeft:
