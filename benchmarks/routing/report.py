@@ -56,7 +56,7 @@ def _goals(results: Results, policies: Sequence[str]) -> list[str]:
 
 def _scenario(key: str, results: Results, policies: Sequence[str]) -> list[str]:
     columns = ["errors", "of first tries", "broken off", "wait p50 / p99 s", "attempts", "cache hits", "below perfect"]
-    columns += ["saved by the cache", "capacity used", "unfairness", *_special(key)]
+    columns += ["saved by the cache", *_special(key)]
     rows = ["| policy | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
     for name in policies:
         found = results[key, name]
@@ -69,8 +69,6 @@ def _scenario(key: str, results: Results, policies: Sequence[str]) -> list[str]:
             f"{found.cache_hit:.1%}",
             f"{found.cache_points_below:.2f}",
             f"{found.money_saved:,.0f} of {found.money + found.money_saved:,.0f} $",
-            f"{found.capacity_used:.1%}",
-            _percent(found.max_fair_deviation),
             *_special_cells(key, found),
         ]
         rows.append(f"| {name} | " + " | ".join(cells) + " |")
@@ -78,6 +76,8 @@ def _scenario(key: str, results: Results, policies: Sequence[str]) -> list[str]:
 
 
 def _special(key: str) -> list[str]:
+    if key.startswith("overload"):
+        return ["capacity used", "unfairness"]
     if key == "rising":
         return ["in use at the first refusal"]
     if key in {"outage", "storm"}:
@@ -86,6 +86,8 @@ def _special(key: str) -> list[str]:
 
 
 def _special_cells(key: str, found: Figures) -> list[str]:
+    if key.startswith("overload"):
+        return [f"{found.capacity_used:.1%}", _percent(found.max_fair_deviation)]
     if key == "rising":
         return [f"{found.first_refusal_at_load:.1%}" if found.first_refusal_at_load else "none refused"]
     if key in {"outage", "storm"}:

@@ -48,7 +48,8 @@ DEFINITIONS = """\
   memory. Points are percentage points between the two.
 - **Saved by the cache**: what the same answers would have cost without any cache, less what they cost, cache writes
   included (3 $ and 15 $ a million tokens).
-- **Capacity used**: scarce units of whole answers, by what the accounts' buckets held and refilled in the time.
+- **Capacity used**: scarce units of whole answers, by what the accounts' buckets refilled in the time and what they had
+  in store at its beginning, less what they still had at its end.
 - **Fair share**: the capacity that was served in all, divided so that no project gets more than it asked for, and those
   that get less than that all get the same (max-min). **Unfairness**: the largest deviation of a project from its share.
 - **In use at the first refusal**: the part of capacity used in the minute before the first error. Buckets hold a

@@ -69,13 +69,14 @@ class World:
             self.engine.at(scenario.lenient, account.enforces, scenario.lenient)
         self.fleet = Fleet(self.engine, self.gateway, scenario.mix, self.capacity.rates, base)
         self.stored = 0.0
-        """Scarce units in store when measuring began."""
+        """Scarce units in store when measuring began, less those when it ended: they were not lost."""
 
     def run(self) -> None:
         """Run it to its end."""
         self.engine.run(self.scenario.begins)
-        self.stored = sum(max(bucket.left(self.engine.now), 0.0) for bucket in self._scarce())
+        self.stored = self._in_store()
         self.engine.run(self.scenario.ends)
+        self.stored -= self._in_store()
 
     def offered_capacity(self) -> float:
         """Return the scarce units that the accounts had to give while it was measured."""
@@ -83,6 +84,9 @@ class World:
         if self.scenario.window_tokens:
             return sum(self.capacity.per_second.values()) * seconds
         return sum(bucket.rate * seconds for bucket in self._scarce()) + self.stored
+
+    def _in_store(self) -> float:
+        return sum(max(bucket.left(self.engine.now), 0.0) for bucket in self._scarce())
 
     def _scarce(self) -> list[Refill]:
         if self.scenario.window_tokens:
