@@ -185,19 +185,19 @@ class Chooser:
         good: list[Lane] = []
         weights: list[float] = []
         last: list[Lane] = []
-        fresh = traits.estimated_tokens - traits.estimated_output
         loose = traits.affinity is None
-        counting = traits.operation == o.COUNT_TOKENS
         for lane in lanes:
             account = lane.account
             if account.name in tried:
                 continue
-            if lane.plain and account.plain:
-                gauges = lane.gauges
-                if gauges is None or counting:
-                    good.append(lane)
-                    weights.append(lane.weight)
-                elif gauges.wait(traits, fresh, now) <= 0.0:
+            gauges = lane.gauges
+            if gauges is None and lane.plain and account.plain:
+                good.append(lane)
+                weights.append(lane.weight)
+                continue
+            fresh = traits.estimated_tokens - traits.estimated_output
+            if gauges is not None and lane.plain and account.plain and traits.operation != o.COUNT_TOKENS:
+                if gauges.wait(traits, fresh, now) <= 0.0:
                     good.append(lane)
                     scarcity = gauges.scarcity(self._policy.scarce_fraction, now) if loose else 1.0
                     weights.append(lane.weight * scarcity)

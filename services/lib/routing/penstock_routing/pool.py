@@ -204,8 +204,6 @@ class Pool:
         self._give(pick, 0, pick.tokens - used, now)
         if outcome.hints is not None and pick.heard is None:
             self.heard(pick, outcome.hints, now)
-        if outcome.cls in _THROTTLED:
-            self._refused(pick, outcome.retry_after or 0.0, now)
         if outcome.cls in _SUCCESSES or (outcome.cls == o.CLIENT_LEFT and outcome.first_byte):
             if lane.fails:
                 lane.fails = 0
@@ -217,6 +215,8 @@ class Pool:
                 self._warmth.served(pick, used, now)
             return pick.watched
         self._gates.left(pick)
+        if outcome.cls in _THROTTLED:
+            self._refused(pick, outcome.retry_after or 0.0, now)
         if self.policy.effect(outcome.cls).scope is Scope.NONE:
             return pick.trial
         lane.fails += 1
