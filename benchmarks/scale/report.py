@@ -46,6 +46,9 @@ def page(results: dict[str, Any]) -> str:
     parts += _section("One cooldown begun or ended", [cooldowns] if cooldowns else None, _COOLDOWNS)
     parts += _section("Restarts, while requests go on", results.get("restarts"), _RESTARTS)
     parts += _section("Statements of PostgreSQL with all of this in place", results.get("explained"), _EXPLAINED)
+    if results.get("of"):
+        parts += ["", "Stages by the commit and the load they were measured at, where not as above:", ""]
+        parts += [f"- {name}: {what}" for name, what in sorted(results["of"].items())]
     if results.get("failed"):
         parts += ["", f"Stages that failed: {', '.join(results['failed'])}."]
     return "\n".join(parts) + "\n"

@@ -41,8 +41,15 @@ def main() -> int:
     results: dict[str, Any] = {"size": vars(options), "machine": _machine(), "load before": os.getloadavg()}
     with TemporaryDirectory(prefix="penstock-scale-") as folder:
         _measure(Path(folder), size, options, results)
-    results["load after"] = os.getloadavg()
-    results["seconds"] = time.monotonic() - began
+    if options.only and (HERE / "results.json").exists():
+        before = json.loads((HERE / "results.json").read_text())
+        failed = {name: why for name, why in before.get("failed", {}).items() if name not in options.only.split(",")}
+        news = {name: results[name] for name in options.only.split(",") if name in results}
+        of = before.get("of", {}) | results.get("of", {})
+        results = before | news | {"failed": failed | results.get("failed", {}), "of": of}
+    results.setdefault("load after", os.getloadavg())
+    if not options.only:
+        results["seconds"] = time.monotonic() - began
     text = page(results)
     if options.print_only:
         print(text)
@@ -64,15 +71,20 @@ def _measure(folder: Path, size: Size, options: argparse.Namespace, results: dic
             fill_postgres(postgres.url, size, price)
             postgres.query("SELECT pg_stat_statements_reset()")
             _stage(results, "starts", lambda: stages.starts(stack))
-            results["idle"] = []
+            rows: list[dict[str, Any]] = []
             steps = [(2, stages.REFERENCE_ACCOUNTS), (2, size.accounts), (max(size.edges // 5, 2), size.accounts)]
+            if options.only and "idle" not in options.only.split(","):
+                steps = []
+            if options.only and "starts" not in options.only.split(","):
+                stack.start("auth")
             for edges, accounts in [*steps, (size.edges, size.accounts)]:
                 if fleets is not None:
                     fleets.end()
                     stack.stop("router")
                 _say(f"idle: {edges} edges, {accounts} accounts")
                 row, fleets = stages.idle(stack, edges, accounts, options.idle_seconds)
-                results["idle"].append(row)
+                rows.append(row)
+            _stage(results, "idle", lambda: rows)
             some = fleets
             assert some is not None
             _stage(results, "change", lambda: stages.one_account_changes(stack, some))
@@ -99,9 +111,16 @@ def _measure(folder: Path, size: Size, options: argparse.Namespace, results: dic
 
 def _stage(results: dict[str, Any], name: str, measure: Any) -> None:
     """Run one stage; a stage that fails is named, and the others go on."""
+    only = results["size"]["only"]
+    if only and name not in only.split(","):
+        return
     _say(name)
     try:
         results[name] = measure()
+        results.setdefault("failed", {}).pop(name, None)
+        size, commit = results["size"], results["machine"]["commit"]
+        sizes = f"{size['edges']} edges, {size['accounts']} accounts, {size['keys']:,} keys"
+        results.setdefault("of", {})[name] = f"commit {commit}, {sizes}, load {os.getloadavg()[0]:.0f}"
     except Exception:
         results.setdefault("failed", {})[name] = type(sys.exc_info()[1]).__name__
         print(traceback.format_exc(), file=sys.stderr)
@@ -148,6 +167,7 @@ def _options() -> argparse.Namespace:
         ("restart-seconds", 16, 6),
     ):
         parser.add_argument(f"--{name}", type=int, default=little if small else full)
+    parser.add_argument("--only", default="", help="measure these stages alone, and leave the others' results")
     parser.add_argument("--small", action="store_true", help="tiny figures, to see that everything works")
     parser.add_argument("--print-only", action="store_true", default=small, help="write no results")
     return parser.parse_args()
