@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateways import nginx, penstock
 from load import SMALL_BYTES, cpu, load
-from running import HERE, OTHER_CORE, on_core
+from running import HERE, OTHER_CORE, end_in_order, on_core
 from stages import STAGES, by_stage
 from upstreams import upstreams
 
@@ -142,6 +142,7 @@ def main() -> None:
     arguments.add_argument("--only", default="", help="a part of a case's name")
     arguments.add_argument("--details", action="store_true", help="also the functions within each stage")
     options = arguments.parse_args()
+    end_in_order()
     cases = [case for case in CASES if options.only in case]
     with ExitStack() as stack:
         base = stack.enter_context(upstreams())
