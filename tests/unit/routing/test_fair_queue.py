@@ -136,8 +136,8 @@ class TestPressure:
         assert found.crowded("g", 0.0)
         found.pressed(place, 0.0)
         found.leave(place)
-        assert found.crowded("g", 4.0)
-        assert not found.crowded("g", 6.0)
+        assert found.crowded("g", 9.0)
+        assert not found.crowded("g", 11.0)
 
     def test_deficits_are_forgotten_when_nobody_has_waited_for_a_while(self):
         found = queue()

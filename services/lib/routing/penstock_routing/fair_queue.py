@@ -23,10 +23,10 @@ Ticket = TypeVar("Ticket")
 
 _REMEMBERED: Final = 1024
 _REMEMBERED_SECONDS: Final = 10.0
-_PRESSED_SECONDS: Final = 5.0
+_PRESSED_SECONDS: Final = 10.0
 _LATELY_SECONDS: Final = 20.0
 _SUMMED_EVERY_SECONDS: Final = 0.25
-_LIGHT: Final = 0.9
+_LIGHT: Final = 0.95
 """A project that has been given less than this part of what the one with most has been given is light."""
 _SPARE: Final = 64
 

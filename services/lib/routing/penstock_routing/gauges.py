@@ -24,7 +24,7 @@ RESERVE: Final = 0.15
 """Of a limit: what a request leaves in store ..."""
 LIGHT_RESERVE: Final = 0.04
 """... and what one of a project leaves that has been served less than others, while these wait."""
-STRANGE_RESERVE: Final = 0.3
+STRANGE_RESERVE: Final = 0.35
 """What one of another project leaves, while some wait, whose conversation has not been seen lately."""
 _COLD: Final = 4.0
 _COLD_MOST: Final = 0.25
