@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.routing import plots
+from benchmarks.routing.figures import recovery
 from benchmarks.routing.scenarios import SCENARIOS
 from benchmarks.routing.seeds import table
 from benchmarks.routing.words import DEFINITIONS, FINDINGS, HEAD, POLICIES_SAY
@@ -41,15 +43,15 @@ def _page(results: Results, policies: Sequence[str], seed: int) -> list[str]:
 
 def _goals(results: Results, policies: Sequence[str]) -> list[str]:
     rows = [
-        "| policy | errors, one of ten failing | cache: points below perfect | capacity used at 150 % | unfairness | after the outage |",
+        "| policy | errors, one of ten failing | cache: points below perfect | capacity used at 150 % | unfairness | work served after the outage |",
         "|---|---|---|---|---|---|",
         "| *goal* | *< 0.01 %* | *≤ 3* | *≥ 98 %* | *≤ 5 %* | *no second collapse* |",
     ]
     for name in policies:
-        steady, over, out = results["steady", name], results["overload", name], results.get(("outage", name))
+        steady, over = results["steady", name], results["overload", name]
         rows.append(
             f"| {name} | {_percent(results['one_failing', name].error_rate)} | {steady.cache_points_below:.2f} "
-            f"| {_percent(over.capacity_used)} | {_percent(over.max_fair_deviation)} | {_percent(out.worst_after) if out is not None else '–'} |"
+            f"| {_percent(over.capacity_used)} | {_percent(over.max_fair_deviation)} | {_recovered('outage', results.get(('outage', name)))} |"
         )
     return rows
 
@@ -81,7 +83,7 @@ def _special(key: str) -> list[str]:
     if key == "rising":
         return ["in use at the first refusal"]
     if key in {"outage", "storm"}:
-        return ["herd", "worst 30 s after", "well again after s"]
+        return ["herd", "worst 30 s after", "work served after"]
     return []
 
 
@@ -91,8 +93,17 @@ def _special_cells(key: str, found: Figures) -> list[str]:
     if key == "rising":
         return [f"{found.first_refusal_at_load:.1%}" if found.first_refusal_at_load else "none refused"]
     if key in {"outage", "storm"}:
-        return [f"{found.herd:.1f} ×", _percent(found.worst_after), f"{found.well_again_after:.0f}"]
+        return [f"{found.herd:.1f} ×", _percent(found.worst_after), _recovered(key, found)]
     return []
+
+
+def _recovered(key: str, found: Figures | None) -> str:
+    """Say how the work that is served came back after an outage."""
+    if found is None:
+        return "–"
+    scenario = SCENARIOS[key]()
+    least, back = recovery(found.course, scenario.begins, scenario.course_from)
+    return f"least {least:.0%}, " + (f"95 % back after {back:.0f} s" if back < math.inf else "never back")
 
 
 def _percent(part: float) -> str:

@@ -188,8 +188,8 @@ def windows() -> Scenario:
     """Return twenty hours of subscriptions of unequal size, whose quotas run out hours before they return."""
     return Scenario(
         name="five-hour windows",
-        title="Twenty hours of ten unequal subscriptions with quotas over five hours and few slots; 85 % of the quotas",
-        mix=Mix(TEAM, (MODEL,), load=0.85, capacity_accounts=10, patience=SDK),
+        title="Twenty hours of ten unequal subscriptions with quotas over five hours and few slots; 70 % of the quotas",
+        mix=Mix(TEAM, (MODEL,), load=0.7, capacity_accounts=10, patience=SDK),
         sizes=(2.0, 2.0, 1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.5),
         window_tokens=3_000_000.0,
         slots=12,
