@@ -77,8 +77,8 @@ def figures(world: World) -> Figures:
     )
 
 
-def recovery(course: list[tuple[float, float, float, float]], begins: float, ends: float) -> tuple[float, float]:
-    """Return the least work served in a minute after an outage by what was before, and when 95 % of that was back.
+def recovery(course: list[tuple[float, float, float, float]], load: float, ends: float) -> tuple[float, float]:
+    """Return the least work served in a minute after an outage by what is offered, and when 95 % of that was served.
 
     The least is looked for from a minute after the end on; the seconds are counted from the end, inf: it never was.
     """
@@ -87,12 +87,11 @@ def recovery(course: list[tuple[float, float, float, float]], begins: float, end
         used = [row[3] for row in course if since <= row[0] < since + 60.0]
         return _part(sum(used), len(used))
 
-    before = _part(sum(mean(begins - 60.0 * n) for n in (1, 2, 3)), 3)
     minutes = [mean(ends + 60.0 * n) for n in range(int((course[-1][0] + SLICE - ends) / 60.0))]
-    late = [n for n, used in enumerate(minutes) if used < 0.95 * before]
+    late = [n for n, used in enumerate(minutes) if used < 0.95 * load]
     back = 60.0 * (late[-1] + 1) if late else 0.0
     least = min(minutes[1:], default=0.0)
-    return _part(least, before), back if back < 60.0 * len(minutes) else math.inf
+    return _part(least, load), back if back < 60.0 * len(minutes) else math.inf
 
 
 def _part(value: float, of: float) -> float:

@@ -102,8 +102,8 @@ def _recovered(key: str, found: Figures | None) -> str:
     if found is None:
         return "–"
     scenario = SCENARIOS[key]()
-    least, back = recovery(found.course, scenario.begins, scenario.course_from)
-    return f"least {least:.0%}, " + (f"95 % back after {back:.0f} s" if back < math.inf else "never back")
+    least, back = recovery(found.course, scenario.mix.load, scenario.course_from)
+    return f"least {least:.0%}, " + (f"all again after {back:.0f} s" if back < math.inf else "never all again")
 
 
 def _percent(part: float) -> str:

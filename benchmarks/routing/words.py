@@ -55,8 +55,8 @@ DEFINITIONS = """\
 - **In use at the first refusal**: the part of capacity used in the minute before the first error. Buckets hold a
   minute's reserve, so it can be above 100 %.
 - **Herd**: the most requests that one returning account got in a second of its first minute, by its usual number.
-- **Second collapse**: told by the work that is served, against the three minutes before the outage: the least in any
-  minute later than one after its end, and how long it took until 95 % of it was back for good. Five conversations in
+- **Second collapse**: told by the work that is served, against what is offered (70 % of capacity): the least in any minute
+  later than one after the outage's end, and how long it took until 95 % of it was served for good. Five conversations in
   ten have no warm prompt anywhere when the accounts return, and to read them all takes several minutes of every
   account's input limit, whoever routes. Meanwhile clients retry: **worst 30 s after** is the largest share of requests,
   retries included, that were answered with an error in half a minute, from a minute after the end.
