@@ -25,6 +25,10 @@ FINDINGS = """\
   has the prompt rather than pay for a cold one, and refuse there when there is no room.
 - **A throttle is no illness.** A bucket that refills continuously has room again in a second for a small request; a
   cooldown for the longest Retry-After of a large one, then a trial and a ramp, leaves capacity unused.
+- **After ten minutes of outage ours comes back in order, but late.** Cooldowns double while an account stays down, so
+  that its next trial is minutes away when it has returned: until then no request reaches it (no herd, and no use of
+  it), then the work offered is served again, and what had piled up. A probe that costs nothing could end such a
+  cooldown sooner.
 - **Retries by clients multiply an overload.** In the scenarios with clients that retry, one turn is asked for up to a
   dozen times; the share of first tries says more about them than the share of all requests.
 """
@@ -56,9 +60,7 @@ DEFINITIONS = """\
   minute's reserve, so it can be above 100 %.
 - **Herd**: the most requests that one returning account got in a second of its first minute, by its usual number.
 - **Second collapse**: told by the work that is served, against what is offered (70 % of capacity): the least in any minute
-  later than one after the outage's end, and how long it took until 95 % of it was served for good. Five conversations in
-  ten have no warm prompt anywhere when the accounts return, and to read them all takes several minutes of every
-  account's input limit, whoever routes. Meanwhile clients retry: **worst 30 s after** is the largest share of requests,
+  later than one after the outage's end, and how long it took until 95 % of it was served for good. **Worst 30 s after** is the largest share of requests,
   retries included, that were answered with an error in half a minute, from a minute after the end.
 """
 
