@@ -60,8 +60,8 @@ DEFINITIONS = """\
   minute's reserve, so it can be above 100 %.
 - **Herd**: the most requests that one returning account got in a second of its first minute, by its usual number.
 - **Second collapse**: told by the work that is served, against what is offered (70 % of capacity): the least in any minute
-  later than one after the outage's end, and how long it took until 95 % of it was served for good. **Worst 30 s after** is the largest share of requests,
-  retries included, that were answered with an error in half a minute, from a minute after the end.
+  later than one after the outage's end, and how long it took until 95 % of it was served for good. **Worst
+  30 s after** is the largest share of requests, retries included, that were answered with an error in half a minute.
 """
 
 POLICIES_SAY = """\
