@@ -167,6 +167,47 @@ def test_a_probe_lifts_no_quota_and_no_throttle(bench):
     assert bench.phase(A_M) is Phase.COOLING
 
 
+def overloaded_for_long(bench):
+    """Fail until the cooldown is one of 40 s."""
+    for seconds in (10, 20):
+        bench.fail(o.OVERLOADED, trial=seconds > 10)
+        bench.now += seconds
+    bench.fail(o.OVERLOADED, trial=True)
+    assert bench.left() == 40
+
+
+def test_an_account_that_did_not_answer_and_does_again_gets_its_trial_at_once(bench):
+    overloaded_for_long(bench)
+    assert bench.health.due_probes(bench.now + 14) == set()
+    bench.now += 15
+    assert bench.health.due_probes(bench.now) == {"a"}
+    assert bench.health.probed("a", status=0, now=bench.now) == {A_M}
+    assert bench.phase() is Phase.COOLING
+    assert bench.health.due_probes(bench.now + 14) == set()
+    bench.now += 15
+    assert bench.health.due_probes(bench.now) == {"a"}
+    assert bench.health.probed("a", status=200, now=bench.now) == {A_M}
+    assert bench.phase() is Phase.HALF_OPEN
+    bench.fail(o.OVERLOADED, trial=True)
+    assert bench.left() == 80, "a probe's success ends no row"
+
+
+def test_an_account_that_answered_all_the_time_is_judged_by_requests_alone(bench):
+    overloaded_for_long(bench)
+    bench.now += 15
+    bench.health.probed("a", status=200, now=bench.now)
+    assert bench.phase() is Phase.COOLING
+    bench.now += 15
+    assert bench.health.due_probes(bench.now) == set()
+    bench.health.probed("a", status=200, now=bench.now)
+    assert bench.left() == 10
+
+
+def test_a_short_cooldown_is_not_probed(bench):
+    bench.fail(o.OVERLOADED)
+    assert not any(bench.health.due_probes(bench.now + seconds) for seconds in range(10))
+
+
 @pytest.mark.parametrize(("status", "cls"), [(401, o.CREDENTIAL_INVALID), (403, o.FORBIDDEN)])
 def test_forbidden_takes_the_account_when_the_probe_is_refused_too(bench, status, cls):
     bench.fail(o.FORBIDDEN)

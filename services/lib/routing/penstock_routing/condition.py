@@ -160,9 +160,11 @@ def cool(
     if effect.until_probe:
         state.until = FOREVER
         state.probe_at = ended_at + seconds
-        state.probes_failed = 0
     else:
         state.until = max(state.until, ended_at + seconds)
+        probed = 0 < effect.probe_seconds < seconds
+        state.probe_at = ended_at + effect.probe_seconds if probed else math.inf
+    state.probes_failed = 0
     if not (paced and effect.throttle and effect.honours_hint and retry_after is not None):
         condition.step = -1
     condition.cls = cls

@@ -89,13 +89,17 @@ class Health:
         succeeded = 200 <= status < 300
         refused = status in {401, 403}
         for key, condition in list(self._of(account)):
-            for cls in list(condition.classes):
-                if not self.policy.effect(cls).until_probe or condition.classes[cls].until != c.FOREVER:
+            for cls, state in condition.classes.items():
+                forever = state.until == c.FOREVER
+                if not forever and not state.until > now >= state.probe_at:
                     continue
-                if succeeded:
+                if not succeeded:
+                    self._postpone(condition, cls, now)
+                elif forever or state.probes_failed:
                     c.lift(condition, cls, now, forget=False)
                 else:
-                    self._postpone(condition, cls, now)
+                    # It answered all the time: what it refuses is shown by requests alone.
+                    state.probe_at = c.FOREVER
                 changed.add(key)
             if not succeeded and self._doubtful(condition, now):
                 changed.add(key)
@@ -133,7 +137,7 @@ class Health:
         due: set[str] = set()
         effect = self.policy.effect(o.UNSTABLE)
         for key, condition in self.conditions.items():
-            if any(state.until == c.FOREVER and state.probe_at <= now for state in condition.classes.values()) or (
+            if any(state.until > now >= state.probe_at for state in condition.classes.values()) or (
                 condition.recent
                 and self.probed_at.get(key.account, float("-inf")) < condition.recent[-1].at
                 and c.suspicious(condition, effect, now)
@@ -189,7 +193,8 @@ class Health:
     def _postpone(self, condition: Condition, cls: str, now: float) -> None:
         state, effect = condition.classes[cls], self.policy.effect(cls)
         state.probes_failed += 1
-        state.probe_at = now + c.cooldown_seconds(self.policy, effect, state.streak + state.probes_failed, None)
+        seconds = c.cooldown_seconds(self.policy, effect, state.streak + state.probes_failed, None)
+        state.probe_at = now + (effect.probe_seconds or seconds)
         condition.changed_at = now
 
     def _doubtful(self, condition: Condition, now: float) -> bool:

@@ -41,6 +41,8 @@ class Effect:
     """... or how many suffice when a probe failed as well."""
     until_probe: bool = False
     """Out until a probe succeeds or the credential changes; without: until the cooldown is over."""
+    probe_seconds: float = 0.0
+    """So often an account is probed during a longer cooldown; one that failed a probe and then answers has come back."""
     lifted_by_credential: bool = False
     """A changed credential makes it half-open at once."""
     widened_by_probe: bool = False
@@ -56,9 +58,15 @@ EFFECTS: Final[Mapping[str, Effect]] = {
         scope=Scope.MODEL, first_seconds=5, max_seconds=300, doubling=False, honours_hint=True, throttle=True
     ),
     o.THROTTLED_NO_HINT: Effect(scope=Scope.MODEL, first_seconds=5, max_seconds=300, throttle=True),
-    o.OVERLOADED: Effect(scope=Scope.MODEL, first_seconds=10, max_seconds=600),
+    o.OVERLOADED: Effect(scope=Scope.MODEL, first_seconds=10, max_seconds=600, probe_seconds=15),
     o.UNSTABLE: Effect(
-        scope=Scope.MODEL, first_seconds=15, max_seconds=600, failures=3, projects=2, failures_with_probe=2
+        scope=Scope.MODEL,
+        first_seconds=15,
+        max_seconds=600,
+        failures=3,
+        projects=2,
+        failures_with_probe=2,
+        probe_seconds=15,
     ),
     o.CREDENTIAL_INVALID: Effect(
         scope=Scope.ACCOUNT, first_seconds=15, max_seconds=300, until_probe=True, lifted_by_credential=True
