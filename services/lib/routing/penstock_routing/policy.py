@@ -42,7 +42,7 @@ class Effect:
     until_probe: bool = False
     """Out until a probe succeeds or the credential changes; without: until the cooldown is over."""
     probe_seconds: float = 0.0
-    """So often an account is probed during a longer cooldown; one that failed a probe and then answers has come back."""
+    """So often it is probed during a longer cooldown: an account that failed a probe and then answers has come back."""
     lifted_by_credential: bool = False
     """A changed credential makes it half-open at once."""
     widened_by_probe: bool = False
