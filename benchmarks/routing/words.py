@@ -25,10 +25,10 @@ FINDINGS = """\
   has the prompt rather than pay for a cold one, and refuse there when there is no room.
 - **A throttle is no illness.** A bucket that refills continuously has room again in a second for a small request; a
   cooldown for the longest Retry-After of a large one, then a trial and a ramp, leaves capacity unused.
-- **After ten minutes of outage ours comes back in order, but late.** Cooldowns double while an account stays down, so
-  that its next trial is minutes away when it has returned: until then no request reaches it (no herd, and no use of
-  it), then the work offered is served again, and what had piled up. A probe that costs nothing could end such a
-  cooldown sooner.
+- **After ten minutes of outage ours comes back in order and at once.** Cooldowns double while an account stays down, but
+  a probe that costs nothing sees it return: its trial and its ramp come within twenty seconds, and the work offered is
+  served within a minute, what had piled up beside it. For some minutes more the input budget of prompts that have to be
+  read anew limits how much of that goes through. (When time alone ended cooldowns this took seven minutes.)
 - **Retries by clients multiply an overload.** In the scenarios with clients that retry, one turn is asked for up to a
   dozen times; the share of first tries says more about them than the share of all requests.
 """
