@@ -28,8 +28,9 @@ class RoundRobin(Retrying):
         super().__init__(accounts, rng, wait_seconds)
         self._turn = 0
 
-    def choose(self, lanes: Sequence[Lane]) -> Lane:
+    def prefer(self, asked: Asked, lanes: Sequence[Lane]) -> Lane:
         """Take the next one."""
+        del asked
         self._turn += 1
         return lanes[self._turn % len(lanes)]
 
@@ -39,8 +40,9 @@ class Shuffle(Retrying):
 
     name = "random with cooldown"
 
-    def choose(self, lanes: Sequence[Lane]) -> Lane:
+    def prefer(self, asked: Asked, lanes: Sequence[Lane]) -> Lane:
         """Draw."""
+        del asked
         return lanes[int(self.rng.random() * len(lanes))]
 
 
@@ -49,8 +51,9 @@ class LeastBusy(Retrying):
 
     name = "least busy"
 
-    def choose(self, lanes: Sequence[Lane]) -> Lane:
+    def prefer(self, asked: Asked, lanes: Sequence[Lane]) -> Lane:
         """Take the least busy."""
+        del asked
         least = min(lane.in_flight for lane in lanes)
         idle = [lane for lane in lanes if lane.in_flight == least]
         return idle[int(self.rng.random() * len(idle))]
@@ -79,8 +82,9 @@ class LowestLatency(Retrying):
         super().__init__(accounts, rng, wait_seconds)
         self._seen: dict[int, deque[float]] = {}
 
-    def choose(self, lanes: Sequence[Lane]) -> Lane:
+    def prefer(self, asked: Asked, lanes: Sequence[Lane]) -> Lane:
         """Take the fastest."""
+        del asked
         unknown = [lane for lane in lanes if not lane.latencies]
         if unknown:
             return unknown[int(self.rng.random() * len(unknown))]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from benchmarks.routing.sight import HOLD, Refuse, Send
@@ -57,7 +58,7 @@ class Flight:
         self.status = 429
 
 
-class Retrying:
+class Retrying(ABC):
     """Everything but the choice among accounts that are left."""
 
     name = ""
@@ -73,14 +74,9 @@ class Retrying:
         self._flights: dict[int, Flight] = {}
         self._held: list[tuple[float, int]] = []
 
+    @abstractmethod
     def prefer(self, asked: Asked, lanes: Sequence[Lane]) -> Lane:
         """Choose one of these, of which there is at least one, for a request."""
-        del asked
-        return self.choose(lanes)
-
-    def choose(self, lanes: Sequence[Lane]) -> Lane:
-        """Choose one of these, whatever the request."""
-        raise NotImplementedError
 
     # The protocol
 
@@ -90,7 +86,8 @@ class Retrying:
         return self._next(flight, now)
 
     def begun(self, number: int, headers: Headers | None, now: float) -> None:
-        """Nothing depends on it."""
+        """Take no notice."""
+        del number, headers, now
 
     def finished(self, number: int, seen: Seen, now: float) -> Decision | None:
         """Count it; a failure that can be repeated goes on."""
@@ -127,7 +124,8 @@ class Retrying:
         return []
 
     def probed(self, account: str, status: int, now: float) -> None:
-        """Hear nothing."""
+        """Take no notice."""
+        del account, status, now
 
     # How
 

@@ -1,30 +1,12 @@
 """Server spans of ordinary HTTP apps."""
 
 import httpx
-import pytest
 from fastapi import APIRouter, FastAPI
 
-from penstock_chassis import tracing
 from penstock_chassis.http_tracing import Traced
-from penstock_chassis.tracing import CURRENT, Sampling, TraceContext, Tracer
+from penstock_chassis.tracing import CURRENT, TraceContext
 
 CALLER = TraceContext(0x4BF92F3577B34DA6A3CE929D0E0E4736, 0x00F067AA0BA902B7)
-
-
-class Kept:
-    def __init__(self):
-        self.spans = []
-
-    def put(self, spans):
-        self.spans += spans
-
-
-@pytest.fixture
-def kept():
-    kept = Kept()
-    tracing.activate(Tracer(Sampling(0.0, parent_based=True), kept))
-    yield kept
-    tracing.activate(None)
 
 
 def app():

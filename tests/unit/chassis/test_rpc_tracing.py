@@ -16,22 +16,6 @@ METHOD = "grpc.health.v1.Health/Check"
 CALLER = TraceContext(0x4BF92F3577B34DA6A3CE929D0E0E4736, 0x00F067AA0BA902B7)
 
 
-class Kept:
-    def __init__(self):
-        self.spans = []
-
-    def put(self, spans):
-        self.spans += spans
-
-
-@pytest.fixture
-def kept():
-    kept = Kept()
-    tracing.activate(Tracer(Sampling(0.0, parent_based=True), kept))
-    yield kept
-    tracing.activate(None)
-
-
 async def check(folder: Path, service: str = "", metadata=None) -> None:
     server = RpcServer(f"unix:{folder}/it.sock")
     await server.begin()
