@@ -173,6 +173,7 @@ class Load:
         self, stack: LargeStack, key: str, work: Callable[[], bytes], clients: int, pause: float = 0.2
     ) -> None:
         self.answers: list[Exchange] = []
+        self._served: set[int] = set()
         self._stack = stack
         self._key = stack.keys[key]
         self._work = work
@@ -184,7 +185,10 @@ class Load:
         while not self._stopping:
             seen = Exchange()
             self.answers.append(seen)
-            await exchange(self._stack.port(), self._key, self._work(), seen=seen)
+            port = self._stack.port()
+            await exchange(port, self._key, self._work(), seen=seen)
+            if seen.good:
+                self._served.add(port)
             if seen.status != 200:
                 await asyncio.sleep(self._pause)
 
@@ -193,6 +197,12 @@ class Load:
         wanted = self.good + more
         async with asyncio.timeout(120):
             while self.good < wanted:
+                await asyncio.sleep(0.05)
+
+    async def served_by_all(self) -> None:
+        """Wait until every edge in rotation has answered somebody well."""
+        async with asyncio.timeout(120):
+            while not self._served.issuperset(self._stack.ports[name] for name in self._stack.rotation):
                 await asyncio.sleep(0.05)
 
     @property
