@@ -49,10 +49,10 @@ log = logs.get(__name__)
 
 # How long a start waits for auth and the router before it listens anyway, unready.
 _START_SECONDS = 10.0
-# After the streams' time is over: for their last words, and then for the books.
+# After the streams' time is over: for their last words.
 _SHED_SECONDS = 0.25
-_FLUSH_SECONDS = 0.4
-_GOODBYE_SECONDS = 0.2
+# Parts of the farewell, which take as long when auth or the router is gone, and next to nothing otherwise.
+_FLUSH_PART, _RETURN_PART, _GOODBYE_PART = 0.5, 0.1, 0.2
 
 
 class Edge:
@@ -258,18 +258,15 @@ class Edge:
         self._draining = True
         if self._server is not None:
             await self._end_requests(self._server, seconds)
-        left = await self.settlement.flush(_FLUSH_SECONDS)
-        await self.admission.give_all_back(_GOODBYE_SECONDS)
+        farewell = self._settings.farewell_seconds
+        left = await self.settlement.flush(farewell * _FLUSH_PART)
+        await self.admission.give_all_back(farewell * _RETURN_PART)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        ended = False
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_GOODBYE_SECONDS):
-                await self.reporter.flush(_GOODBYE_SECONDS)
-                if left == 0 and self.replay.outstanding == 0:
-                    ended = await self.session.end()
-        self.spool.shut(ended=ended)
+        await self.reporter.flush(farewell * _GOODBYE_PART)
+        owes = left > 0 or self.replay.outstanding > 0
+        self.spool.shut(ended=not owes and await self.session.end(farewell * _GOODBYE_PART))
         await self.client.close()
         await asyncio.gather(self._auth_channel.close(None), self._router_channel.close(None))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _log = logs.get(__name__)
 
 _RETRY_SECONDS = 0.2
+_FAREWELL_PAUSE_SECONDS = 0.05
 _DOUBT_SECONDS = 0.5
 
 
@@ -129,9 +131,14 @@ class Session:
                 pass
             self._changed.clear()
 
-    async def end(self) -> bool:
-        """Say that this session has ended and owes nothing. Call it when all settlements are final."""
-        return await self._call(auth_pb2.DeclareRequest(final=True)) is not None
+    async def end(self, seconds: float) -> bool:
+        """Say, until it is heard, that this session has ended and owes nothing: when all settlements are final."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while await self._call(auth_pb2.DeclareRequest(final=True)) is None:  # noqa: ASYNC110 -- asked anew
+                    await asyncio.sleep(_FAREWELL_PAUSE_SECONDS)
+                return True
+        return False
 
     async def _heart_beats(self) -> bool:
         self._beat_at = self._clock()

@@ -31,6 +31,9 @@ class EdgeSettings(RpcSettings):
     """Above this many bytes of unsettled requests, new ones are refused."""
     ready_files: tuple[Path, ...] = ()
     """Files that must exist before this edge says that it is ready (local mode: the admin API answers)."""
+    farewell_seconds: float = Field(default=5.0, gt=0)
+    """How long auth and the router are told, after the drain, what is left to tell; what nobody heard by then waits in
+    the spool for this edge's next life."""
     max_body_bytes: int = 32 * 1024 * 1024
     """Largest request body."""
     keepalive_seconds: float = 15.0

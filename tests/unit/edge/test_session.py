@@ -3,6 +3,8 @@ from __future__ import annotations
 import time
 from contextlib import asynccontextmanager
 
+import grpc
+
 from penstock.auth.v1 import auth_pb2, auth_pb2_grpc
 from penstock_chassis import rpc
 from penstock_edge.session import Session, new_session_id
@@ -145,6 +147,23 @@ async def test_end_is_final(tmp_path):
     async with session_of(tmp_path) as session:
         async with serving(auth, tmp_path / "auth.sock"):
             await until(lambda: session.answered)
-            assert await session.end()
+            assert await session.end(5.0)
             assert any(d.final for d in auth.declares)
-        assert not await session.end()
+        assert not await session.end(0.2)
+
+
+async def test_the_end_is_told_again_when_nobody_heard_it(tmp_path):
+    auth = FakeAuth()
+    hears, deaf = auth.Declare, [True]
+
+    async def once_deaf(request, context):
+        if request.final and deaf:
+            deaf.clear()
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "the connection is too old")
+        return await hears(request, context)
+
+    auth.Declare = once_deaf
+    async with serving(auth, tmp_path / "auth.sock"), session_of(tmp_path) as session:
+        await until(lambda: session.answered)
+        assert await session.end(5.0)
+        assert any(d.final for d in auth.declares)

@@ -24,6 +24,7 @@ FIRST, LAST = range(2)
 QUICK_DRAIN_SECONDS = 0.2
 """Drain of all but the edges: their callers are gone by then."""
 QUICK_END_SECONDS = 3.0
+_FAREWELL_SECONDS = 1.0
 TOTAL_MARGIN_SECONDS = 1.5
 """What the end of everything may take beyond the edges' drain; an edge settles in it, the rest ends."""
 
@@ -112,6 +113,7 @@ class Fleet:
                 "AUTH_ADDRESS": self._auth,
                 "ROUTER_ADDRESS": self._router,
                 "SPOOL_DIR": str(self._folder.spool),
+                "FAREWELL_SECONDS": str(_FAREWELL_SECONDS),
                 "READY_FILES": json.dumps([str(path) for path in ready]),
             }
             yield self._program("edge", number, FIRST, told, drain=drain, end=drain + TOTAL_MARGIN_SECONDS)
