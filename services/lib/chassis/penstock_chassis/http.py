@@ -7,7 +7,11 @@ import contextlib
 import socket
 from typing import TYPE_CHECKING, Any
 
-import uvicorn
+from penstock_chassis.absent import absent
+
+# What it has for development, where it is installed.
+with absent("watchfiles"):
+    import uvicorn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

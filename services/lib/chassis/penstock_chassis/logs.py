@@ -7,9 +7,12 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, cast
 
-import structlog
-
+from penstock_chassis.absent import absent
 from penstock_chassis.tracing import CURRENT
+
+# With rich, which the command line brings, come pygments and 5 MB for tracebacks that we never print.
+with absent("rich"):
+    import structlog
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import uvloop
 
-from penstock_chassis import logs, process_metrics, tracing
+from penstock_chassis import heap, logs, process_metrics, tracing
 from penstock_chassis.http import AddressTakenError, HttpServer, listen
 from penstock_chassis.probes import Probes, Pulse
 from penstock_chassis.telemetry_settings import TelemetrySettings
@@ -106,7 +106,9 @@ async def _live(build: Callable[[], Service], settings: ProcessSettings, exporti
     if starting.done():
         starting.result()
         log.info("started", metrics_port=probes.port)
+        trimming = asyncio.create_task(heap.keep_small(), name="heap")
         await stopping
+        trimming.cancel()
     else:
         starting.cancel()
         await asyncio.gather(starting, return_exceptions=True)

@@ -7,10 +7,12 @@ Only this module knows OpenTelemetry's library, and it is imported only where a 
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 import sys
 import threading
 import time
+import warnings
 from collections import deque
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
@@ -29,6 +31,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from penstock_chassis import logs, tracing_metrics
+from penstock_chassis.absent import absent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -160,6 +163,7 @@ def begin(settings: TelemetrySettings, *, service: str, instance: str) -> Export
     # Its own lines would name the collector's URL, which may hold a password; ours say that it failed.
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
     sys.setswitchinterval(_SWITCH_SECONDS)
+    _import_client()
     own = Resource({SERVICE_NAME: service, SERVICE_INSTANCE_ID: instance, SERVICE_VERSION: _version()})
     return Exporting(
         OTLPSpanExporter(),
@@ -168,6 +172,14 @@ def begin(settings: TelemetrySettings, *, service: str, instance: str) -> Export
         queue_size=settings.queue_size(),
         batch_size=settings.batch_size(),
     )
+
+
+def _import_client() -> None:
+    """Import the HTTP client of OpenTelemetry's library without what guesses an answer's encoding: 4 MB of tables."""
+    with absent("chardet", "charset_normalizer"), warnings.catch_warnings():
+        # It says that it misses them, and goes on with UTF-8.
+        warnings.simplefilter("ignore")
+        importlib.import_module("requests")
 
 
 def _version() -> str:

@@ -1,0 +1,32 @@
+"""What an edge does not carry about: each of these costs every edge megabytes, for nothing."""
+
+import subprocess
+import sys
+
+import pytest
+
+EDGE = "import penstock_edge.main"
+TRACED = """
+import os
+os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = "http://127.0.0.1:9"
+from penstock_chassis import telemetry
+from penstock_chassis.telemetry_settings import TelemetrySettings
+telemetry.begin(TelemetrySettings(), service="penstock-edge", instance="edge-0")
+"""
+NEVER = {"attr", "chardet", "charset_normalizer", "httpx", "pygments", "redis", "rich", "sqlalchemy", "watchfiles"}
+ONLY_TRACED = {"opentelemetry.exporter", "opentelemetry.sdk", "requests", "urllib3"}
+
+
+def imported(program: str) -> set[str]:
+    told = subprocess.run(
+        [sys.executable, "-c", f"{program}\nimport sys\nprint(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(told.stdout.split())
+
+
+@pytest.mark.parametrize(("program", "unwanted"), [(EDGE, NEVER | ONLY_TRACED), (EDGE + TRACED, NEVER)])
+def test_an_edge_imports_only_what_it_needs(program, unwanted):
+    assert imported(program) & unwanted == set()
