@@ -6,12 +6,13 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from benchmarks.routing.metrics import SLICE
+from benchmarks.routing.metrics import FAIR_SLICE, SLICE
 
 if TYPE_CHECKING:
     from benchmarks.routing.world import World
 
 _SETTLED = 60.0
+_LONGEST_ANSWER_SECONDS = 120.0
 
 
 @dataclass(slots=True)
@@ -68,7 +69,7 @@ def figures(world: World) -> Figures:
         money=m.money,
         money_saved=m.money_saved,
         capacity_used=_part(served, world.offered_capacity()),
-        max_fair_deviation=_unfairness(world),
+        max_fair_deviation=unfairness(m.fair_asked, m.fair_served, _settled_minutes(world)),
         first_refusal_at_load=_used_at_first_refusal(world),
         herd=_herd(world),
         worst_after=worst,
@@ -112,18 +113,33 @@ def fair_shares(wishes: dict[str, float], total: float) -> dict[str, float]:
     return shares
 
 
-def _unfairness(world: World) -> float:
-    """Return by how much of its fair share the project that is worst off, or best, is away from it."""
-    m, worst = world.metrics, 0.0
-    for model in world.scenario.mix.models:
-        wishes = {
-            project.name: m.project_asked.get((project.name, model), 0.0) for project in world.scenario.mix.projects
-        }
-        served = {name: m.project_served.get((name, model), 0.0) for name in wishes}
-        for name, share in fair_shares(wishes, sum(served.values())).items():
-            if share:
-                worst = max(worst, abs(served[name] - share) / share)
-    return worst
+Minutes = dict[tuple[int, str, str], float]
+
+
+def unfairness(asked: Minutes, served: Minutes, minutes: int) -> float:
+    """Return how far the project that is worst off, or best, is away from its fair share of the first `minutes`.
+
+    A minute's share is what max-min gives of all that was served in it. Deviations are added up without their signs:
+    too much in one minute does not make up for too little in another.
+    """
+    wishes: dict[tuple[int, str], dict[str, float]] = {}
+    for (minute, name, model), wish in asked.items():
+        if minute < minutes:
+            wishes.setdefault((minute, model), {})[name] = wish
+    shares: dict[tuple[str, str], float] = {}
+    away: dict[tuple[str, str], float] = {}
+    for (minute, model), wish_by_name in wishes.items():
+        got = {name: served.get((minute, name, model), 0.0) for name in wish_by_name}
+        for name, share in fair_shares(wish_by_name, sum(got.values())).items():
+            shares[name, model] = shares.get((name, model), 0.0) + share
+            away[name, model] = away.get((name, model), 0.0) + abs(got[name] - share)
+    return max((_part(away[key], share) for key, share in shares.items()), default=0.0)
+
+
+def _settled_minutes(world: World) -> int:
+    """Return how many minutes of the measured time have passed for so long that all answers have ended."""
+    scenario = world.scenario
+    return max(int((scenario.ends - scenario.begins - _LONGEST_ANSWER_SECONDS) / FAIR_SLICE), 0)
 
 
 def _course(world: World) -> list[tuple[float, float, float, float]]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from benchmarks.routing.gateway import Open
 
 SLICE = 10.0
+FAIR_SLICE = 60.0
+"""Shares are told minute by minute: what nobody wants in one cannot be kept for the next."""
 INPUT_PRICE, OUTPUT_PRICE = 3.0e-6, 15.0e-6
 """Dollars a token, as a middle-sized model costs."""
 
@@ -62,6 +64,10 @@ class Metrics:
     money_saved: float = 0.0
     project_asked: dict[tuple[str, str], float] = field(default_factory=dict)
     project_served: dict[tuple[str, str], float] = field(default_factory=dict)
+    fair_asked: dict[tuple[int, str, str], float] = field(default_factory=dict)
+    """Work that was asked for, by (minute, project, model) ..."""
+    fair_served: dict[tuple[int, str, str], float] = field(default_factory=dict)
+    """... and what of that was served, in the minute in which it was asked for."""
     first_error_at: float = -1.0
     statuses: dict[int, int] = field(default_factory=dict)
     course: Course = field(default_factory=Course)
@@ -92,8 +98,14 @@ class Metrics:
         turn = opened.turn
         if opened.first:
             self.turns += 1
+            amount = self.scarce_work(turn, opened.perfect)
             key = (turn.project, turn.model)
-            self.project_asked[key] = self.project_asked.get(key, 0.0) + self.scarce_work(turn, opened.perfect)
+            self.project_asked[key] = self.project_asked.get(key, 0.0) + amount
+            minute = self._minute(opened)
+            self.fair_asked[minute] = self.fair_asked.get(minute, 0.0) + amount
+
+    def _minute(self, opened: Open) -> tuple[int, str, str]:
+        return int((opened.arrived - self.begins) / FAIR_SLICE), opened.turn.project, opened.turn.model
 
     def scarce_work(self, turn: Turn, cached: int) -> float:
         """Return a turn's use of what is scarce for its model, as if it had met a warm cache."""
@@ -125,6 +137,8 @@ class Metrics:
         if not opened.counted:
             return
         self.served += 1
+        minute = self._minute(opened)
+        self.fair_served[minute] = self.fair_served.get(minute, 0.0) + amount
         usual = self.latency.expected_first(turn.prompt_tokens - opened.perfect, opened.perfect)
         self.waits.append(max(began_at - opened.arrived - usual * reply.draw, 0.0))
         self.prompt += turn.prompt_tokens

@@ -54,8 +54,14 @@ DEFINITIONS = """\
   included (3 $ and 15 $ a million tokens).
 - **Capacity used**: scarce units of whole answers, by what the accounts' buckets refilled in the time and what they had
   in store at its beginning, less what they still had at its end.
-- **Fair share**: the capacity that was served in all, divided so that no project gets more than it asked for, and those
-  that get less than that all get the same (max-min). **Unfairness**: the largest deviation of a project from its share.
+- **Fair share**: what was served in all of what was asked for in one minute, divided so that no project gets more than it
+  asked for in it, and those that get less than that all get the same (max-min). **Unfairness**: how far a project's minutes
+  were from their shares, above and below added up, by the sum of its shares; of the project with which that is largest.
+  Minutes whose answers may not all have ended are left out. This used to be one share of the whole quarter of an hour,
+  which was wrong: capacity cannot be kept from one minute for another. The second largest project asks for little more
+  than an even share on the average, so in many minutes for less; it got all of that, others rightly got the rest, and
+  over the whole time it seemed to have been given too little (7.3 % with seed 6, where minute by minute nobody is 2 % away).
+  Only a gateway that owed it minutes in which it asked for nothing could have pleased that measure, at others' expense.
 - **In use at the first refusal**: the part of capacity used in the minute before the first error. Buckets hold a
   minute's reserve, so it can be above 100 %.
 - **Herd**: the most requests that one returning account got in a second of its first minute, by its usual number.

@@ -13,7 +13,7 @@ from benchmarks.routing.accounts.faults import Fault, Kind
 from benchmarks.routing.accounts.manners import ANTHROPIC, ModelLimits
 from benchmarks.routing.capacity import capacity
 from benchmarks.routing.clients.mix import SDK, TEAM, Mix
-from benchmarks.routing.figures import fair_shares, figures
+from benchmarks.routing.figures import fair_shares, figures, unfairness
 from benchmarks.routing.scenarios import SCENARIOS, Scenario
 from benchmarks.routing.world import POLICIES, World
 
@@ -76,6 +76,19 @@ def test_load_is_what_the_scenario_says():
 def test_fair_shares_give_the_small_all_and_the_others_the_same():
     assert fair_shares({"a": 10, "b": 1, "c": 5}, 9) == {"b": 1, "a": 4, "c": 4}
     assert fair_shares({"a": 1, "b": 1}, 9) == {"a": 1, "b": 1}
+
+
+def test_a_share_that_was_not_wanted_is_not_owed_later():
+    asked = {(0, "a", "m"): 9.0, (0, "b", "m"): 2.0, (1, "a", "m"): 9.0, (1, "b", "m"): 9.0}
+    served = {(0, "a", "m"): 6.0, (0, "b", "m"): 2.0, (1, "a", "m"): 4.0, (1, "b", "m"): 4.0}
+    assert unfairness(asked, served, 2) == 0.0
+
+
+def test_too_much_in_one_minute_does_not_make_up_for_too_little_in_another():
+    asked = {(minute, name, "m"): 9.0 for minute in (0, 1) for name in ("a", "b")}
+    served = {(0, "a", "m"): 6.0, (0, "b", "m"): 2.0, (1, "a", "m"): 2.0, (1, "b", "m"): 6.0}
+    assert unfairness(asked, served, 2) == pytest.approx(0.5)
+    assert unfairness(asked, served, 0) == 0.0
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
