@@ -12,7 +12,7 @@ from penstock_routing import outcomes as o
 from penstock_routing import rendezvous, selection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from penstock_routing.candidates import Traits
     from penstock_routing.gates import Gates
@@ -49,7 +49,7 @@ class Home:
 
 
 class Chooser:
-    """Chooses by a policy; remembers nothing of requests but the favourites of large tiers."""
+    """Chooses by a policy; remembers nothing of requests but the favourites of their affinities."""
 
     def __init__(self, policy: Policy, gates: Gates) -> None:
         self._policy = policy
@@ -85,17 +85,7 @@ class Chooser:
         prompt = traits.estimated_tokens - traits.estimated_output
         # Nobody knows whether it is warm there; if it is not, then nowhere, and it has to be read anew once.
         fresh = int(prompt * self._policy.expected_fresh)
-        digest = rendezvous.digest(affinity)
-        if len(tier.lanes) <= _FEW:
-            scores = [
-                (rendezvous.score(digest, lane.account.salt, lane.weight), index)
-                for index, lane in enumerate(tier.lanes)
-            ]
-            scores.sort(reverse=True)
-            lanes: Iterable[Lane] = (tier.lanes[index] for _, index in scores)
-        else:
-            lanes = self._favoured(tier, affinity, traits)
-        for lane in lanes:
+        for lane in self._favoured(tier, affinity, traits):
             home = self._as_home(lane, tier, traits, fresh, self._policy.bounded_load, tried, now)
             if home is not None:
                 return home
@@ -263,11 +253,9 @@ class Chooser:
         key = (traits.model, traits.providers, tier.number, digest)
         found = self._favourites.get(key)
         if found is None:
-            found = tuple(
-                sorted(tier.lanes, key=lambda lane: -rendezvous.score(digest, lane.account.salt, lane.weight))[
-                    :_FAVOURITES
-                ]
-            )
+            most = _FEW if len(tier.lanes) <= _FEW else _FAVOURITES
+            best = sorted(tier.lanes, key=lambda lane: -rendezvous.score(digest, lane.account.salt, lane.weight))
+            found = tuple(best[:most])
             self._favourites[key] = found
             if len(self._favourites) > _REMEMBERED:
                 self._favourites.popitem(last=False)

@@ -74,14 +74,18 @@ class Gauge:
 
     def wait(self, units: float, now: float, reserve: float, *, at_home: bool = False) -> float:
         """Return the seconds until so much may be sent that leaves `reserve` (a part of the limit); 0: now."""
+        # Asked of every account for every request that waits: a call of min costs as much as the rest.
         limit = self.limit
         need = units + limit * reserve
         if not at_home:
-            need += min(units * _COLD, limit * _COLD_MOST)
-        short = min(need, limit * _FULL) - self.level - (now - self.at) * self.rate
+            most = limit * _COLD_MOST
+            need += units * _COLD if units * _COLD < most else most  # noqa: FURB136 # see above
+        full = limit * _FULL
+        short = (need if need < full else full) - self.level - (now - self.at) * self.rate  # noqa: FURB136 # see above
         if short <= limit * _NOTHING:
             return 0.0
-        return min(short / self.rate, _LONGEST_WAIT) if self.rate > 0 else _LONGEST_WAIT
+        rate = self.rate
+        return short / rate if short < rate * _LONGEST_WAIT else _LONGEST_WAIT
 
     def take(self, units: float, now: float) -> None:
         """Count a request that goes out (negative: one that did not)."""
@@ -124,7 +128,8 @@ class Gauges:
         longest = self.closed_until - now if now < self.closed_until and fresh >= self.closed_units else 0.0
         for kind, gauge in self.known:
             wait = gauge.wait(costs[kind], now, reserve, at_home=at_home)
-            longest = max(longest, wait)
+            if wait > longest:  # noqa: PLR1730 # as in Gauge.wait
+                longest = wait
         if self.smooth is not None:
             self._grow(self.smooth, now)
             longest = max(longest, self.smooth.wait(1.0, now))
