@@ -17,7 +17,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from tests.servers import free_port
+from tests.ports import free_port
 
 # Nothing here outlives a test, so nothing needs to survive a power cut.
 _FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=60", "shared_buffers=16MB")
@@ -106,7 +106,7 @@ def postgres_server() -> Iterator[PostgresServer]:
             yield server
         finally:
             process.send_signal(signal.SIGQUIT)
-            process.wait(20)
+            process.wait(90)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -129,10 +129,10 @@ def _as_postgres() -> list[str]:
 
 
 def _await_answer(server: PostgresServer, log: Path) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while True:
         try:
-            psycopg.connect(server.url, connect_timeout=2).close()
+            psycopg.connect(server.url, connect_timeout=10).close()
         except psycopg.OperationalError:
             if server.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"PostgreSQL did not start: {log.read_text()[-2000:]}") from None

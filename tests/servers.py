@@ -14,12 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-
-def free_port() -> int:
-    """Return a loopback TCP port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.ports import free_port
 
 
 @dataclass(frozen=True)
@@ -138,10 +133,10 @@ def redis_server(*options: str, port: int | None = None) -> Iterator[RedisServer
             yield server
         finally:
             process.kill()  # A stopped (frozen) server ends too.
-            process.wait(10)
+            process.wait(60)
 
 
-def _await(what: str, holds: Callable[[], bool], seconds: float = 30.0) -> None:
+def _await(what: str, holds: Callable[[], bool], seconds: float = 90.0) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
@@ -149,7 +144,7 @@ def _await(what: str, holds: Callable[[], bool], seconds: float = 30.0) -> None:
 
 
 def _await_answer(server: RedisServer, log: Path) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 90
     while True:
         try:
             # With a password it says NOAUTH, which is an answer too.

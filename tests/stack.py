@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,20 +16,15 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import yaml
 
+from tests.ports import free_port
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 BIN = Path(sys.executable).parent
 MODEL = "claude-haiku-4-5"
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 PROVIDER_VARIABLES = ("ANTHROPIC_", "OPENAI_", "GEMINI_", "GOOGLE_", "PENSTOCK_")
-
-
-def free_port() -> int:
-    """A loopback port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def clean_environment(**more: str) -> dict[str, str]:
@@ -39,8 +33,11 @@ def clean_environment(**more: str) -> dict[str, str]:
     return kept | {"COLUMNS": "200"} | more
 
 
-def wait_until(what: str, holds: Callable[[], Any], seconds: float = 20.0, pause: float = 0.05) -> Any:
-    """Wait until `holds()` is truthy and return it; fails with `what` after `seconds`."""
+def wait_until(what: str, holds: Callable[[], Any], seconds: float = 90.0, pause: float = 0.05) -> Any:
+    """Wait until `holds()` is truthy and return it; fails with `what` after `seconds`.
+
+    The usual time is for a machine that is busy with other tests, not what a user would wait.
+    """
     deadline = time.monotonic() + seconds
     while True:
         value = holds()
@@ -73,7 +70,7 @@ class Simulator:
             stderr=self._log,
         )
         self._client = httpx.Client(base_url=f"{self.url}/simulator", timeout=60)
-        wait_until("the simulator answers", self._up)
+        wait_until("the simulator answers", self._up, START_SECONDS)
 
     def _up(self) -> bool:
         assert self._process.poll() is None, Path(self._log.name).read_text()
@@ -119,7 +116,7 @@ class Simulator:
         self._client.close()
         self._process.terminate()
         try:
-            self._process.wait(15)
+            self._process.wait(60)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -196,6 +193,17 @@ class Gateway:
         except httpx.TransportError:
             return False
 
+    def await_catalog(self, edges: int = 1) -> None:
+        """Wait until that many edges have loaded what the router was told last."""
+        wanted = json.loads((self.data_dir / "catalog" / "router.json").read_text())["version"]
+
+        def loaded() -> bool:
+            lines = [line for line in self.log().split("\n")[:-1] if '"snapshot_loaded"' in line]
+            newest = {line["process"]: line["version"] for line in map(json.loads, lines)}
+            return list(newest.values()).count(wanted) == edges
+
+        wait_until("the edges have loaded the catalog", loaded)
+
     def log(self) -> str:
         """Everything that the processes wrote to stderr."""
         return self.log_path.read_text()
@@ -210,7 +218,7 @@ class Gateway:
         os.kill(pid, signal.SIGKILL)
         return pid
 
-    def await_restart(self, process: str, old_pid: int, seconds: float = 20.0) -> None:
+    def await_restart(self, process: str, old_pid: int, seconds: float = 90.0) -> None:
         """Wait until `penstock up` has started another one in its place."""
         wait_until(f"{process} is started again", lambda: self.pid(process) != old_pid, seconds)
 
@@ -234,7 +242,7 @@ class Gateway:
         """Run `penstock ...` with JSON output and return the document; fails when the exit code is another."""
         command = [str(BIN / "penstock"), *arguments, "--data-dir", str(self.data_dir), "--output", "json"]
         done = subprocess.run(
-            command, capture_output=True, text=True, env=clean_environment(), timeout=120, check=False
+            command, capture_output=True, text=True, env=clean_environment(), timeout=240, check=False
         )
         assert done.returncode == code, f"{arguments}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         return json.loads(done.stdout) if done.stdout.strip() else None
@@ -277,7 +285,7 @@ class Gateway:
         if self.process.poll() is None:
             self.process.terminate()
         try:
-            return self.process.wait(25)
+            return self.process.wait(90)
         except subprocess.TimeoutExpired:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
