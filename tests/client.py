@@ -23,6 +23,8 @@ class Exchange:
     """This client hung up."""
     cut: bool = False
     """The connection ended without a due end."""
+    sent: bool = False
+    """The request is on its way, or this client has given up."""
     began: float = 0.0
     ended: float = 0.0
     output_at: float = 0.0
@@ -80,6 +82,7 @@ async def exchange(
             reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
             head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nx-api-key: {key}\r\nanthropic-version: 2023-06-01\r\n"
             writer.write(f"{head}content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
+            result.sent = True
             await _read(reader, result)
     except TimeoutError:
         result.left = leave_after is not None
@@ -87,7 +90,7 @@ async def exchange(
     except OSError:
         result.cut = True
     finally:
-        result.ended = time.time()
+        result.ended, result.sent = time.time(), True
         if writer is not None:
             writer.transport.abort()
     return result

@@ -7,12 +7,12 @@ them. Auths and routers are found at fixed addresses of which not all need be th
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import secrets
 import signal
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -22,15 +22,14 @@ import yaml
 from penstock_catalog import api_key, documents, reader
 from penstock_catalog.compiler import IssuedKey, Options, compile_catalog
 from tests.client import Exchange, exchange
-from tests.stack import Simulator, clean_environment, free_port, wait_until
+from tests.ports import free_port
+from tests.stack import START_SECONDS, Simulator, clean_environment, wait_until
 from tests.unit.chassis.certificate_files import Authority
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-# Between leaving the Service and SIGTERM, as a preStop hook waits: for those who have just chosen this edge.
-PRE_STOP_SECONDS = 0.3
 # A machine that is busy with other tests is no reason to refuse anybody.
 ADMIT_SECONDS = "30"
 PLACES = 3
@@ -55,8 +54,10 @@ class LargeStack:
         self.rotation: list[str] = []
         self.keys: dict[str, str] = {}
         self._turn = itertools.count()
+        self._choosing = threading.Lock()
+        self._callers: dict[int, list[Exchange]] = {}
         # One for all looks: each new one would read every authority of the machine.
-        self._client = httpx.Client(timeout=5)
+        self._client = httpx.Client(timeout=20)
         self._kinds = {"auth": dict(auth), "router": dict(router), "edge": {"ADMIT_SECONDS": ADMIT_SECONDS}}
         folder.mkdir(parents=True, exist_ok=True)
         authority = Authority(folder / "tls")
@@ -103,9 +104,10 @@ class LargeStack:
     def await_ready(self, *names: str) -> None:
         """Wait until they say that they are; edges come into rotation then."""
         for name in names:
-            wait_until(f"{name} is ready", lambda name=name: self._ready(name), 90, 0.1)
+            wait_until(f"{name} is ready", lambda name=name: self._ready(name), START_SECONDS, 0.1)
             if name.startswith("edge"):
-                self.rotation.append(name)
+                with self._choosing:
+                    self.rotation.append(name)
 
     def start(self, *names: str) -> None:
         """Start them side by side and wait until they are ready."""
@@ -115,20 +117,31 @@ class LargeStack:
 
     def _ready(self, name: str) -> bool:
         assert self.processes[name].poll() is None, self.log(name)[-4000:]
+        answer = self._answers(name)
+        return answer is not None and answer.is_success
+
+    def _answers(self, name: str) -> httpx.Response | None:
         try:
-            return self._client.get(f"http://127.0.0.1:{self.ports[name]}/readyz").is_success
+            return self._client.get(f"http://127.0.0.1:{self.ports[name]}/readyz", headers={"connection": "close"})
         except httpx.TransportError:
-            return False
+            return None
 
     def stop(self, *names: str) -> None:
         """Take them away as Kubernetes does: out of the Service, a moment later SIGTERM. They must end well."""
-        self.rotation = [name for name in self.rotation if name not in names]
+        with self._choosing:
+            self.rotation = [name for name in self.rotation if name not in names]
         for name in names:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.processes[name].wait(PRE_STOP_SECONDS)
+            self._await_callers(name)
             self.processes[name].send_signal(signal.SIGTERM)
         for name in names:
-            assert self.processes.pop(name).wait(90) == 0, self.log(name)[-4000:]
+            assert self.processes.pop(name).wait(120) == 0, self.log(name)[-4000:]
+
+    def _await_callers(self, name: str) -> None:
+        """Wait, as a preStop hook does, until it has taken the connections of all who had chosen it."""
+        callers = self._callers.get(self.ports[name], [])
+        wait_until(f"{name} is called no more", lambda: all(one.sent for one in callers))
+        # Connections are taken in order: one that comes last has been answered, so those before it were taken.
+        wait_until(f"{name} has taken them", lambda: self._answers(name))
 
     def kill(self, name: str) -> None:
         """SIGKILL it."""
@@ -144,9 +157,12 @@ class LargeStack:
         """All that processes of this name wrote."""
         return (self.folder / f"{name}.log").read_text()
 
-    def port(self) -> int:
-        """The port of the edge whose turn it is."""
-        return self.ports[self.rotation[next(self._turn) % len(self.rotation)]]
+    def choose(self, caller: Exchange) -> int:
+        """The port of the edge whose turn it is, for a caller whom it will not be taken away from before."""
+        with self._choosing:
+            port = self.ports[self.rotation[next(self._turn) % len(self.rotation)]]
+            self._callers.setdefault(port, []).append(caller)
+        return port
 
     def unsettled(self) -> list[str]:
         """What is left in the spools of edges that are gone."""
@@ -160,7 +176,7 @@ class LargeStack:
             self.processes[name].terminate()
         for process in self.processes.values():
             try:
-                process.wait(30)
+                process.wait(90)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -185,7 +201,7 @@ class Load:
         while not self._stopping:
             seen = Exchange()
             self.answers.append(seen)
-            port = self._stack.port()
+            port = self._stack.choose(seen)
             await exchange(port, self._key, self._work(), seen=seen)
             if seen.good:
                 self._served.add(port)
@@ -195,15 +211,19 @@ class Load:
     async def served(self, more: int) -> None:
         """Wait until so many more requests have been answered well, so that what happened has met with traffic."""
         wanted = self.good + more
-        async with asyncio.timeout(120):
-            while self.good < wanted:
-                await asyncio.sleep(0.05)
+        await _until(lambda: self.good >= wanted)
 
     async def served_by_all(self) -> None:
-        """Wait until every edge in rotation has answered somebody well."""
-        async with asyncio.timeout(120):
-            while not self._served.issuperset(self._stack.ports[name] for name in self._stack.rotation):
-                await asyncio.sleep(0.05)
+        """Wait until every edge in rotation has answered one of these requests well."""
+        await _until(lambda: self._served.issuperset(self._stack.ports[name] for name in self._stack.rotation))
+
+    async def refused(self) -> None:
+        """Wait until a limit has been met."""
+        await _until(lambda: any(one.status == 429 for one in self.answers))
+
+    async def streaming(self) -> None:
+        """Wait until a stream is under way."""
+        await _until(lambda: any(one.output_at and not one.ended for one in self.answers))
 
     @property
     def good(self) -> int:
@@ -215,6 +235,12 @@ class Load:
         self._stopping = True
         await asyncio.gather(*self._tasks)
         return self.answers
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(180):
+        while not holds():
+            await asyncio.sleep(0.05)
 
 
 def bad(answers: Sequence[Exchange], *allowed: int) -> list[tuple[int, bool, bytes]]:
@@ -239,18 +265,17 @@ class Ledger:
 
     def await_rows(self, wanted: set[str]) -> list[dict[str, Any]]:
         """Wait until all of these requests have theirs."""
-        wait_until("every request has its row", lambda: wanted <= {row["request_id"] for row in self.rows()}, 60, 0.5)
+        wait_until("every request has its row", lambda: wanted <= {row["request_id"] for row in self.rows()}, 120, 0.5)
         return self.rows()
 
 
-def most_in(window_ms: int, times: Sequence[int]) -> int:
-    """The most events in any time of this length; `times` ascend."""
-    first, most = 0, 0
-    for place, at in enumerate(times):
-        while times[first] <= at - window_ms:
-            first += 1
-        most = max(most, place + 1 - first)
-    return most
+def most_in(seconds: float, admitted: Sequence[tuple[float, float]]) -> int:
+    """The most requests that were surely admitted within one time of this length.
+
+    Each is told by when its client sent it and when its upstream had it: between the two it was admitted.
+    """
+    within = (sum(sent >= begin and had < begin + seconds for sent, had in admitted) for begin, _ in admitted)
+    return max(within, default=0)
 
 
 def most_at_once(records: Sequence[Mapping[str, Any]]) -> int:

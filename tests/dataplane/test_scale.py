@@ -106,7 +106,9 @@ def test_edges_come_and_go_and_nothing_is_lost_nor_any_limit_exceeded(
         narrow = Load(stack, "narrow", lambda: payload("latency=400ms"), clients=6, pause=0.4)
         await free.served(10)
         await asyncio.to_thread(stack.start, *more)
-        await free.served(15)
+        await free.served_by_all()
+        await rated.refused()
+        await narrow.refused()
         await asyncio.to_thread(stack.stop, *more)
         await free.served(10)
         return [await load.stop() for load in (free, rated, narrow)]
@@ -121,12 +123,12 @@ def test_edges_come_and_go_and_nothing_is_lost_nor_any_limit_exceeded(
     compare(simulator, rows, [*free, *rated, *narrow])
     assert len({row["edge_session"] for row in rows}) == 6, "every edge has served somebody"
 
-    admitted = [row["admitted_at_ms"] for row in rows if row["key"] == "rated"]
-    assert most_in(WINDOW_SECONDS * 1000, admitted) <= PER_WINDOW
-    assert any(one.status == 429 for one in rated), "the limit was never reached: the test has lost its teeth"
+    records = simulator.messages()
+    sent = {one.request_id: one.began for one in rated if one.good}
+    admitted = [(sent[one["request_id"]], one["arrived_at"]) for one in records if one["request_id"] in sent]
+    assert most_in(WINDOW_SECONDS, admitted) <= PER_WINDOW
     by_id = {row["request_id"] for row in rows if row["key"] == "narrow"}
-    assert most_at_once([record for record in simulator.messages() if record["request_id"] in by_id]) <= SLOTS
-    assert any(one.status == 429 for one in narrow)
+    assert most_at_once([record for record in records if record["request_id"] in by_id]) <= SLOTS
     assert simulator.peaks()["a"]["most_open"] <= ACCOUNT_SLOTS
 
 
@@ -142,14 +144,14 @@ def test_a_rolling_update_of_edges_cuts_no_stream_and_refuses_nobody(
         await loads[1].served(4)
         for old, new in (("edge-0", "edge-6"), ("edge-1", "edge-7")):
             await asyncio.to_thread(stack.start, new)
-            assert any(one.output_at and not one.ended for one in loads[0].answers)
+            await loads[0].streaming()
             await asyncio.to_thread(stack.stop, old)
             await loads[1].served(4)
         return [one for load in loads for one in await load.stop()]
 
     answers = asyncio.run(story())
     assert not bad(answers)
-    assert sum(one.whole_stream for one in answers) >= 6
+    assert any(one.whole_stream for one in answers)
     assert not stack.unsettled()
     rows = ledger.await_rows({one.request_id for one in answers})
     compare(simulator, [row for row in rows if row["request_id"] not in before], answers)
