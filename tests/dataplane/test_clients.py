@@ -154,7 +154,7 @@ def test_curl(stack: ClientStack, content_type: list[str], credential: str, stre
     )
     url, header = f"{stack.gateway.url}/v1/messages", credential.format(stack.key)
     command = ["curl", "-sSN", url, "-H", header, *content_type, "-d", body]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=True)
     if stream:
         assert done.stdout.rstrip().rpartition("event: ")[2].startswith("message_stop")
     else:

@@ -104,10 +104,10 @@ def test_claude_code_does_not_send_another_key_that_the_shell_holds(stack: Clien
 
 def test_claude_code_names_what_is_wrong_at_once(stack: ClientStack, tmp_path: Path) -> None:
     wrong = {"ANTHROPIC_BASE_URL": stack.gateway.url, "ANTHROPIC_AUTH_TOKEN": "psk_wrong"}
-    done = stack.run("claude", "-p", "hi", "--model", CLAUDE, home=tmp_path, code=1, seconds=20, **wrong)
+    done = stack.run("claude", "-p", "hi", "--model", CLAUDE, home=tmp_path, code=1, seconds=60, **wrong)
     assert "Failed to authenticate. API Error: 401" in done.stdout
     right = wrong | {"ANTHROPIC_AUTH_TOKEN": stack.key}
-    done = stack.run("claude", "-p", "hi", "--model", "claude-none", home=tmp_path, code=1, seconds=20, **right)
+    done = stack.run("claude", "-p", "hi", "--model", "claude-none", home=tmp_path, code=1, seconds=60, **right)
     assert "claude-none" in done.stdout
 
 

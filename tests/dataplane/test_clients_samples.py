@@ -216,7 +216,7 @@ def test_b_the_prompt_cache(stack):
     block = {"type": "text", "text": "B. " * 6000, "cache_control": {"type": "ephemeral"}}
     body = {"model": MODEL, "max_tokens": 10, "messages": [{"role": "user", "content": [block]}]}
     address = f"{stack.gateway.url}/v1/messages"
-    answers = [httpx.post(address, json=body, headers={"x-api-key": stack.key}, timeout=30) for _ in range(2)]
+    answers = [httpx.post(address, json=body, headers={"x-api-key": stack.key}, timeout=90) for _ in range(2)]
     costs = [int(answer.headers["penstock-cost-micro"]) for answer in answers]
     usages = [answer.json()["usage"] for answer in answers]
     written, read = usages[0]["cache_creation_input_tokens"], usages[1]["cache_read_input_tokens"]
@@ -248,7 +248,7 @@ def test_b_tools(stack):
 def test_b_the_usage_of_one_request(stack, stream):
     headers = {"x-api-key": stack.key, "anthropic-version": "2023-06-01"}
     body = {"model": MODEL, "max_tokens": 100, "stream": stream, "messages": HELLO}
-    with httpx.Client(base_url=stack.gateway.url, headers=headers, timeout=30) as client:
+    with httpx.Client(base_url=stack.gateway.url, headers=headers, timeout=90) as client:
         answer = client.post("/v1/messages", json=body)
         name = answer.headers["request-id"]
         found = client.get(f"/v1/usage/{name}")
@@ -274,7 +274,7 @@ def test_b_credit_and_top_up(stack, curl):
 
 
 def _status_or_text(stack, body, key):
-    return httpx.post(f"{stack.gateway.url}/v1/messages", json=body, headers={"x-api-key": key}, timeout=30).text
+    return httpx.post(f"{stack.gateway.url}/v1/messages", json=body, headers={"x-api-key": key}, timeout=90).text
 
 
 # B: 401 missing key

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.client import exchange, payload
+from tests.client import Exchange, exchange, payload
 from tests.stack import Gateway, running, wait_until
 
 if TYPE_CHECKING:
@@ -22,17 +22,18 @@ def test_streams_get_their_time_and_the_books_are_whole_after_a_restart(tmp_path
         key = gateway.key()
 
         async def stop_under_load() -> list:
-            short = [
-                asyncio.create_task(exchange(gateway.port, key, payload("chunks=20 pace=100ms tokens=80", stream=True)))
-                for _ in range(8)
-            ]
-            endless = asyncio.create_task(
-                exchange(gateway.port, key, payload("chunks=200 pace=200ms tokens=400", stream=True))
+            short, endless = "chunks=20 pace=100ms tokens=80", "chunks=600 pace=200ms tokens=1200"
+            bodies = [payload(each, stream=True, max_tokens=2000) for each in [short] * 8 + [endless]]
+            seen = [Exchange() for _ in bodies]
+            work = asyncio.gather(
+                *(exchange(gateway.port, key, body, seen=one) for body, one in zip(bodies, seen, strict=True))
             )
-            await asyncio.sleep(0.8)
+            async with asyncio.timeout(60):
+                while not all(one.output_at for one in seen):
+                    await asyncio.sleep(0.02)
             code = await asyncio.to_thread(gateway.end)
             assert code == 0
-            return [*(await asyncio.gather(*short)), await endless]
+            return list(await work)
 
         *short, endless = asyncio.run(stop_under_load())
         assert all(one.good for one in short)
@@ -41,7 +42,7 @@ def test_streams_get_their_time_and_the_books_are_whole_after_a_restart(tmp_path
         served = {record["request_id"] for record in simulator.messages()}
         again = Gateway(tmp_path, None, "--resources", str(gateway.resources))
         try:
-            wait_until("all are settled", lambda: len(again.usage()) >= 9, 40)
+            wait_until("all are settled", lambda: len(again.usage()) >= 9)
             rows = {row["request_id"]: row for row in again.usage()}
             assert set(rows) == served
             assert sorted(row["state"] for row in rows.values()) == ["complete"] * 8 + ["error_after_output"]
@@ -64,4 +65,4 @@ def test_no_process_outlives_the_command(tmp_path: Path) -> None:
                 return False
             return True
 
-        wait_until("all processes are gone", gone, 40)
+        wait_until("all processes are gone", gone)

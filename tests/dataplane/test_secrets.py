@@ -62,6 +62,7 @@ def test_no_secret_reaches_a_log_a_metric_an_error_or_the_ledger(tmp_path: Path)
             f"{gateway.url}/v1/messages?key={key}",
             content=b"{" + PROMPT.encode(),
             headers={"authorization": f"Bearer {key}"},
+            timeout=60,
         )
         rows = json.dumps(gateway.usage())
         metrics = "".join(gateway.metrics(name) for name in ("edge-0", "auth-0", "router-0", "status-0"))
@@ -98,7 +99,7 @@ FAULTS = (
 
 
 def ask_in_every_way(stack: Stack) -> None:
-    """Prompts in every dialect before every provider, well and badly served, and keys where only Gemini's clients put them."""
+    """Prompts in every dialect before every provider, well and badly served."""
     for dialect in dialects.DIALECTS:
         for model in MODELS.values():
             for number, fault in enumerate(FAULTS):
@@ -106,15 +107,20 @@ def ask_in_every_way(stack: Stack) -> None:
                 prompt = f'{PROMPT} [[sim: say="{COMPLETION}" {fault}]]'
                 body = dialects.request(dialect, model, prompt, stream=stream, tools=True)
                 stack.ask(dialect, body, model, stream=stream)
-    url = stack.gateway.url
+    with httpx.Client(base_url=stack.gateway.url, timeout=60) as client:
+        ask_by_hand(client, stack.key)
+
+
+def ask_by_hand(client: httpx.Client, key: str) -> None:
+    """Keys where only Gemini's clients put them, and bodies that are none."""
     contents = {"contents": [{"parts": [{"text": PROMPT}]}]}
     for path in ("/v1beta/models/gemini-2.5-flash:generateContent", "/v1beta/models/none:generateContent"):
-        httpx.post(f"{url}{path}", params={"key": stack.key}, json=contents)
-        httpx.post(f"{url}{path}", params={"key": stack.key}, content=b"{" + PROMPT.encode())
-    httpx.get(f"{url}/v1beta/models", params={"key": stack.key})
+        client.post(path, params={"key": key}, json=contents)
+        client.post(path, params={"key": key}, content=b"{" + PROMPT.encode())
+    client.get("/v1beta/models", params={"key": key})
     for path in ("/v1/chat/completions", "/v1/responses", "/v1/embeddings"):
         odd = {"model": MODEL, "messages": [{"role": PROMPT}], "input": [{"type": PROMPT}], PROMPT: PROMPT}
-        httpx.post(url + path, json=odd, headers={"authorization": f"Bearer {stack.key}"})
+        client.post(path, json=odd, headers={"authorization": f"Bearer {key}"})
 
 
 @pytest.mark.xdist_group("secrets")

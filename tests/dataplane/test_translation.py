@@ -134,7 +134,7 @@ def books_agree(stack: Stack, said: dialects.Said, tokens: bool = True) -> dict[
     (record,) = wait_until("the upstream's record is whole", ended)
 
     def row() -> Any:
-        answer = httpx.get(f"{stack.gateway.url}/v1/usage/{name}", headers={"x-api-key": stack.key}, timeout=30)
+        answer = httpx.get(f"{stack.gateway.url}/v1/usage/{name}", headers={"x-api-key": stack.key}, timeout=90)
         return answer.json() if answer.status_code == 200 else None
 
     shown = wait_until("the request has its row", row)
@@ -231,7 +231,7 @@ def test_the_same_wire_format_passes_byte_for_byte(stack: Stack, dialect: str, p
     model = MODELS[provider]
     body = json.dumps(dialects.request(dialect, model, "h\u2028i"), indent=1, ensure_ascii=False).encode()
     sent = dialects.headers(dialect, stack.key)
-    answer = httpx.post(stack.gateway.url + dialects.path(dialect, model), content=body, headers=sent, timeout=30)
+    answer = httpx.post(stack.gateway.url + dialects.path(dialect, model), content=body, headers=sent, timeout=90)
     assert answer.status_code == 200, answer.text
     (record,) = stack.simulator.records(request_id=answer.headers["request-id"])
     assert stack.simulator.body(record) == body
