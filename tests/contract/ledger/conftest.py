@@ -15,7 +15,7 @@ from tests.postgres import postgres_server
 @pytest.fixture(scope="session")
 def postgres():
     with postgres_server() as server:
-        database = open_database(server.database(name="migrated"))
+        database = open_database(server.database(name="migrated"), deadline_seconds=60.0)
         migrate(database.engine)
         database.close()
         yield server
@@ -26,7 +26,7 @@ def database_url(request, tmp_path):
     """URL of a database of this test's own, already migrated."""
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path}/ledger.db"
-        database = open_database(url)
+        database = open_database(url, deadline_seconds=60.0)
         migrate(database.engine)
         database.close()
         yield url

@@ -18,7 +18,7 @@ from tests.contract.ledger.books import Books, settlement
 
 
 def everything(url):
-    database = open_database(url)
+    database = open_database(url, deadline_seconds=60.0)
     with database.engine.connect() as connection:
         tables = {
             table.name: sorted(tuple(row) for row in connection.execute(select(table)))
@@ -39,7 +39,7 @@ def target(postgres):
 async def source(tmp_path):
     """A ledger with a bit of everything."""
     path = tmp_path / "ledger.db"
-    database = open_database(f"sqlite:///{path}")
+    database = open_database(f"sqlite:///{path}", deadline_seconds=60.0)
     migrate(database.engine)
     books = Books(database)
     await books.set_up()

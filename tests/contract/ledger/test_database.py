@@ -44,7 +44,7 @@ async def test_work_longer_than_its_deadline_is_down(database):
 async def test_too_many_waiters_are_refused_at_once(database, monkeypatch):
     monkeypatch.setattr(module, "_WAITING_LIMIT", 2)
     release = threading.Event()
-    waiting = [asyncio.create_task(database.write(lambda _: release.wait(5))) for _ in range(2)]
+    waiting = [asyncio.create_task(database.write(lambda _: release.wait(60))) for _ in range(2)]
     await asyncio.sleep(0.05)
     with pytest.raises(DatabaseDown, match="too many"):
         await database.write(count)
@@ -60,7 +60,7 @@ async def test_broken_rules_are_not_an_outage(database):
 
 
 async def test_a_lost_connection_is_replaced_by_itself(postgres):
-    database = open_database(postgres.database(template="migrated"))
+    database = open_database(postgres.database(template="migrated"), deadline_seconds=60.0)
     assert await database.read(count) == 0
 
     def end_others(connection):
@@ -78,7 +78,7 @@ async def test_a_lost_connection_is_replaced_by_itself(postgres):
 
 @pytest.mark.parametrize("state", ["40001", "40P01"])
 async def test_a_transaction_taken_back_is_tried_again_a_few_times(postgres, state):
-    database = open_database(postgres.database(template="migrated"))
+    database = open_database(postgres.database(template="migrated"), deadline_seconds=60.0)
     tries = []
 
     def work(connection, until):
@@ -105,8 +105,8 @@ async def test_a_frozen_server_is_a_down_one_and_comes_back(postgres):
             began = time.monotonic()
             results = await asyncio.gather(*(database.write(count) for _ in range(4)), return_exceptions=True)
             assert all(isinstance(result, DatabaseDown) for result in results)
-            assert time.monotonic() - began < 20
-    async with asyncio.timeout(15):
+            assert time.monotonic() - began < 60
+    async with asyncio.timeout(90):
         while True:
             try:
                 assert await database.write(count) == 1
@@ -117,10 +117,10 @@ async def test_a_frozen_server_is_a_down_one_and_comes_back(postgres):
 
 
 async def test_slow_statements_end_on_the_server_too(postgres):
-    database = open_database(postgres.database(template="migrated"), deadline_seconds=5)
+    database = open_database(postgres.database(template="migrated"), deadline_seconds=20)
     with pytest.raises((DatabaseDown, DBAPIError)):
-        await database.read(lambda c: c.execute(text("SELECT pg_sleep(10)")), seconds=0.3)
-    async with asyncio.timeout(30):
+        await database.read(lambda c: c.execute(text("SELECT pg_sleep(200)")), seconds=0.3)
+    async with asyncio.timeout(90):
         while await database.read(
             lambda c: c.execute(
                 text("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'")

@@ -30,7 +30,7 @@ def empty(request, tmp_path):
         if request.param == "sqlite"
         else request.getfixturevalue("postgres").database()
     )
-    database = open_database(url)
+    database = open_database(url, deadline_seconds=60.0)
     yield database
     database.close()
 
@@ -86,7 +86,7 @@ def test_a_newer_schema_is_refused(empty):
 
 
 def test_replicas_that_start_together_migrate_once(postgres):
-    databases = [open_database(url) for url in [postgres.database()] * 3]
+    databases = [open_database(url, deadline_seconds=60.0) for url in [postgres.database()] * 3]
     problems: list[Exception] = []
 
     def start(database):
@@ -138,7 +138,7 @@ def test_other_urls_are_refused_without_their_password(url):
 
 async def test_commits_survive_a_power_cut(tmp_path):
     """WAL with synchronous=FULL, foreign keys on, for readers and the writer."""
-    database = open_database(f"sqlite:///{tmp_path}/l.db")
+    database = open_database(f"sqlite:///{tmp_path}/l.db", deadline_seconds=60.0)
     for do in (database.write, database.read):
         for pragma, value in (("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1)):
             assert await do(lambda c, pragma=pragma: c.exec_driver_sql(f"PRAGMA {pragma}").scalar()) == value

@@ -210,11 +210,11 @@ async def test_denials_without_counters(service):
     disabled = await service.allow(digest)
     assert disabled.denial.reason == auth_pb2.DENIAL_REASON_DISABLED
     assert disabled.key.key_id == key.id
-    soon = time.time_ns() // 1_000_000 + 150
+    soon = time.time_ns() // 1_000_000 + 1500
     _, digest = await service.create_key(expires_at_ms=soon)
     assert (await service.allow(digest)).key.expires_at_ms == soon
-    await asyncio.sleep(0.2)
-    assert (await service.allow(digest)).denial.reason == auth_pb2.DENIAL_REASON_EXPIRED
+    await until(lambda: service.allow(digest), lambda a: a.denial.reason == auth_pb2.DENIAL_REASON_EXPIRED)
+    assert time.time_ns() // 1_000_000 >= soon
 
 
 async def test_what_a_disabled_key_gives_back_is_taken_in(service):
@@ -567,8 +567,8 @@ async def test_open_streams_do_not_hold_up_the_end(service):
     for stream in streams:
         await stream.read()
     began = time.monotonic()
-    await service.auth.drain(20)
-    assert time.monotonic() - began < 15
+    await service.auth.drain(200)
+    assert time.monotonic() - began < 100
     await service.channel.close()
     await service.start()
 

@@ -102,7 +102,7 @@ async def test_an_id_twice_in_one_batch_counts_once(books):
 async def test_a_crash_before_the_answer_changes_nothing_on_repetition(books, database_url):
     """The process that committed is gone before it could say so; another one is asked the same."""
     await books.settle(*(settlement(f"r{n}") for n in range(20)))
-    other = open_database(database_url)
+    other = open_database(database_url, deadline_seconds=60.0)
     try:
         later = Books(other)
         batch = await later.settle(*(settlement(f"r{n}") for n in range(10, 30)))
@@ -117,7 +117,7 @@ async def test_a_crash_before_the_answer_changes_nothing_on_repetition(books, da
 
 async def test_concurrent_batches_of_the_same_ids_charge_once(books, database_url):
     """Several writers, the same requests in different orders: no deadlock, one charge each."""
-    others = [open_database(database_url) for _ in range(3)]
+    others = [open_database(database_url, deadline_seconds=60.0) for _ in range(3)]
     try:
         ids = [f"r{n:03}" for n in range(60)]
         rounds = []

@@ -22,7 +22,7 @@ from penstock_catalog.documents import AuthCatalog, write
 from penstock_catalog.shards import secret_names, split
 from penstock_chassis.process import StartError
 from tests.apiserver import ApiServer
-from tests.servers import free_port
+from tests.ports import free_port
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def settings(folder: Path, **more) -> AuthSettings:
     return AuthSettings(**(facts | more))
 
 
-async def until(true, seconds=10.0):
+async def until(true, seconds=60.0):
     async with asyncio.timeout(seconds):
         while not true():
             await asyncio.sleep(0.01)
@@ -181,13 +181,13 @@ def test_a_life_of_the_process(folder, number):
             [sys.executable, "-m", "penstock_auth.main"], env=environment, stderr=subprocess.PIPE
         )
         try:
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 90
             while b'"started"' not in (line := process.stderr.readline()):
                 assert line, "it ended"
                 assert time.monotonic() < deadline
             assert json.loads((folder / "run" / "auth-7.json").read_text())["pid"] == process.pid
             process.send_signal(number if expected else signal.SIGTERM)
-            process.communicate(timeout=10)
+            process.communicate(timeout=90)
             assert process.returncode == expected
         finally:
             process.kill()

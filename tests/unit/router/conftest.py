@@ -143,8 +143,8 @@ class Edge:
                 await self.task
 
 
-async def until(holds, seconds=5.0):
-    """Wait until something holds."""
+async def until(holds, seconds=20.0):
+    """Wait until something holds. What is to come at once comes sooner than any usual time of a router is over."""
     async with asyncio.timeout(seconds):
         while not holds():
             await asyncio.sleep(0.01)

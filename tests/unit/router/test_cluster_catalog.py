@@ -41,12 +41,12 @@ async def test_edges_hear_of_a_change_in_a_secret(harness, tools, server, monkey
 
     changed = tools.catalog(tools.account("a"), tools.account("b"))
     publish(server, changed)
-    await tools.until(lambda: router.router.desired.version == changed.version, 2)
+    await tools.until(lambda: router.router.desired.version == changed.version)
     assert (await harness.edge(router, "s-2")).snapshot.catalog_version == changed.version
 
     server.put(head_name(PREFIX), b"{")
     problems = router.metrics.catalog_problems._value
-    await tools.until(lambda: problems.get() == 1)
+    await tools.until(lambda: problems.get() >= 1)
     assert router.router.desired.version == changed.version
     assert router.ready() == (True, "")
 
@@ -78,10 +78,10 @@ async def test_the_process_serves_its_watch(harness, tools, server):
 
     reading = asyncio.create_task(read())
     try:
-        await tools.until(lambda: any(line["event"] == "catalog_unusable" for line in lines), 20)
+        await tools.until(lambda: any(line["event"] == "catalog_unusable" for line in lines), 90)
         assert f"no Secret {PREFIX}-head" in str(lines)
         publish(server, tools.catalog())
-        async with channel(environment["PENSTOCK_ROUTER_ADDRESS"]) as opened, asyncio.timeout(10):
+        async with channel(environment["PENSTOCK_ROUTER_ADDRESS"]) as opened, asyncio.timeout(90):
             stub = router_pb2_grpc.RouterServiceStub(opened)
             first = None
             while first is None:
@@ -91,7 +91,7 @@ async def test_the_process_serves_its_watch(harness, tools, server):
             assert [account.name for account in first.snapshot.accounts] == ["a", "b", "c"]
         assert tools.SECRET not in str(lines)
         process.terminate()
-        assert await asyncio.wait_for(process.wait(), 10) == 0
+        assert await asyncio.wait_for(process.wait(), 60) == 0
     finally:
         if process.returncode is None:
             process.kill()
