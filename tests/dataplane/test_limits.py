@@ -81,7 +81,7 @@ def test_concurrency_is_never_exceeded_and_is_used(tmp_path: Path) -> None:
             """Repeat a stream until it is served; returns how often it was refused."""
             refusals = 0
             while True:
-                seen = await exchange(gateway.port, key, payload("chunks=10 pace=40ms", stream=True))
+                seen = await exchange(gateway.port, key, payload("chunks=10 pace=120ms", stream=True))
                 if seen.status == 200:
                     assert seen.good
                     return refusals
