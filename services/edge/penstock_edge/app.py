@@ -11,7 +11,6 @@ from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 
 from penstock_chassis import docs_page
-from penstock_chassis.absent import absent
 from penstock_edge import errors, openapi, request_id
 from penstock_edge.asgi_turn import AsgiTurn
 from penstock_edge.errors import Problem, ProblemError
@@ -97,9 +96,7 @@ class EdgeApp(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """Return the description of all endpoints, the hot ones included."""
         if self.openapi_schema is None:
-            # As where the routes are made (`plane`).
-            with absent("pydantic.v1"):
-                self.openapi_schema = openapi.complete(super().openapi())
+            self.openapi_schema = openapi.complete(super().openapi())
         return self.openapi_schema
 
 

@@ -6,7 +6,6 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from penstock_chassis.absent import absent
 from penstock_edge.app import EdgeApp
 from penstock_edge.routes import health, models, setup, usage
 from penstock_edge.routes.doors import fixed, gemini_door
@@ -63,15 +62,13 @@ class Plane:
             door = gemini_door(path, query)
             return None if door is None else inference.at(door)
 
-        # FastAPI asks of a parameter's type whether it is one of pydantic's first version: 2 MB, where that is found.
-        with absent("pydantic.v1"):
-            return EdgeApp(
-                {path: inference.at(door) for path, door in fixed()},
-                by_pattern,
-                [
-                    models.router(self.view, self.admission, self.admit_seconds),
-                    usage.router(self.view, self.admission, self.settlement, self.auth, self.admit_seconds, _now_ms),
-                    setup.router(),
-                    health.router(self.ready),
-                ],
-            )
+        return EdgeApp(
+            {path: inference.at(door) for path, door in fixed()},
+            by_pattern,
+            [
+                models.router(self.view, self.admission, self.admit_seconds),
+                usage.router(self.view, self.admission, self.settlement, self.auth, self.admit_seconds, _now_ms),
+                setup.router(),
+                health.router(self.ready),
+            ],
+        )
