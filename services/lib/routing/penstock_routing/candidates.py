@@ -46,6 +46,7 @@ class Pick:
         "account",
         "affinity",
         "cost",
+        "despite",
         "done",
         "fresh",
         "gates",
@@ -77,6 +78,8 @@ class Pick:
         self.limited = lane.account.limited and traits.operation != COUNT_TOKENS
         self.heard: Hints | None = None
         """What the head of its answer said of the upstream's limits."""
+        self.despite = False
+        """Taken though its account cools, since most do."""
         self.trial = False
         self.watched = False
         self.done = False

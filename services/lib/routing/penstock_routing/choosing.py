@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from penstock_routing.candidates import Traits
     from penstock_routing.gates import Gates
-    from penstock_routing.lanes import Lane, Tier
+    from penstock_routing.lanes import Gate, Lane, Tier
     from penstock_routing.policy import Policy
     from penstock_routing.warmth import Warm
 
@@ -33,6 +33,10 @@ WARM: Final = "Warm"
 """Why a candidate is first that has served the conversation lately."""
 OVERLOADED: Final[Obstacle] = ("Overloaded", math.inf, False)
 """A home with more than its part of the load: it is not to be waited for."""
+
+
+_STORM_LEAST: Final = 4
+"""Of fewer accounts nobody can tell whether they or their provider are overloaded."""
 
 
 class Home:
@@ -108,6 +112,30 @@ class Chooser:
         if account.in_flight >= floor and tier.overloaded(lane, factor, floor, now):
             return Home(lane, fresh, OVERLOADED)
         return Home(lane, fresh, None)
+
+    def despite(self, tier: Tier, traits: Traits, warm: Warm | None, tried: frozenset[str], now: float) -> Lane | None:
+        """Return who may take a request although it cools; None: nobody.
+
+        Where most accounts of a tier cool for being overloaded, their provider is, not they: each answers some of what
+        it is asked, and to stay away from all of them would refuse that as well.
+        """
+        cooling = [lane for lane in tier.lanes if lane.gate is not None and _overloaded(lane.gate, now)]
+        if len(tier.lanes) < _STORM_LEAST or 2 * len(cooling) <= len(tier.lanes) or traits.operation == o.COUNT_TOKENS:
+            return None
+        prompt = traits.estimated_tokens - traits.estimated_output
+        able: list[Lane] = []
+        for lane in cooling:
+            account, at_home = lane.account, warm is not None and lane is warm.lane
+            if account.gate is not None or account.name in tried:
+                continue
+            if account.limited and account.obstacle(traits.estimated_tokens, now) is not None:
+                continue
+            fresh = warm.fresh(traits) if warm is not None and at_home else prompt
+            if lane.gauges is None or lane.gauges.wait(traits, fresh, now, at_home=at_home) <= 0.0:
+                if at_home:
+                    return lane
+                able.append(lane)
+        return min(able, key=lambda lane: lane.account.load, default=None)
 
     def obstacle(self, lane: Lane, traits: Traits, fresh: int, now: float, *, at_home: bool = False) -> Obstacle | None:
         """Return what stands in a request's way; `fresh`: the input that this account has to read anew."""
@@ -260,3 +288,7 @@ class Chooser:
             if len(self._favourites) > _REMEMBERED:
                 self._favourites.popitem(last=False)
         return found
+
+
+def _overloaded(gate: Gate, now: float) -> bool:
+    return gate.condition.cls == o.OVERLOADED and gate.condition.until() > now

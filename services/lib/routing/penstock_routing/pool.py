@@ -15,6 +15,7 @@ from penstock_routing.choosing import Chooser
 from penstock_routing.gates import Gates
 from penstock_routing.lanes import Account, Lane, Tier
 from penstock_routing.policy import Policy, Scope
+from penstock_routing.storms import Storm
 from penstock_routing.warmth import Warmth, worth
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from penstock_routing.warmth import Warm
 
 _SUCCESSES: Final = frozenset({o.OK, o.BEGUN})
+_SILENT: Final = frozenset({o.CLIENT_LEFT, o.CLIENT_FAULT})
 _NOT_TRIED: Final[frozenset[str]] = frozenset()
 _THROTTLED: Final = frozenset({o.THROTTLED, o.THROTTLED_NO_HINT})
 
@@ -45,6 +47,7 @@ class Pool:
         self._restricted: dict[tuple[str, frozenset[str]], tuple[Tier, ...]] = {}
         """The same for requests that only some providers may take, made when first asked for."""
         self._providers: dict[str, frozenset[str]] = {}
+        self._storms: dict[str, Storm] = {}
         self._gates = Gates(self.policy, self._accounts, self._lanes)
         self._chooser = Chooser(self.policy, self._gates)
         self._warmth = Warmth(self.policy)
@@ -153,9 +156,17 @@ class Pool:
                     patience = self._patience(home, warm, traits)
                     if home.obstacle[1] <= min(patience, stay):
                         return _home_full(home, home.obstacle, patience)
+            if warm is not None and warm.lane.gate is not None:
+                lane = self._despite(tier, traits, warm, tried, now)
+                if lane is warm.lane:
+                    return self._take_despite(lane, traits, warm, now)
             lane = chooser.choose(tier, traits, tried, now, rng)
             if lane is not None:
                 return self._take(lane, traits, traits.estimated_tokens - traits.estimated_output, now)
+        for tier in self._tiers_for(traits):
+            lane = self._despite(tier, traits, warm, tried, now)
+            if lane is not None:
+                return self._take_despite(lane, traits, warm, now)
         return self._none_left(traits, tried, now)
 
     def _patience(self, home: Home, warm: Warm | None, traits: Traits) -> float:
@@ -204,6 +215,7 @@ class Pool:
         self._give(pick, 0, pick.tokens - used, now)
         if outcome.hints is not None and pick.heard is None:
             self.heard(pick, outcome.hints, now)
+        self._ended_despite(pick, None if outcome.cls in _SILENT else outcome.cls in _SUCCESSES)
         if outcome.cls in _SUCCESSES or (outcome.cls == o.CLIENT_LEFT and outcome.first_byte):
             if lane.fails:
                 lane.fails = 0
@@ -229,6 +241,7 @@ class Pool:
         if pick.done:
             return
         pick.done = True
+        self._ended_despite(pick, None)
         self._give(pick, 1, pick.tokens, now)
         self._undrained(pick, now)
         self._gates.left(pick)
@@ -279,9 +292,29 @@ class Pool:
 
     # How it keeps books of that.
 
-    def _take(self, lane: Lane, traits: Traits, fresh: int, now: float) -> Pick:
+    def _take_despite(self, lane: Lane, traits: Traits, warm: Warm | None, now: float) -> Pick:
+        at_home = warm is not None and lane is warm.lane
+        fresh = (
+            warm.fresh(traits) if warm is not None and at_home else traits.estimated_tokens - traits.estimated_output
+        )
+        self._storms.setdefault(traits.model, Storm()).began()
+        return self._take(lane, traits, fresh, now, despite=True)
+
+    def _ended_despite(self, pick: Pick, answered: bool | None) -> None:
+        if pick.despite:
+            self._storms[pick.model].ended(answered=answered)
+
+    def _despite(self, tier: Tier, traits: Traits, warm: Warm | None, tried: frozenset[str], now: float) -> Lane | None:
+        storm = self._storms.get(traits.model)
+        if storm is not None and not storm.open():
+            return None
+        return self._chooser.despite(tier, traits, warm, tried, now)
+
+    def _take(self, lane: Lane, traits: Traits, fresh: int, now: float, *, despite: bool = False) -> Pick:
+        """Take a place. One that is taken `despite` a cooldown is no trial, and shows nothing of its end."""
         account = lane.account
         pick = Pick(lane, traits, fresh, now)
+        pick.despite = despite
         pick.cost = 1.0 + (fresh + pick.output) / self.policy.load_unit_tokens
         account.in_flight += 1
         account.load += pick.cost
@@ -293,7 +326,7 @@ class Pool:
             if lane.gauges is not None:
                 lane.gauges.take(1.0, pick.tokens, fresh, pick.output, now)
             lane.output_out += pick.output
-        if not (account.gate is None and lane.gate is None and account.count_gate is None):
+        if not (despite or (account.gate is None and lane.gate is None and account.count_gate is None)):
             self._gates.entered(pick, now)
         return pick
 

@@ -1,0 +1,71 @@
+"""A provider that is overloaded as a whole is asked on; one account of it that is overloaded is left alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from penstock_routing import NoneLeft, Pick
+from penstock_routing import outcomes as o
+from tests.unit.routing.test_pool import Bench, T, facts
+
+
+def stormy(count: int, overloaded: int) -> Bench:
+    bench = Bench(*(facts(name) for name in "abcdef"[:count]))
+    for pick in [pick for pick in bench.take(60) if isinstance(pick, Pick)]:
+        if pick.account in "abcdef"[:overloaded]:
+            bench.end(pick, o.OVERLOADED)
+        else:
+            bench.pool.unused(pick, bench.now)
+    return bench
+
+
+def test_when_most_accounts_are_overloaded_they_are_asked_nevertheless():
+    pick = stormy(4, 4).pick()
+    assert isinstance(pick, Pick)
+    assert not pick.trial
+    assert not pick.watched
+
+
+def test_while_another_account_is_left_it_comes_first():
+    bench = stormy(4, 3)
+    assert {bench.pick().account for _ in range(20)} == {"d"}
+    assert bench.pick(tried="d").account in "abc"
+
+
+def test_when_half_are_overloaded_these_are_left_alone():
+    assert isinstance(stormy(4, 2).pick(tried="cd"), NoneLeft)
+
+
+def test_of_few_accounts_nobody_can_tell():
+    assert isinstance(stormy(3, 3).pick(), NoneLeft)
+
+
+def test_a_conversation_stays_at_its_home():
+    bench = Bench(*(facts(name) for name in "abcd"))
+    ours = replace(T, affinity=b"conversation", estimated_tokens=1000)
+    home = bench.pick(ours)
+    bench.end(home)
+    for pick in bench.take(60):
+        bench.end(pick, o.OVERLOADED)
+    assert {bench.pick(ours).account for _ in range(3)} == {home.account}
+
+
+def test_a_failure_then_makes_no_cooldown_longer():
+    bench = stormy(4, 4)
+    before = bench.pool.soonest(T, bench.now)
+    for _ in range(20):
+        bench.end(bench.pick(), o.OVERLOADED)
+    assert bench.pool.soonest(T, bench.now) == before
+
+
+def test_when_nothing_is_answered_one_is_asked_at_a_time():
+    bench = stormy(4, 4)
+    for _ in range(200):
+        bench.end(bench.pick(), o.OVERLOADED)
+    one = bench.pick()
+    assert isinstance(one, Pick)
+    assert isinstance(bench.pick(), NoneLeft)
+    bench.end(one, o.OVERLOADED)
+    for _ in range(30):
+        bench.end(bench.pick())
+    assert all(isinstance(pick, Pick) for pick in bench.take(10))
