@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Final, Protocol
 
-_LOOK_SECONDS: Final = 30.0
+_LOOK_SECONDS: Final = 10.0
 # Going through a heap takes some milliseconds, so there has to be something to be had.
 _WORTH_BYTES: Final = 8 * 1024 * 1024
 
