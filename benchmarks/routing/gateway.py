@@ -8,9 +8,10 @@ a failed attempt.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from benchmarks.routing.sight import Asked, Refuse, Seen, Send
+from benchmarks.routing.sight import Asked, Hedge, Refuse, Seen, Send
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -44,6 +45,7 @@ class Open:
         "headers",
         "perfect",
         "reply",
+        "rival",
         "sent_at",
         "turn",
     )
@@ -57,6 +59,8 @@ class Open:
         self.attempt = 0
         self.account: Account | None = None
         self.reply: Reply | None = None
+        self.rival: Open | None = None
+        """The other attempt of the same request while neither has begun."""
         self.headers: Headers | None = None
         self.sent_at = self.began_at = -1.0
         self.perfect = 0
@@ -110,6 +114,8 @@ class Gateway:
     def _decided(self, opened: Open, decision: Decision) -> None:
         if isinstance(decision, Send):
             self._send(opened, decision.account)
+        elif isinstance(decision, Hedge):
+            self._hedge(opened, decision.account)
         elif isinstance(decision, Refuse):
             self._refuse(opened, decision)
 
@@ -145,6 +151,28 @@ class Gateway:
 
     # Attempts
 
+    def _hedge(self, opened: Open, name: str) -> None:
+        asked = replace(opened.asked, number=-opened.asked.number)
+        second = Open(opened.turn, asked, opened.answered, opened.first)
+        second.arrived, second.perfect, second.counted = opened.arrived, opened.perfect, opened.counted
+        second.rival, opened.rival = opened, second
+        self._open[asked.number] = second
+        self.metrics.hedged(second)
+        self._send(second, name)
+
+    def _drop(self, loser: Open) -> None:
+        """Give up an attempt whose rival has begun; its prompt is paid for where it was taken."""
+        account, reply = loser.account, loser.reply
+        if account is None or reply is None:
+            return
+        number = loser.asked.number
+        loser.attempt += 1
+        loser.account = loser.reply = None
+        del self._running[account.name][number], self._open[number]
+        account.in_flight -= 1
+        self.metrics.dropped(loser, reply)
+        self.policy.dropped(number, self.engine.now)
+
     def _send(self, opened: Open, name: str) -> None:
         now = self.engine.now
         account = self.accounts[name]
@@ -170,6 +198,9 @@ class Gateway:
             return
         now = self.engine.now
         opened.began_at = now
+        if opened.rival is not None:
+            self._drop(opened.rival)
+            opened.rival = None
         account.begins(opened.turn, reply, now)
         opened.headers = account.headers(opened.turn.model, now)
         self.metrics.wrote(opened, now)
@@ -207,7 +238,11 @@ class Gateway:
         seen = self._seen(opened, account, reply, status, shown, repeatable, broken)
         opened.account = opened.reply = None
         following = self.policy.finished(number, seen, now)
-        if following is not None:
+        if opened.rival is not None:
+            # The other attempt goes on alone.
+            opened.rival.rival = None
+            del self._open[number]
+        elif following is not None:
             self._decided(opened, following)
         else:
             del self._open[number]

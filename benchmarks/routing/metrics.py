@@ -55,6 +55,9 @@ class Metrics:
     """Answers that broke off after output had begun: no gateway can mend that."""
     lost_turns: int = 0
     attempts: int = 0
+    hedges: int = 0
+    hedge_money: float = 0.0
+    """What attempts cost whose answers were not used."""
     served: int = 0
     waits: list[float] = field(default_factory=list)
     prompt: int = 0
@@ -147,11 +150,23 @@ class Metrics:
         self._pay(turn, reply.cached)
 
     def _pay(self, turn: Turn, cached: int) -> None:
-        fresh = turn.prompt_tokens - cached
         plain = turn.prompt_tokens * INPUT_PRICE
-        paid = (cached * self.manner.cached_price + fresh * self.manner.written_price) * INPUT_PRICE
+        paid = self._input_cost(turn, cached)
         self.money += paid + turn.output_tokens * OUTPUT_PRICE
         self.money_saved += plain - paid
+
+    def hedged(self, opened: Open) -> None:
+        """Count a second attempt beside the first."""
+        self.hedges += opened.counted
+
+    def dropped(self, opened: Open, reply: Reply) -> None:
+        """Pay for the prompt of an attempt whose answer is not used."""
+        if opened.counted and reply.status == 200:
+            self.hedge_money += self._input_cost(opened.turn, reply.cached)
+
+    def _input_cost(self, turn: Turn, cached: int) -> float:
+        fresh = turn.prompt_tokens - cached
+        return (cached * self.manner.cached_price + fresh * self.manner.written_price) * INPUT_PRICE
 
     def refused(self, opened: Open, status: int, now: float) -> None:
         """Count an error that the client sees."""

@@ -6,11 +6,11 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.routing import plots
+from benchmarks.routing import hedging, plots
 from benchmarks.routing.figures import recovery
 from benchmarks.routing.scenarios import SCENARIOS
 from benchmarks.routing.seeds import table
-from benchmarks.routing.words import DEFINITIONS, FINDINGS, HEAD, POLICIES_SAY
+from benchmarks.routing.words import DEFINITIONS, FINDINGS, HEAD, HEDGING, POLICIES_SAY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +38,7 @@ def _page(results: Results, policies: Sequence[str], seed: int) -> list[str]:
         lines += [f"### {make().title}", "", *_scenario(key, results, policies), ""]
         if key in {"outage", "rising"}:
             lines += [f"![{key}](routing/plots/{key}.svg)", ""]
-    return [*lines, DEFINITIONS, POLICIES_SAY.rstrip()]
+    return [*lines, HEDGING, *hedging.table(), "", DEFINITIONS, POLICIES_SAY.rstrip()]
 
 
 def _goals(results: Results, policies: Sequence[str]) -> list[str]:

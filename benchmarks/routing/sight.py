@@ -107,6 +107,16 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
+class Hedge:
+    """Send the request to this account as well; the first whose output begins is used, the other one is dropped.
+
+    The second attempt goes by the request's number with a minus.
+    """
+
+    account: str
+
+
+@dataclass(frozen=True, slots=True)
 class Refuse:
     """Answer the client with an error."""
 
@@ -114,7 +124,7 @@ class Refuse:
     retry_after: float = 0.0
 
 
-Decision = Send | Hold | Refuse
+Decision = Send | Hold | Hedge | Refuse
 HOLD = Hold()
 
 
@@ -131,6 +141,9 @@ class Policy(Protocol):
 
     def finished(self, number: int, seen: Seen, now: float) -> Decision | None:
         """Note an attempt's end; of a failed one say what comes next. None: the client has been answered."""
+
+    def dropped(self, number: int, now: float) -> None:
+        """Note that an attempt was given up since the request's other one has begun."""
 
     def tick(self, now: float) -> Iterable[tuple[int, Decision]]:
         """Do what is due; return what is to become of requests that were held."""

@@ -29,6 +29,20 @@ FINDINGS = """\
   a probe that costs nothing sees it return: its trial and its ramp come within twenty seconds, and the work offered is
   served within a minute, what had piled up beside it. For some minutes more the input budget of prompts that have to be
   read anew limits how much of that goes through. (When time alone ended cooldowns this took seven minutes.)
+- **Unequal accounts: there is capacity, but in the wrong places.** One account with the limits and slots of all ten
+  refuses nobody in that scenario, so in the sum none of its errors is unavoidable. Ours spreads conversations evenly over
+  accounts that are unequal, for nobody told it their sizes, and while no account refuses anybody (the first four minutes)
+  nothing shows: the small ones then owe, with 110 to 130 % of their refill used and the largest at half. 99 % of the
+  errors fall into the seven and a half minutes in which it finds out; then there are none for ten, until the next wave.
+  Weighing accounts by the limits that their headers tell was tried and is worse (10.8 %), probably since the largest may
+  hold 90 requests at once like all others, which runs out before their tokens do: counted with slots this is a load of
+  about 90 %. Owners of unequal accounts should state their weights.
+- **A storm: half of the errors could be avoided, and are.** When all accounts answer six in ten requests with 529, each
+  cools after its first, and nobody was left: 53.4 % of all requests failed, 19.9 % of first tries. That was the gateway's
+  doing: with no cooldowns at all for 529 it is 16.6 % and 8.7 %. Now accounts that cool are asked nevertheless where most
+  of a tier of four or more do, conversations at their homes first, as long as a fifth of that is answered (else one
+  request at a time, so that a provider that is down is left in peace): about 26 % and 15 %. What remains is what four attempts
+  and the retry budget leave (0.6⁴ is 13 %), and the input budget of prompts that were moved meanwhile.
 - **Retries by clients multiply an overload.** In the scenarios with clients that retry, one turn is asked for up to a
   dozen times; the share of first tries says more about them than the share of all requests.
 """
@@ -68,6 +82,26 @@ DEFINITIONS = """\
 - **Second collapse**: told by the work that is served, against what is offered (70 % of capacity): the least in any minute
   later than one after the outage's end, and how long it took until 95 % of it was served for good. **Worst
   30 s after** is the largest share of requests, retries included, that were answered with an error in half a minute.
+"""
+
+HEDGING = """\
+## Hedging, which is not built
+
+A stream that has no first byte by the p99 of its model (as this edge saw the last two thousand) is asked for once more,
+from another account that has room now, at most for one request in twenty; whichever begins first is used. The prompt of
+the other is paid for. "That blames": an attempt that was overtaken counts as a failure of its account, as a 500 does.
+`python -m benchmarks.routing.hedging` makes these tables.
+
+- It costs 3 to 6 % of all money for one request in a hundred, for a second attempt is cold where it goes; and as p99 is
+  what it is, there is one in a hundred on the best of days as well.
+- A slow account is not helped by it: the slow ones among its answers soon *are* the p99, so seconds pass before a second
+  attempt, and p99 falls by 7 to 20 % only. Behind a hanging account p99.9 falls by a third, behind a half-failing one by
+  a sixth. (A hanging account here resets what is running when it begins to hang, which the health rules see at once;
+  where nothing is reset, second attempts would gain more.) The longest waits stay: a first attempt that breaks off, a
+  budget that is spent, or nobody with room.
+- What does help with a slow account is to know that it is slow: where second attempts only serve to tell, p99 falls to a
+  third or a fifth. Comparing accounts by their time to the first byte would tell the same without paying for anything.
+- None of these saves an error. One that blames makes some, where there is no room to move conversations to.
 """
 
 POLICIES_SAY = """\

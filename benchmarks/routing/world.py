@@ -13,6 +13,7 @@ from benchmarks.routing.clients.fleet import Fleet
 from benchmarks.routing.engine import Engine
 from benchmarks.routing.gateway import Gateway
 from benchmarks.routing.metrics import Metrics
+from benchmarks.routing.policies.hedging import BlamingHedging, Hedging
 from benchmarks.routing.policies.others import LeastBusy, LowestLatency, RoundRobin, Shuffle, StickyHash
 from benchmarks.routing.policies.ours import Ours
 from benchmarks.routing.sight import AccountSight
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 OTHERS = {policy.name: policy for policy in (RoundRobin, Shuffle, LeastBusy, StickyHash, LowestLatency)}
 POLICIES = (Ours.name, *OTHERS)
+OURS = {policy.name: policy for policy in (Ours, Hedging, BlamingHedging)}
 
 
 class World:
@@ -109,6 +111,6 @@ def _sight(scenario: Scenario, name: str, size: float) -> AccountSight:
 
 
 def _policy(name: str, accounts: list[AccountSight], rng: Random, scenario: Scenario) -> Policy:
-    if name == Ours.name:
-        return Ours(accounts, rng, scenario.wait_seconds, scenario.edges)
+    if name in OURS:
+        return OURS[name](accounts, rng, scenario.wait_seconds, scenario.edges)
     return OTHERS[name](accounts, rng, scenario.wait_seconds)

@@ -102,13 +102,7 @@ class SimEdge:
         """Note an attempt's end, and go on after a failure as the edge's loop does."""
         self._now = now
         flight = self.flights[number]
-        pick = flight.pick
-        assert pick is not None
-        cls = _class(seen)
-        outcome = self._outcome(flight, seen, cls, now)
-        urgent = self.pool.finished(pick, outcome, now)
-        flight.pick = None
-        self._report(outcome, urgent, now)
+        cls = self._ended(flight, seen, now)
         if seen.good:
             self._learn(flight, seen)
         if seen.good or seen.broken:
@@ -119,6 +113,28 @@ class SimEdge:
         if not may_retry(flight.history, self._policy):
             return self._give_up(flight, now)
         return self._choose(flight, now)
+
+    def _ended(self, flight: Flight, seen: Seen, now: float) -> str:
+        """Give an attempt's place back; returns what class of end it was."""
+        pick = flight.pick
+        assert pick is not None
+        cls = _class(seen)
+        outcome = self._outcome(flight, seen, cls, now)
+        urgent = self.pool.finished(pick, outcome, now)
+        flight.pick = None
+        self._report(outcome, urgent, now)
+        return cls
+
+    def dropped(self, number: int, now: float) -> None:
+        """Note that an attempt was given up: it says nothing of its account."""
+        self._now = now
+        self._lost(self.flights.pop(number), outcomes.CLIENT_LEFT, now)
+
+    def _lost(self, flight: Flight, cls: str, now: float) -> None:
+        pick = flight.pick
+        assert pick is not None
+        outcome = self._outcome(flight, None, cls, now, first_byte=False)
+        self._report(outcome, self.pool.finished(pick, outcome, now), now)
 
     def _choose(self, flight: Flight, now: float) -> Decision:
         """Pick an account or wait for one, as the edge's `_pick` does."""
@@ -199,7 +215,7 @@ class SimEdge:
         known = self._outputs.get(key, float(seen.output_tokens))
         self._outputs[key] = known + _LEARN * (seen.output_tokens - known)
 
-    def _outcome(self, flight: Flight, seen: Seen | None, cls: str, now: float) -> Outcome:
+    def _outcome(self, flight: Flight, seen: Seen | None, cls: str, now: float, *, first_byte: bool = True) -> Outcome:
         pick = flight.pick
         assert pick is not None
         told = seen is not None and seen.input_tokens >= 0
@@ -213,7 +229,7 @@ class SimEdge:
             retry_after=None if seen is None else seen.retry_after,
             sent_at=pick.taken_at,
             ended_at=now,
-            first_byte=seen is None or seen.status != 0 or seen.began_at >= 0,
+            first_byte=first_byte if seen is None else seen.status != 0 or seen.began_at >= 0,
             tokens=seen.input_tokens + seen.output_tokens if seen is not None and told else -1,
             trial=pick.trial,
             hints=None if seen is None or seen.headers is None else _hints(seen.headers),

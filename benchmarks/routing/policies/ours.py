@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.routing.policies.our_edge import SimEdge
 from benchmarks.routing.policies.our_router import WIRE_SECONDS, SimRouter, Timers
-from benchmarks.routing.sight import Refuse
+from benchmarks.routing.sight import Hedge, Refuse
 
 from penstock_routing import Policy
 
@@ -21,6 +21,7 @@ class Ours:
     """A gateway of `edges` edge processes and one router, with the settings that an installation has by default."""
 
     name = "penstock"
+    edge: type[SimEdge] = SimEdge
 
     def __init__(self, accounts: Sequence[AccountSight], rng: Random, wait_seconds: float, edges: int) -> None:
         policy = Policy()
@@ -28,7 +29,7 @@ class Ours:
         names = [f"edge-{number}" for number in range(edges)]
         self._router = SimRouter(accounts, policy, self._timers, names)
         self._edges = [
-            SimEdge(name, accounts, policy, self._router, self._timers, Random(rng.random()), wait_seconds)
+            self.edge(name, accounts, policy, self._router, self._timers, Random(rng.random()), wait_seconds)
             for name in names
         ]
         self._router.watched_by(self._edges)
@@ -54,6 +55,10 @@ class Ours:
             del self._where[number]
         return decision
 
+    def dropped(self, number: int, now: float) -> None:
+        """Note that an attempt was given up."""
+        self._where.pop(number).dropped(number, now)
+
     def tick(self, now: float) -> Iterable[tuple[int, Decision]]:
         """Turn timers, and say what became of those that waited."""
         self._timers.run(now)
@@ -62,6 +67,8 @@ class Ours:
             for number, decision in decided:
                 if isinstance(decision, Refuse):
                     del self._where[number]
+                elif isinstance(decision, Hedge):
+                    self._where[-number] = edge
                 yield number, decision
 
     def due(self) -> float:

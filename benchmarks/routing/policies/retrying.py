@@ -105,6 +105,10 @@ class Retrying(ABC):
             return self._refuse(flight, now)
         return self._next(flight, now)
 
+    def dropped(self, number: int, now: float) -> None:
+        """Take no notice: these never hedge."""
+        del number, now
+
     def tick(self, now: float) -> Iterable[tuple[int, Decision]]:
         """Try those again whose pause is over."""
         while self._held and self._held[0][0] <= now:

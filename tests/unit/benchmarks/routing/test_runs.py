@@ -14,6 +14,7 @@ from benchmarks.routing.accounts.manners import ANTHROPIC, ModelLimits
 from benchmarks.routing.capacity import capacity
 from benchmarks.routing.clients.mix import SDK, TEAM, Mix
 from benchmarks.routing.figures import fair_shares, figures, unfairness
+from benchmarks.routing.policies.hedging import Hedging
 from benchmarks.routing.scenarios import SCENARIOS, Scenario
 from benchmarks.routing.world import POLICIES, World
 
@@ -46,6 +47,17 @@ def told(policy: str, seed: int, **more) -> str:
 def test_the_same_seed_is_the_same_run(policy):
     assert told(policy, 1) == told(policy, 1)
     assert told(policy, 1) != told(policy, 2)
+
+
+def test_of_two_attempts_one_is_used_and_both_are_paid_for():
+    larger = {"m": ModelLimits(20_000, 750_000, 150_000)}
+    world = World(small(limits=larger, edges=1, faults=(Fault(0, Kind.SLOW, 80, 120),)), Hedging.name, 1)
+    world.run()
+    m = world.metrics
+    assert m.hedges > 0
+    assert m.hedge_money > 0
+    assert m.served + m.errors + m.broken <= m.asked
+    assert all(account.in_flight >= 0 for account in world.accounts.values())
 
 
 def test_hash_randomisation_changes_nothing():
