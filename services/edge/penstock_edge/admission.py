@@ -459,9 +459,9 @@ class Admission:
             if book.allowance.pending is None:
                 self._next_question(book)
             async with self._calls:
-                if not self._gate.is_set():
-                    continue
-                result = await self._ask(book)
+                result = await self._ask(book) if self._gate.is_set() else "shut"
+            if result == "shut":
+                continue
             if result not in {"failed", "void"}:
                 pause = self._policy.first_pause_seconds
                 continue

@@ -9,16 +9,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from penstock_edge.records import LimitState, Refused
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from penstock_edge.outage import Remainder
-    from penstock_edge.records import Admitted, KeyFacts, Kind, Need
+from penstock_edge.outage import Remainder
+from penstock_edge.records import Admitted, KeyFacts, Kind, LimitState, Need, Refused
 
 REQUESTS: Final = "requests"
 COUNT_TOKENS: Final = "count_tokens"

@@ -19,17 +19,17 @@ import os
 import re
 from collections import deque
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from penstock_chassis import logs
+from penstock_edge.records import Closed, Opened
 from penstock_edge.segments import FORMAT, Acknowledged, Header, frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from penstock_edge.observer import Observer
-    from penstock_edge.records import Closed, Opened
 
 _log = logs.get(__name__)
 

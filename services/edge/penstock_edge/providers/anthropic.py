@@ -250,4 +250,4 @@ class MessagesWire:
         return anthropic_failure.hints(headers)
 
 
-WIRE: Final = MessagesWire()
+WIRE: Final[MessagesWire] = MessagesWire()

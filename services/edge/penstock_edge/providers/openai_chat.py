@@ -84,4 +84,4 @@ class ChatWire:
         return openai_failure.hints(headers)
 
 
-WIRE: Final = ChatWire()
+WIRE: Final[ChatWire] = ChatWire()

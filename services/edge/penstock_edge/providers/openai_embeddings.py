@@ -79,4 +79,4 @@ class EmbeddingsWire(ChatWire):
         return replace(failure, fault=refusal, blames_account=False)
 
 
-WIRE: Final = EmbeddingsWire()
+WIRE: Final[EmbeddingsWire] = EmbeddingsWire()

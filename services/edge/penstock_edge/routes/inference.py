@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from penstock_chassis import logs
 from penstock_edge import errors, request_id, signatures
 from penstock_edge.bodies import ClientLeftError
 from penstock_edge.credentials import key_digest
+from penstock_edge.dialects.dialect import Dialect, Head
 from penstock_edge.errors import Problem, ProblemError
 from penstock_edge.estimates import has_blobs
 from penstock_edge.exchange import Exchange
@@ -22,9 +24,7 @@ from penstock_routing.access import is_claude, may_use, providers_for
 from penstock_routing.affinity import affinity_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
 
-    from penstock_edge.dialects.dialect import Dialect, Head
     from penstock_edge.dispatch import Dispatcher
     from penstock_edge.estimates import Estimates
     from penstock_edge.metrics import EdgeMetrics

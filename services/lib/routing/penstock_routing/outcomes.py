@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from penstock_routing.accounts import Hints
+from penstock_routing.accounts import Hints
 
 OK: Final = "Ok"
 BEGUN: Final = "Begun"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from penstock_routing import outcomes as o
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 class Scope(StrEnum):

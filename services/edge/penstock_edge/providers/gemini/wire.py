@@ -105,4 +105,4 @@ class GenerateWire:
         return None
 
 
-WIRE = GenerateWire()
+WIRE: Final[GenerateWire] = GenerateWire()

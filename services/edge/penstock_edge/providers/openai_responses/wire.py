@@ -84,4 +84,4 @@ class ResponsesWire:
         return openai_failure.hints(headers)
 
 
-WIRE: Final = ResponsesWire()
+WIRE: Final[ResponsesWire] = ResponsesWire()
