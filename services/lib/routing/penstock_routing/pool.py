@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from penstock_routing.warmth import Warm
 
 _SUCCESSES: Final = frozenset({o.OK, o.BEGUN})
-_SILENT: Final = frozenset({o.CLIENT_LEFT, o.CLIENT_FAULT})
+_SILENT: Final = frozenset({o.CLIENT_LEFT, o.CLIENT_FAULT, o.THROTTLED, o.THROTTLED_NO_HINT})
+"""These tell nothing of whether a provider is overloaded."""
 _NOT_TRIED: Final[frozenset[str]] = frozenset()
 _THROTTLED: Final = frozenset({o.THROTTLED, o.THROTTLED_NO_HINT})
 
@@ -188,6 +189,8 @@ class Pool:
 
     def heard(self, pick: Pick, hints: Hints, now: float) -> None:
         """Take what the head of an answer says of the upstream's limits, at the moment when it comes."""
+        if pick.despite and pick.heard is None:
+            self._storms[pick.model].told(answered=True)
         pick.heard = hints
         pick.lane.heard(hints, now)
 
@@ -215,7 +218,7 @@ class Pool:
         self._give(pick, 0, pick.tokens - used, now)
         if outcome.hints is not None and pick.heard is None:
             self.heard(pick, outcome.hints, now)
-        self._ended_despite(pick, None if outcome.cls in _SILENT else outcome.cls in _SUCCESSES)
+        self._ended_despite(pick, outcome.cls)
         if outcome.cls in _SUCCESSES or (outcome.cls == o.CLIENT_LEFT and outcome.first_byte):
             if lane.fails:
                 lane.fails = 0
@@ -241,7 +244,7 @@ class Pool:
         if pick.done:
             return
         pick.done = True
-        self._ended_despite(pick, None)
+        self._ended_despite(pick, o.CLIENT_LEFT)
         self._give(pick, 1, pick.tokens, now)
         self._undrained(pick, now)
         self._gates.left(pick)
@@ -300,9 +303,14 @@ class Pool:
         self._storms.setdefault(traits.model, Storm()).began()
         return self._take(lane, traits, fresh, now, despite=True)
 
-    def _ended_despite(self, pick: Pick, answered: bool | None) -> None:
-        if pick.despite:
-            self._storms[pick.model].ended(answered=answered)
+    def _ended_despite(self, pick: Pick, cls: str) -> None:
+        if not pick.despite:
+            return
+        storm, answered = self._storms[pick.model], cls in _SUCCESSES
+        storm.ended()
+        if cls not in _SILENT and not (answered and pick.heard is not None):
+            storm.told(answered=answered)
+        pick.despite = False
 
     def _despite(self, tier: Tier, traits: Traits, warm: Warm | None, tried: frozenset[str], now: float) -> Lane | None:
         storm = self._storms.get(traits.model)

@@ -26,8 +26,10 @@ class Storm:
         """Count one that goes."""
         self.out += 1
 
-    def ended(self, *, answered: bool | None) -> None:
-        """Count one that is back; None: it showed nothing."""
+    def told(self, *, answered: bool) -> None:
+        """Take what one has shown: told when an answer begins, for failures are quicker than answers are whole."""
+        self.answered += _WEIGHT * (answered - self.answered)
+
+    def ended(self) -> None:
+        """Count one that is back."""
         self.out -= 1
-        if answered is not None:
-            self.answered += _WEIGHT * (answered - self.answered)
