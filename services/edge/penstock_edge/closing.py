@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from penstock_edge.estimates import Estimates
     from penstock_edge.exchange import Exchange
     from penstock_edge.metrics import EdgeMetrics
-    from penstock_edge.records import DeliveryState
+    from penstock_edge.records import DeliveryState, Opened
     from penstock_edge.seams import Admission, Settlement
 
 
@@ -42,7 +42,7 @@ class Closing:
         elif state == "complete" and exchange.attempts[-1].reported:
             self._learn(exchange)
         elif state == "complete":
-            estimated = self._estimate_whole(exchange)
+            estimated = self._estimate_whole(exchange, opened)
         self._settlement.finish(opened, exchange.closed(state, estimated=estimated), admitted)
         self._metrics.delivered(state)
         if exchange.delivered >= 0:
@@ -61,12 +61,10 @@ class Closing:
         record.estimated = True
         return True
 
-    def _estimate_whole(self, exchange: Exchange) -> bool:
+    def _estimate_whole(self, exchange: Exchange, opened: Opened) -> bool:
         """Fill in the figures of an upstream that tells none, as some compatible servers do."""
         record = exchange.attempts[-1]
-        record.usage.input_tokens = self._estimates.input_tokens(
-            exchange.body, record.upstream_model, 0, blobs=exchange.blobs
-        )
+        record.usage.input_tokens = opened.hold_input_tokens
         record.usage.output_tokens = self._estimates.relayed_tokens(exchange.characters, record.upstream_model)
         record.estimated = True
         return True
@@ -76,7 +74,7 @@ class Closing:
         self._estimates.learn(
             digest=exchange.digest,
             model=record.upstream_model,
-            body_bytes=len(exchange.body),
+            body_bytes=exchange.body_bytes,
             has_blobs=exchange.blobs,
             characters=exchange.characters,
             usage=record.usage,

@@ -332,6 +332,7 @@ class Dispatcher:
         await reply.whole(call.status, headers, body)
 
     def _output_begins(self, exchange: Exchange, attempt: Attempt) -> None:
+        exchange.forget_request()
         now = time.monotonic()
         self._metrics.first_output(exchange.operation, now - exchange.started_at)
         if attempt.pick.watched and self._view.pool.begun(attempt.pick, now):

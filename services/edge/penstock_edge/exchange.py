@@ -97,6 +97,7 @@ class Exchange:
         "attempts",
         "blobs",
         "body",
+        "body_bytes",
         "body_read",
         "characters",
         "client_headers",
@@ -141,6 +142,8 @@ class Exchange:
         self.client_headers: Headers = []
         self.query = b""
         self.body = b""
+        """Gone once the output of a stream has begun."""
+        self.body_bytes = 0
         self.blobs = False
         """It may hold images or documents as base64."""
         self.body_read = False
@@ -189,6 +192,14 @@ class Exchange:
         head = self.head
         assert head is not None  # noqa: S101 -- set before serve
         return head
+
+    def forget_request(self) -> None:
+        """Let go of what was sent, which nobody will be sent again: a stream would keep it as long as it lasts."""
+        self.body = b""
+        if self.head is not None:
+            self.head.prefix = ()
+        if self.current is not None:
+            self.current.passage.body = b""
 
     def interrupt(self, why: Interruption) -> None:
         """End the exchange from outside: its task wakes at once, wherever it waits."""

@@ -55,6 +55,9 @@ def _nothing(url: bytes) -> Found:
 class EdgeProtocol(HttpToolsProtocol):
     """One client connection."""
 
+    # Beside uvicorn's: above thirty attributes objects no longer share their names, and each costs a kilobyte more.
+    __slots__ = ("_find", "_head_bytes", "_head_timer", "_idle_since", "_in_head", "_serving", "_upgrading")
+
     cycle: Any
     """The last request that has begun: uvicorn's or a direct turn."""
 

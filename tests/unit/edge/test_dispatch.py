@@ -580,6 +580,18 @@ async def test_a_client_that_leaves_a_stream_cancels_the_upstream(gateway, books
     assert (books.holds, books.slots, edge.pool.in_flight("a"), len(edge.dispatcher.active)) == (0, 0, 0, 0)
 
 
+async def test_a_stream_keeps_nothing_of_the_request_that_it_answers(gateway, books, play):
+    edge = await gateway([play.stream([play.start(7), play.block, play.text("hello")], end="hang")])
+    async with edge.http.stream("POST", "/v1/messages", json=edge.body(stream=True)) as answer:
+        async for chunk in answer.aiter_raw():
+            if b"hello" in chunk:
+                break
+        [exchange] = edge.dispatcher.active
+        assert (exchange.body, exchange.asked.prefix, exchange.current.passage.body) == (b"", (), b"")
+        assert exchange.body_bytes > 0
+    await books.settled_count(1)
+
+
 @pytest.mark.parametrize("streamed", [False, True])
 async def test_a_client_that_leaves_before_the_first_byte_cancels_the_upstream(gateway, books, play, streamed):
     edge = await gateway([play.hang], [play.answer()], tiers=True)

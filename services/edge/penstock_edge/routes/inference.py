@@ -24,7 +24,6 @@ from penstock_routing.access import is_claude, may_use, providers_for
 from penstock_routing.affinity import affinity_key
 
 if TYPE_CHECKING:
-
     from penstock_edge.dispatch import Dispatcher
     from penstock_edge.estimates import Estimates
     from penstock_edge.metrics import EdgeMetrics
@@ -118,6 +117,7 @@ class Inference:
         digest = exchange.digest = key_digest(exchange.client_headers, self._admission.known)
         body = exchange.body = await exchange.turn.body(self._max_body_bytes)
         exchange.body_read = True
+        exchange.body_bytes = len(body)
         try:
             head = exchange.head = door.read(body)
             model = self._resolve(head.model)

@@ -42,6 +42,41 @@ _FOREVER = float("inf")
 class Connection(asyncio.Protocol):
     """Speaks HTTP/1.1 as a client. `on_free` is called when it can take another call, `on_closed` once at its end."""
 
+    __slots__ = (
+        "__weakref__",
+        "_bodiless",
+        "_call",
+        "_codings",
+        "_deadline",
+        "_eof",
+        "_forwarded",
+        "_headers",
+        "_in_head",
+        "_interim",
+        "_loop",
+        "_moved_at",
+        "_on_closed",
+        "_on_first_answer",
+        "_on_free",
+        "_over",
+        "_parser",
+        "_phase",
+        "_poll",
+        "_retire_at",
+        "_reused",
+        "_secure",
+        "_size",
+        "_spoiled",
+        "_stall_timer",
+        "_timer",
+        "_transport",
+        "_unanswerable",
+        "_unsent",
+        "idle_limit",
+        "idle_since",
+        "lost",
+    )
+
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
