@@ -601,7 +601,7 @@ async def test_drain_returns_every_lease(tmp_path):
         await edge.admission.give_all_back(2.0)
         assert len(auth.returned) == auth.leases == 5
         assert not any(edge.admission.lent().values())
-        assert await edge.session.end()
+        assert await edge.session.end(5.0)
         assert auth.declares[-1].final
 
 
