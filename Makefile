@@ -16,7 +16,10 @@ $(VENV)/.ready: requirements/dev.txt $(addsuffix /pyproject.toml,$(PACKAGES)) sc
 	@scripts/setup.sh $(PACKAGES)
 
 run: setup ## Start a gateway on this machine (ARGS='--port 9000 ...' is passed on)
-	@$(BIN)/penstock up $(ARGS)
+	@PYTHONPATH="$$($(BIN)/python scripts/compiled.py --current .compiled)" $(BIN)/penstock up $(ARGS)
+
+compiled: setup ## Compile the modules on every request's way; `make run` uses them then (see docs/compiled.md)
+	@$(BIN)/python scripts/compiled.py .compiled
 
 test: setup ## Check everything and run all tests
 	@scripts/test.sh $(PYTEST_ARGS)
@@ -61,6 +64,6 @@ images: ## Build the container image and its list of parts (see docs/image.md)
 	@scripts/images.sh
 
 clean: ## Remove what was made here
-	rm -rf $(VENV) .uv .penstock .images .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .uv .penstock .compiled .images .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: bench-scale help setup run test test-cluster coverage check format protos lock mutants bench bench-check bench-routing profile images clean
+.PHONY: bench-scale help setup run compiled test test-cluster coverage check format protos lock mutants bench bench-check bench-routing profile images clean

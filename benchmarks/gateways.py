@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 from running import GATEWAY_CORE, OTHER_CORE, free_port, on_core, pin, started, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from upstreams import Upstreams
 
+ROOT = Path(__file__).resolve().parent.parent
+COMPILED = ROOT / ".compiled"
 SAMPLED = "0.01"
 """The part of all requests that Penstock traces here."""
 
@@ -175,9 +177,22 @@ def tracing(sink: str) -> dict[str, str]:
     }
 
 
+def penstock(base: Upstreams) -> AbstractContextManager[Running]:
+    """Return Penstock as `penstock up` starts it from this tree."""
+    return _penstock(base, "penstock", "this tree", {})
+
+
 @contextmanager
-def penstock(base: Upstreams) -> Iterator[Running]:
-    """Penstock as `penstock up` starts it, with everything on; the edge alone on the gateways' core."""
+def penstock_compiled(base: Upstreams) -> Iterator[Running]:
+    """Penstock with the edge's hot modules compiled."""
+    subprocess.run([sys.executable, str(ROOT / "scripts/compiled.py"), str(COMPILED)], check=True)
+    with _penstock(base, "penstock-compiled", "this tree", {"PYTHONPATH": str(COMPILED)}) as running:
+        yield running
+
+
+@contextmanager
+def _penstock(base: Upstreams, name: str, version: str, env: Mapping[str, str]) -> Iterator[Running]:
+    """Run `penstock up` with everything on; the edge alone on the gateways' core."""
     accounts = [
         (provider, owner, getattr(base, pace) + suffix, f"{family}-{pace}")
         for provider, owner, suffix, family in (
@@ -200,7 +215,7 @@ def penstock(base: Upstreams) -> Iterator[Running]:
         command = [*on_core(OTHER_CORE), str(Path(sys.executable).parent / "penstock"), "up"]
         command += ["--resources", str(resources), "--data-dir", str(data / "data")]
         command += ["--port", str(port), "--admin-port", str(free_port())]
-        with started(command, os.environ | tracing(base.sink), log="penstock") as process:
+        with started(command, os.environ | tracing(base.sink) | env, log=name) as process:
             wait_for(f"http://127.0.0.1:{port}/readyz", process)
             edge = int((data / "data/run/edge-0.pid").read_text())
             pin(edge, GATEWAY_CORE)
@@ -211,8 +226,8 @@ def penstock(base: Upstreams) -> Iterator[Running]:
                 return Way(*(Target(url, f"{family}-{pace}", (key,)) for pace in ("fast", "paced", "slow")))
 
             yield Running(
-                "penstock",
-                "this tree",
+                name,
+                version,
                 edge,
                 (process.pid,),
                 "keys, limits, spool, ledger, metrics",

@@ -26,7 +26,6 @@ LARGE = Case("messages", "unary 100 KB", 16)
 CHUNKS = Case("messages", "paced streams", 64)
 ALONE = Case("messages", "unary 1 KB", 1)
 FIRST = Case("messages", "unpaced streams", 1)
-US = "penstock"
 
 
 @dataclass(frozen=True)
@@ -39,42 +38,42 @@ class Judged:
     """`None`: there is nothing to judge by."""
 
 
-def judged(document: Document) -> list[Judged]:
-    """Judge every goal by the medians of a run."""
+def judged(document: Document, us: str = "penstock") -> list[Judged]:
+    """Judge every goal by the medians of a run, for the gateway of that name."""
     figures = Figures(document["rows"])
     found = [
-        _cpu(figures, UNARY, UNARY_MICROSECONDS, "a unary request of 1 KB", "64 connections"),
-        _cpu(figures, CHUNKS, CHUNK_MICROSECONDS, "a paced chunk", "64 streams, 10 ms apart"),
-        _cpu(figures, LARGE, LARGE_MICROSECONDS, "a prompt of 100 KB", "16 connections"),
-        _below(figures, "tensorzero"),
-        _added_p50(figures),
-        _added_p99(figures),
-        _first_chunk(figures),
+        _cpu(figures, us, UNARY, UNARY_MICROSECONDS, "a unary request of 1 KB", "64 connections"),
+        _cpu(figures, us, CHUNKS, CHUNK_MICROSECONDS, "a paced chunk", "64 streams, 10 ms apart"),
+        _cpu(figures, us, LARGE, LARGE_MICROSECONDS, "a prompt of 100 KB", "16 connections"),
+        _below(figures, us, "tensorzero"),
+        _added_p50(figures, us),
+        _added_p99(figures, us),
+        _first_chunk(figures, us),
     ]
-    return found + _open_streams(document.get("open_streams"))
+    return found + _open_streams(document.get("open_streams"), us)
 
 
-def _cpu(figures: Figures, case: Case, limit: float, what: str, load: str) -> Judged:
-    median, least = figures.median(case, US, "cpu_us"), figures.least(case, US, "cpu_us")
-    floor, beside = figures.median(case, FLOOR, "cpu_us"), figures.median(case, US, "beside_us")
+def _cpu(figures: Figures, us: str, case: Case, limit: float, what: str, load: str) -> Judged:
+    median, least = figures.median(case, us, "cpu_us"), figures.least(case, us, "cpu_us")
+    floor, beside = figures.median(case, FLOOR, "cpu_us"), figures.median(case, us, "beside_us")
     measured = f"{shown(median, 1)} µs (least {shown(least, 1)}; nginx {shown(floor, 1)}; auth and router beside {shown(beside, 1)})"
     return _judge(f"edge CPU for {what}, {load}: ≤ {limit} µs", measured, median, limit)
 
 
-def _below(figures: Figures, peer: str) -> Judged:
-    ours, theirs = figures.median(CHAT, US, "cpu_us"), figures.median(CHAT, peer, "cpu_us")
+def _below(figures: Figures, us: str, peer: str) -> Judged:
+    ours, theirs = figures.median(CHAT, us, "cpu_us"), figures.median(CHAT, peer, "cpu_us")
     goal = f"edge CPU for a unary request of 1 KB, chat.completions, 64 connections: below {peer}'s"
     return _judge(goal, f"{shown(ours, 1)} µs against {shown(theirs, 1)}", ours, theirs)
 
 
-def _added_p50(figures: Figures) -> Judged:
-    ours, floor = figures.added(ALONE, US, "p50_ms"), figures.added(ALONE, FLOOR, "p50_ms")
+def _added_p50(figures: Figures, us: str) -> Judged:
+    ours, floor = figures.added(ALONE, us, "p50_ms"), figures.added(ALONE, FLOOR, "p50_ms")
     goal = f"added p50, 1 KB, 1 connection: ≤ {ADDED_P50_MS} ms"
     return _judge(goal, f"{shown(ours, 3)} ms (nginx {shown(floor, 3)})", ours, ADDED_P50_MS)
 
 
-def _added_p99(figures: Figures) -> Judged:
-    ours, floor = figures.added(ALONE, US, "p99_ms"), figures.added(ALONE, FLOOR, "p99_ms")
+def _added_p99(figures: Figures, us: str) -> Judged:
+    ours, floor = figures.added(ALONE, us, "p99_ms"), figures.added(ALONE, FLOOR, "p99_ms")
     goal = f"added p99, 1 KB, 1 connection: ≤ {ADDED_P99_TIMES} × nginx's"
     if ours is None or floor is None or floor <= 0:
         return Judged(goal, f"{shown(ours, 3)} ms, nginx {shown(floor, 3)}", None)
@@ -82,24 +81,24 @@ def _added_p99(figures: Figures) -> Judged:
     return _judge(goal, measured, ours, ADDED_P99_TIMES * floor)
 
 
-def _first_chunk(figures: Figures) -> Judged:
-    ours, floor = figures.added(FIRST, US, "first_ms"), figures.added(FIRST, FLOOR, "first_ms")
+def _first_chunk(figures: Figures, us: str) -> Judged:
+    ours, floor = figures.added(FIRST, us, "first_ms"), figures.added(FIRST, FLOOR, "first_ms")
     goal = f"first chunk added, 1 connection: ≤ {FIRST_CHUNK_MS} ms"
     return _judge(goal, f"{shown(ours, 3)} ms (nginx {shown(floor, 3)})", ours, FIRST_CHUNK_MS)
 
 
-def _open_streams(found: Document | None) -> list[Judged]:
+def _open_streams(found: Document | None, us: str) -> list[Judged]:
     most = f"edge memory at 1,000 open streams: ≤ {OPEN_STREAMS_MB} MB"
     flat = f"and flat: no more than {FLAT_PERCENT:g} % more from the first time to the last"
-    if not found or US not in found["mb"]:
+    if not found or us not in found["mb"]:
         return [Judged(most, "–", None), Judged(flat, "–", None)]
-    readings, proportional = found["mb"][US], found["proportional_mb"].get(US)
+    readings, proportional = found["mb"][us], found["proportional_mb"].get(us)
     growth = (max(readings[-1]) / max(readings[0]) - 1) * 100
     highest = max(max(reading) for reading in readings)
     return [
         _judge(
             most,
-            f"{highest:.1f} MB resident (before {found['idle_mb'][US]:.1f}; proportional set {shown(proportional, 1)})",
+            f"{highest:.1f} MB resident (before {found['idle_mb'][us]:.1f}; proportional set {shown(proportional, 1)})",
             highest,
             OPEN_STREAMS_MB,
         ),
@@ -113,8 +112,11 @@ def _judge(goal: str, measured: str, value: float | None, limit: float | None) -
     return Judged(goal, measured, value <= limit)
 
 
-def table(found: list[Judged]) -> str:
-    """Return the goals as Markdown."""
+def table(found: list[Judged], compiled: list[Judged]) -> str:
+    """Return the goals as Markdown: what was measured of Penstock, and of it with compiled modules."""
     words = {True: "met", False: "**not met**", None: "not measured"}
-    lines = ["| goal | measured | |", "|---|---|---|"]
-    return "\n".join(lines + [f"| {one.goal} | {one.measured} | {words[one.met]} |" for one in found])
+    lines = ["| goal | penstock | | penstock-compiled | |", "|---|---|---|---|---|"]
+    for one, other in zip(found, compiled, strict=True):
+        cells = (one.goal, one.measured, words[one.met], other.measured, words[other.met])
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)

@@ -24,7 +24,7 @@ OPENING_AT_ONCE = 100
 READ_EVERY_SECONDS = 2.0
 SETTLE_SECONDS = 2.0
 DELTA = b"content_block_delta"
-MEASURED = ("nginx", "penstock")
+MEASURED = ("nginx", "penstock", "penstock-compiled")
 
 
 class Client(asyncio.Protocol):

@@ -16,8 +16,8 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 CONNECTIONS = (1, 16, 64, 256)
 TAKING_PART = {
-    "messages": ("direct", "nginx", "penstock", "portkey", "litellm"),
-    "chat": ("direct", "nginx", "penstock", "tensorzero", "sglang-router"),
+    "messages": ("direct", "nginx", "penstock", "penstock-compiled", "portkey", "litellm"),
+    "chat": ("direct", "nginx", "penstock", "penstock-compiled", "tensorzero", "sglang-router"),
 }
 QUICK = {"unary 1 KB": CONNECTIONS, "unary 100 KB": (16,), "unpaced streams": (1, 16), "paced streams": (64,)}
 PATIENCE_SECONDS = 5.0

@@ -32,6 +32,7 @@ COLOURS = {
     "direct": ("#8a8f98", "#8a8f98"),
     "nginx": ("#3f4650", "#d5dae1"),
     "penstock": ("#0b62d6", "#6cb0ff"),
+    "penstock-compiled": ("#0891b2", "#5eead4"),
     "portkey": ("#b45309", "#f5a742"),
     "litellm": ("#b91c1c", "#ff8a80"),
     "tensorzero": ("#15803d", "#5fd38a"),

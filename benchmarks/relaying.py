@@ -8,7 +8,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from gateways import direct, nginx, penstock
+from gateways import direct, nginx, penstock, penstock_compiled
 from load import cpu, load
 from peers import litellm, portkey, sglang_router, tensorzero
 from plan import KINDS, TAKING_PART, Clock, Turn, hopeless, turns
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 GATEWAYS = {
     "nginx": nginx,
     "penstock": penstock,
+    "penstock-compiled": penstock_compiled,
     "portkey": portkey,
     "litellm": litellm,
     "tensorzero": tensorzero,
@@ -97,7 +98,7 @@ class Bench:
         """Wake a gateway."""
         for root in self._running[name].roots:
             wake(root)
-        if name == "penstock":
+        if name in {"penstock", "penstock-compiled"}:
             time.sleep(CATCH_UP_SECONDS)
 
     def measure(self, rounds: int, wanted: Sequence[Case], seconds: float) -> None:

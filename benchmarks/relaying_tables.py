@@ -27,7 +27,7 @@ def section(document: Document) -> str:
     figures = Figures(document["rows"])
     parts = [
         _circumstances(document, figures),
-        "### Goals\n\n" + goals.table(goals.judged(document)),
+        "### Goals\n\n" + goals.table(goals.judged(document), goals.judged(document, "penstock-compiled")),
         *(f"![{PLOTS[name]}](plots/{name}.svg)" for name in plots(document)),
         "### Who takes part\n\n" + _gateways(document),
     ]

@@ -25,6 +25,8 @@ _log = logs.get(__name__)
 
 _FIRST_PAUSE_SECONDS = 0.1
 _LAST_PAUSE_SECONDS = 2.0
+# So many are written at once; between them the loop serves whoever waits: a batch of hundreds takes milliseconds.
+_AT_A_STRETCH = 16
 # Failures that mean "not now" say nothing of the batch; any other may be the fault of one settlement in it.
 _NOT_NOW = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED})
 
@@ -166,8 +168,10 @@ class Settlement:
     async def _send(self, batch: list[_Ended]) -> list[_Ended]:
         """Settle; return those without a final result."""
         request = auth_pb2.SettleRequest(edge_session=self._session_id)
-        for ended in batch:
+        for number, ended in enumerate(batch, 1):
             self._messages.add(request, self._session_id, ended.opened, ended.closed)
+            if number % _AT_A_STRETCH == 0:
+                await asyncio.sleep(0)
         try:
             answer = await self._stub.Settle(request, timeout=self._deadline)
         except grpc.aio.AioRpcError as error:
@@ -183,7 +187,9 @@ class Settlement:
         if self._tracing is not None:
             self._tracing.settled(final)
         left = []
-        for ended in batch:
+        for number, ended in enumerate(batch, 1):
+            if number % _AT_A_STRETCH == 0:
+                await asyncio.sleep(0)
             if ended.opened.request_id not in final:
                 left.append(ended)
             elif ended.admitted is not None:

@@ -75,6 +75,35 @@ async def test_batches_and_lets_go_upon_acknowledgement(tmp_path):
         assert settlement.spool.records == 0
 
 
+async def test_a_large_batch_lets_others_have_their_turn(tmp_path):
+    """What is encoded and noted for hundreds of requests must not hold up the one that has just come."""
+    turns, at = [0], {}
+
+    class Auth:
+        async def Settle(self, request, timeout=None):
+            at["sent"] = turns[0]
+            answer = auth_pb2.SettleResponse()
+            for row in request.settlements:
+                answer.results.add(request_id=row.request_id, committed=True)
+            return answer
+
+    async def others():
+        while True:
+            turns[0] += 1
+            await asyncio.sleep(0)
+
+    async with settling(None, tmp_path, serve=False) as settlement:
+        settlement._stub = Auth()
+        for i in range(256):
+            finish(settlement, i)
+        async with running(others()):
+            turns[0] = 0
+            async with running(settlement.run()):
+                await until(lambda: settlement.waiting == 0)
+        assert at["sent"] >= 256 // 16
+        assert len(settlement.books.gone) == 256
+
+
 async def test_a_lost_acknowledgement_is_repeated_and_written_once(tmp_path):
     auth = FakeAuth()
     auth.settle_script = ["lose", grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED]

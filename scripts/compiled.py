@@ -1,0 +1,103 @@
+#!/usr/bin/env python3
+"""Make a folder with the edge's packages in which the modules on every request's way are compiled to C (mypyc).
+
+    scripts/compiled.py .compiled            make it, unless it was made of the same sources by the same Python
+    scripts/compiled.py --current .compiled  print its path if it was, else nothing
+
+What stands there is used by whoever has it first on its path: `PYTHONPATH=.compiled penstock up`. docs/compiled.md
+tells what this is for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = (ROOT / "services/edge/penstock_edge", ROOT / "services/lib/routing/penstock_routing")
+# Not here, and why: modules that define messages for msgspec, which reads annotations of its own; EdgeProtocol, which
+# inherits from uvicorn; what is inherited from by modules that are not here; what no ordinary request passes.
+HOT = {
+    "penstock_edge": "admission allowance answering bodies closing cost credentials crossing decoding direct_turn "
+    "dispatch estimates exchange keepalive key_books limit_headers outcomes passage relay reply request_id "
+    "settlement settlement_messages signatures spool sse store_clock tallies waiting ways routes/inference "
+    "upstream/answers upstream/call upstream/client upstream/connection upstream/deadlines upstream/pool",
+    "penstock_routing": "access accounts affinity buckets candidates choosing condition gates gauges health lanes "
+    "outcomes policy pool rendezvous retry retry_budget selection shares warmth words",
+}
+FLAGS = ("--config-file=", "--strict", "--namespace-packages", "--explicit-package-bases", "--no-warn-unused-ignores")
+STAMP = "made-of"
+# Runs in the folder, in a process of its own: setuptools and mypy take over arguments, output and working directory.
+BUILD = """
+import sys
+from mypyc.build import mypycify
+from setuptools import setup
+modules, sys.argv = sys.argv[2:], ["setup.py", "--quiet", "build_ext", "--inplace", "-j", sys.argv[1]]
+made = mypycify(modules, opt_level="2", debug_level="0", separate=True)
+setup(name="penstock-compiled", packages=[], ext_modules=made)
+"""
+
+
+def main() -> None:
+    """Make the folder that is named, or tell whether it would have to be made."""
+    parser = argparse.ArgumentParser(description="Compile the modules on every request's way.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument(
+        "--current", action="store_true", help="make nothing: print the path of a folder that is current"
+    )
+    options = parser.parse_args()
+    folder, wanted = options.folder.resolve(), made_of()
+    stamp = folder / STAMP
+    current = stamp.exists() and stamp.read_text() == wanted
+    if options.current:
+        print(folder if current else "")
+    elif not current:
+        print(f"compiled: making {folder} (some minutes)", file=sys.stderr)
+        make(folder)
+        stamp.write_text(wanted)
+
+
+def make(folder: Path) -> None:
+    """Copy the packages, and compile there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for package in PACKAGES:
+        shutil.copytree(package, folder / package.name, ignore=shutil.ignore_patterns("__pycache__"))
+    build(folder)
+
+
+def made_of() -> str:
+    """Return what tells one result from another: this file, the sources, and whose headers they are compiled with."""
+    seen = hashlib.sha256(sysconfig.get_config_var("EXT_SUFFIX").encode() + sys.version.encode())
+    sources = (path for package in PACKAGES for path in package.rglob("*.py"))
+    for path in sorted((*sources, Path(__file__))):
+        seen.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes())
+    return seen.hexdigest()
+
+
+def build(folder: Path) -> None:
+    """Compile in place. Exits with what the compilers said when they refuse."""
+    if shutil.which(os.environ.get("CC", "cc").split()[0]) is None:
+        sys.exit("compiled: no C compiler was found. On Debian or Ubuntu: apt-get install gcc libc6-dev python3-dev")
+    modules = [f"{package}/{module}.py" for package, names in HOT.items() for module in names.split()]
+    # Types are looked up in the folder first, as its user will; elsewhere the packages are as they are installed.
+    others = (ROOT / "gen", ROOT / "services/lib/catalog", ROOT / "services/lib/chassis")
+    told = os.environ | {"MYPYPATH": os.pathsep.join(map(str, (folder, *others)))}
+    log = folder / "build.log"
+    with log.open("wb") as output:
+        command = [sys.executable, "-c", BUILD, str(os.cpu_count() or 1), *FLAGS, *modules]
+        done = subprocess.run(command, cwd=folder, env=told, stdout=output, stderr=subprocess.STDOUT, check=False)
+    if done.returncode:
+        said = [line for line in log.read_text(errors="replace").splitlines() if "rror" in line and "gcc" not in line]
+        sys.exit("\n".join([f"compiled: refused; all of it is in {log}", *said[:20]]))
+    shutil.rmtree(folder / "build")
+    shutil.rmtree(folder / ".mypy_cache", ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
