@@ -10,7 +10,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,12 +55,16 @@ class PostgresServer:
     def frozen(self) -> Iterator[None]:
         """Stop all of its processes, as a machine that hangs does, and let them go on afterwards."""
         try:
-            for pid in self._pids():
-                os.kill(pid, signal.SIGSTOP)
+            self._signal(signal.SIGSTOP)
             yield
         finally:
-            for pid in self._pids():
-                os.kill(pid, signal.SIGCONT)
+            self._signal(signal.SIGCONT)
+
+    def _signal(self, sign: signal.Signals) -> None:
+        for pid in self._pids():
+            # One whose client has left may end meanwhile.
+            with suppress(ProcessLookupError):
+                os.kill(pid, sign)
 
     def _pids(self) -> list[int]:
         pid = self.process.pid
