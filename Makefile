@@ -16,7 +16,8 @@ $(VENV)/.ready: requirements/dev.txt $(addsuffix /pyproject.toml,$(PACKAGES)) sc
 	@scripts/setup.sh $(PACKAGES)
 
 run: setup ## Start a gateway on this machine (ARGS='--port 9000 ...' is passed on)
-	@PYTHONPATH="$$($(BIN)/python scripts/compiled.py --current .compiled)" $(BIN)/penstock up $(ARGS)
+	@compiled=$$($(BIN)/python scripts/compiled.py --current .compiled); \
+	PYTHONPATH="$$compiled$${compiled:+$${PYTHONPATH:+:}}$$PYTHONPATH" $(BIN)/penstock up $(ARGS)
 
 compiled: setup ## Compile the modules on every request's way; `make run` uses them then (see docs/compiled.md)
 	@$(BIN)/python scripts/compiled.py .compiled
