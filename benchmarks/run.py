@@ -112,7 +112,7 @@ def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default=",".join(GATEWAYS), help="gateways to measure, comma separated")
-    parser.add_argument("--quick", action="store_true", help="fewer and shorter cases: at most six minutes, not 25")
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter cases: at most eight minutes, not 28")
     parser.add_argument("--rounds", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=0, help="of each measurement")
     parser.add_argument("--translation", action="store_true", help="only what translation costs")
