@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from load import Row
 
 FLOOR = "nginx"
+BLIND = "blind-relay"
+"""What Python costs before it reads anything."""
 
 
 class Figures:

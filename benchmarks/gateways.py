@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from running import GATEWAY_CORE, OTHER_CORE, free_port, on_core, pin, started, wait_for
+from running import GATEWAY_CORE, HERE, OTHER_CORE, free_port, on_core, pin, started, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -164,6 +164,28 @@ def nginx(base: Upstreams) -> Iterator[Running]:
                 messages=straight(mine, "messages"),
                 chat=straight(mine, "chat"),
             )
+
+
+@contextmanager
+def blind_relay(base: Upstreams) -> Iterator[Running]:
+    """Bytes passed on by Python, unread: what is left when a gateway does nothing (`blind_relay.py`)."""
+    ports = {name: free_port() for name in ("fast", "paced", "slow")}
+    pairs = [f"{port}={getattr(base, name).removeprefix('http://')}" for name, port in ports.items()]
+    command = [*on_core(GATEWAY_CORE), sys.executable, str(HERE / "blind_relay.py"), *pairs]
+    with started(command, log="blind-relay") as process:
+        at = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
+        wait_for(f"{at['fast']}/stats", process)
+        mine = type(base)(**at, sink="")
+        yield Running(
+            "blind-relay",
+            "this tree",
+            process.pid,
+            (process.pid,),
+            "passes bytes on, unread: Python and uvloop alone",
+            "none",
+            messages=straight(mine, "messages"),
+            chat=straight(mine, "chat"),
+        )
 
 
 def tracing(sink: str) -> dict[str, str]:

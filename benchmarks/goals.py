@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from figures import FLOOR, Figures, shown
+from figures import BLIND, FLOOR, Figures, shown
 from plan import Case
 
 if TYPE_CHECKING:
@@ -55,8 +55,9 @@ def judged(document: Document, us: str = "penstock") -> list[Judged]:
 
 def _cpu(figures: Figures, us: str, case: Case, limit: float, what: str, load: str) -> Judged:
     median, least = figures.median(case, us, "cpu_us"), figures.least(case, us, "cpu_us")
-    floor, beside = figures.median(case, FLOOR, "cpu_us"), figures.median(case, us, "beside_us")
-    measured = f"{shown(median, 1)} µs (least {shown(least, 1)}; nginx {shown(floor, 1)}; auth and router beside {shown(beside, 1)})"
+    beside = figures.median(case, us, "beside_us")
+    floors = ", ".join(f"{name} {shown(figures.median(case, name, 'cpu_us'), 1)}" for name in (FLOOR, BLIND))
+    measured = f"{shown(median, 1)} µs (least {shown(least, 1)}; {floors}; auth and router beside {shown(beside, 1)})"
     return _judge(f"edge CPU for {what}, {load}: ≤ {limit} µs", measured, median, limit)
 
 

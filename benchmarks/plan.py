@@ -16,7 +16,7 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 CONNECTIONS = (1, 16, 64, 256)
 TAKING_PART = {
-    "messages": ("direct", "nginx", "penstock", "penstock-compiled", "portkey", "litellm"),
+    "messages": ("direct", "nginx", "blind-relay", "penstock", "penstock-compiled", "portkey", "litellm"),
     "chat": ("direct", "nginx", "penstock", "penstock-compiled", "tensorzero", "sglang-router"),
 }
 QUICK = {"unary 1 KB": CONNECTIONS, "unary 100 KB": (16,), "unpaced streams": (1, 16), "paced streams": (64,)}

@@ -31,6 +31,7 @@ QUANTILES = ("p10", "p25", "p50", "p75", "p90", "p95", "p99", "p99.9")
 COLOURS = {
     "direct": ("#8a8f98", "#8a8f98"),
     "nginx": ("#3f4650", "#d5dae1"),
+    "blind-relay": ("#a16207", "#fde68a"),
     "penstock": ("#0b62d6", "#6cb0ff"),
     "penstock-compiled": ("#0891b2", "#5eead4"),
     "portkey": ("#b45309", "#f5a742"),

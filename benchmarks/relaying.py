@@ -8,7 +8,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from gateways import direct, nginx, penstock, penstock_compiled
+from gateways import blind_relay, direct, nginx, penstock, penstock_compiled
 from load import cpu, load
 from peers import litellm, portkey, sglang_router, tensorzero
 from plan import KINDS, TAKING_PART, Clock, Turn, hopeless, turns
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 GATEWAYS = {
     "nginx": nginx,
+    "blind-relay": blind_relay,
     "penstock": penstock,
     "penstock-compiled": penstock_compiled,
     "portkey": portkey,
