@@ -88,3 +88,18 @@ def test_a_prefix_that_no_key_could_have_is_refused(prefix):
 def test_a_key_does_not_show_in_its_repr():
     assert KEY.text not in repr(KEY)
     assert KEY.id in repr(KEY)
+
+
+@pytest.mark.parametrize("text", [KEY.text, KEY.shown, KEY.id, f"my-team-{KEY.id}"])
+def test_the_id_that_a_person_means(text):
+    assert api_key.meant_id(text) == KEY.id
+
+
+@given(st.data())
+def test_no_mistyped_or_cut_key_gives_a_part_of_its_secret(data):
+    end = data.draw(st.integers(len(KEY.shown) + 1, len(KEY.text) - 1))
+    at = data.draw(st.integers(0, end - 1))
+    cut, other = KEY.text[:end], data.draw(st.sampled_from(["", "_", "-", " ", "é", "A", "aa"]))
+    assert api_key.meant_id(cut) == ""
+    meant = api_key.meant_id(cut[:at] + other + cut[at + 1 :])
+    assert meant in {"", api_key.public_id(cut)} or meant not in KEY.text

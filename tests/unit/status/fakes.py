@@ -48,7 +48,7 @@ def usage_row(index: int, project: str = "demo", state: str = "complete") -> aut
     return auth_pb2.UsageRow(
         request_id=f"req_{index:032x}",
         project=project,
-        key_id="k1",
+        key_id="keyaaaaaaaab",
         account="a",
         model="claude-haiku-4-5",
         state=state,
@@ -85,6 +85,9 @@ class FakeAdmin(admin_pb2_grpc.AdminServiceServicer):
         if method in self.fail:
             await context.abort(*self.fail[method])
 
+    def _new_id(self) -> str:
+        return f"keyaaaaaaaa{'abcdefgh'[len(self.keys) + 1]}"
+
     def _project(self, name: str) -> admin_pb2.Project:
         return self.projects.setdefault(name, admin_pb2.Project(name=name, created_at_ms=NOW_MS))
 
@@ -104,8 +107,8 @@ class FakeAdmin(admin_pb2_grpc.AdminServiceServicer):
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"there is no plan {request.plan}")
         self._project(request.project)
         key = admin_pb2.Key(
-            id=f"k{len(self.keys) + 1}",
-            prefix=f"psk_k{len(self.keys) + 1}",
+            id=self._new_id(),
+            prefix=f"psk_{self._new_id()}",
             project=request.project,
             plan=request.plan,
             name=request.name,
@@ -143,7 +146,7 @@ class FakeAdmin(admin_pb2_grpc.AdminServiceServicer):
         old = await self._key(request.id, context)
         key = admin_pb2.Key()
         key.CopyFrom(old)
-        key.id = f"k{len(self.keys) + 1}"
+        key.id = self._new_id()
         key.prefix = f"psk_{key.id}"
         self.keys[key.id] = key
         return admin_pb2.CreateKeyResponse(key=key, secret=f"{key.prefix}_secret")
@@ -229,7 +232,9 @@ class FakeAdmin(admin_pb2_grpc.AdminServiceServicer):
 
     async def ListAudit(self, request, context):
         await self._seen(request, context)
-        entry = admin_pb2.AuditEntry(id=1, created_at_ms=NOW_MS, actor="admin-token", action="key.create", subject="k1")
+        entry = admin_pb2.AuditEntry(
+            id=1, created_at_ms=NOW_MS, actor="admin-token", action="key.create", subject="keyaaaaaaaab"
+        )
         return admin_pb2.ListAuditResponse(entries=[entry])
 
 

@@ -68,12 +68,17 @@ async def test_a_key_is_shown_once(client, admin):
     )
     assert created.status_code == 201
     key = created.json()
-    assert key["key"] == "psk_k1_secret"
-    assert (key["id"], key["prefix"], key["project"], key["plan"]) == ("k1", "psk_k1", "demo", "team")
+    assert key["key"] == "psk_keyaaaaaaaab_secret"
+    assert (key["id"], key["prefix"], key["project"], key["plan"]) == (
+        "keyaaaaaaaab",
+        "psk_keyaaaaaaaab",
+        "demo",
+        "team",
+    )
     assert key["expires_at"] == "2027-01-01T00:00:00Z"
     assert (key["spend_limit_micro"], key["spend_limit_period"]) == (5_000_000, "Month")
     assert admin.requests[-1].expires_at_ms == 1_798_761_600_000
-    shown = (await client.get("/admin/v1/keys/k1")).json()
+    shown = (await client.get("/admin/v1/keys/keyaaaaaaaab")).json()
     assert "key" not in shown
     listed = (await client.get("/admin/v1/keys", params={"project": "demo"})).json()
     assert listed == [shown]
@@ -89,11 +94,11 @@ async def test_a_key_without_limits_says_none(client):
 
 async def test_keys_are_disabled_and_rotated(client, admin):
     await client.post("/admin/v1/keys", json={"project": "demo", "plan": "team"})
-    rotated = await client.post("/admin/v1/keys/k1/rotate", json={"overlap_seconds": 60})
+    rotated = await client.post("/admin/v1/keys/keyaaaaaaaab/rotate", json={"overlap_seconds": 60})
     assert rotated.status_code == 201
-    assert rotated.json()["key"] == "psk_k2_secret"
+    assert rotated.json()["key"] == "psk_keyaaaaaaaac_secret"
     assert admin.requests[-1].overlap_seconds == 60
-    disabled = await client.post("/admin/v1/keys/k1/disable")
+    disabled = await client.post("/admin/v1/keys/keyaaaaaaaab/disable")
     assert disabled.json()["state"] == "Disabled"
     assert admin.requests[-1].actor == "admin-token"
 

@@ -16,8 +16,8 @@ MODEL = "claude-haiku-4-5"
 def admin():
     fake = FakeAdmin()
     for key_id, name, plan, state in (
-        ("k1", "ci", "team", "Active"),
-        ("k2", "twin", "strict", "Active"),
+        ("keyaaaaaaaab", "ci", "team", "Active"),
+        ("keyaaaaaaaac", "twin", "strict", "Active"),
         ("k3", "twin", "gone", "Disabled"),
     ):
         fake.keys[key_id] = admin_pb2.Key(
@@ -70,14 +70,14 @@ async def test_every_candidate_with_its_state_and_why(ask):
     assert (told["key"], told["project"], told["affinity"], told["refusals"]) == (None, None, None, [])
 
 
-@pytest.mark.parametrize("key", ["k1", "ci"])
+@pytest.mark.parametrize("key", ["keyaaaaaaaab", "ci"])
 async def test_a_key_tells_whose_it_is_and_its_session_what_the_edge_would_hash(ask, router, key):
     told = await ask(key=key, session="s1", tokens=150_000)
     expected = affinity_key("demo", "s1", (), b"")
     assert told["affinity"] == expected.hex()
     assert told["key"] == {
-        "id": "k1",
-        "prefix": "psk_k1",
+        "id": "keyaaaaaaaab",
+        "prefix": "psk_keyaaaaaaaab",
         "name": "ci",
         "state": "Active",
         "project": "demo",
@@ -118,16 +118,19 @@ async def test_what_the_plan_refuses(ask):
     def reasons(told):
         return [each["reason"] for each in told["refusals"]]
 
-    assert reasons(await ask(key="k2")) == []
-    assert reasons(await ask(key="k2", model="gpt-5")) == ["ModelNotInPlan"]
+    assert reasons(await ask(key="keyaaaaaaaac")) == []
+    assert reasons(await ask(key="keyaaaaaaaac", model="gpt-5")) == ["ModelNotInPlan"]
     assert reasons(await ask(key="k3")) == ["KeyNotActive", "PlanMissing"]
-    assert reasons(await ask(key="k1", model="gpt-5", dialect="anthropic")) == ["NotClaude"]
-    assert reasons(await ask(key="k1", model="gpt-5", dialect="openai_chat")) == []
-    assert reasons(await ask(key="k2", model="gpt-5", dialect="gemini")) == ["ModelNotInPlan", "NoTranslation"]
+    assert reasons(await ask(key="keyaaaaaaaab", model="gpt-5", dialect="anthropic")) == ["NotClaude"]
+    assert reasons(await ask(key="keyaaaaaaaab", model="gpt-5", dialect="openai_chat")) == []
+    assert reasons(await ask(key="keyaaaaaaaac", model="gpt-5", dialect="gemini")) == [
+        "ModelNotInPlan",
+        "NoTranslation",
+    ]
 
 
 async def test_what_each_dialect_may_reach(ask, router):
-    told = await ask(key="k2", dialect="anthropic")
+    told = await ask(key="keyaaaaaaaac", dialect="anthropic")
     reach = {each["dialect"]: each["providers"] for each in told["dialects"]}
     assert reach == {
         "anthropic": ["Anthropic"],
@@ -137,7 +140,7 @@ async def test_what_each_dialect_may_reach(ask, router):
         "openai_embeddings": ["OpenAI", "OpenAICompatible"],
     }
     assert list(router.asked[-1].providers) == ["Anthropic"]
-    free = await ask(key="k1", dialect="anthropic", operation="count_tokens")
+    free = await ask(key="keyaaaaaaaab", dialect="anthropic", operation="count_tokens")
     assert {each["dialect"]: len(each["providers"]) for each in free["dialects"]} == {
         "anthropic": 3,
         "openai_chat": 3,
@@ -145,5 +148,5 @@ async def test_what_each_dialect_may_reach(ask, router):
         "gemini": 3,
     }
     assert router.asked[-1].operation == "count_tokens"
-    await ask(key="k1")
+    await ask(key="keyaaaaaaaab")
     assert list(router.asked[-1].providers) == []

@@ -5,15 +5,11 @@ from typing import Annotated
 
 import typer
 
-from penstock_catalog import api_key
 from penstock_cli import output
-from penstock_cli.admin import Admin, Document
-from penstock_cli.commands.keys import key_id
+from penstock_cli.admin import Document
 from penstock_cli.commands.session import DataDirOption, OutputOption, ServerOption, admin
-from penstock_cli.errors import CommandError, NotFoundError
+from penstock_cli.key_names import key_id_or_name
 from penstock_cli.output import Column, Output
-
-_SECRET_LENGTH = 38
 
 
 class Dialect(StrEnum):
@@ -134,7 +130,8 @@ def explain(
         "tokens": tokens or None,
     }
     with admin(data_dir, server) as api:
-        explanation = _ask(api, question, key)
+        asker = None if key is None else key_id_or_name(api, key)
+        explanation = api.post("explain", **question, key=asker)
     if as_json or form is Output.JSON:
         output.show_json(explanation)
         return
@@ -144,19 +141,3 @@ def explain(
         output.show_list(explanation["candidates"], COLUMNS, Output.TABLE)
     else:
         output.note("No account serves this model.")
-
-
-def _ask(api: Admin, question: Document, key: str | None) -> Document:
-    """Ask by the key's id; where there is no such id, by what was given, as a name."""
-    if key is None:
-        return dict(api.post("explain", **question))
-    known = key_id(key)
-    if len(known) >= _SECRET_LENGTH:
-        # It may be a key that was mistyped, and would be repeated in errors and logs.
-        raise CommandError("--key takes the id or the name of a key; this looks like a key itself")
-    try:
-        return dict(api.post("explain", **question, key=known))
-    except NotFoundError:
-        if known == key or api_key.public_id(key):
-            raise
-        return dict(api.post("explain", **question, key=key))

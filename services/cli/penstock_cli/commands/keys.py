@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-from penstock_catalog import api_key
 from penstock_cli import moments, money, output
-from penstock_cli.admin import Document, segment
+from penstock_cli.admin import Document
 from penstock_cli.commands.session import (
     DataDirOption,
     OutputOption,
@@ -17,6 +16,7 @@ from penstock_cli.commands.session import (
     micro_usd,
     moment,
 )
+from penstock_cli.key_names import key_id
 from penstock_cli.output import Column, Output
 
 app = typer.Typer(help="What clients send.", no_args_is_help=True)
@@ -51,12 +51,6 @@ COLUMNS = (
     output.field("SOURCE", "source"),
 )
 ISSUED = (output.field("KEY", "key"), *COLUMNS)
-
-
-def key_id(text: str) -> str:
-    """Return the id in what a person pasted: the id itself, a shown prefix, or (which stays here) a whole key."""
-    public = api_key.public_id(text)
-    return public or text.rpartition("_")[2] or text
 
 
 def _show_issued(key: Document, form: Output) -> None:
@@ -116,7 +110,7 @@ def show(
 ) -> None:
     """Show one key, without its secret."""
     with admin(data_dir, server) as api:
-        output.show_one(api.get(f"keys/{segment(key_id(key))}"), COLUMNS, form)
+        output.show_one(api.get(f"keys/{key_id(key)}"), COLUMNS, form)
 
 
 @app.command("disable")
@@ -125,7 +119,7 @@ def disable(
 ) -> None:
     """Disable a key for good."""
     with admin(data_dir, server) as api:
-        output.show_one(api.post(f"keys/{segment(key_id(key))}/disable"), COLUMNS, form)
+        output.show_one(api.post(f"keys/{key_id(key)}/disable"), COLUMNS, form)
 
 
 @app.command("rotate")
@@ -140,4 +134,4 @@ def rotate(
 ) -> None:
     """Issue a new key with the same facts; the old one ends."""
     with admin(data_dir, server) as api:
-        _show_issued(api.post(f"keys/{segment(key_id(key))}/rotate", overlap_seconds=overlap_seconds), form)
+        _show_issued(api.post(f"keys/{key_id(key)}/rotate", overlap_seconds=overlap_seconds), form)

@@ -21,6 +21,8 @@ _PREFIX = re.compile(r"[A-Za-z0-9_-]{1,32}")
 _SHAPE = re.compile(
     rf"[A-Za-z0-9_-]{{1,32}}[a-z2-7]{{{_ID_LENGTH}}}_[0-9A-Za-z]{{{_SECRET_LENGTH + _CHECKSUM_LENGTH}}}"
 )
+_SHOWN = re.compile(rf"(?:[A-Za-z0-9_-]{{0,31}}[_-])?([a-z2-7]{{{_ID_LENGTH}}})")
+_SECRET_FOLLOWS = re.compile(rf"[a-z2-7]{{{_ID_LENGTH}}}_")
 
 RandomBytes = Callable[[int], bytes]
 """Gives that many random bytes; `secrets.token_bytes` outside tests."""
@@ -76,6 +78,17 @@ def shown(text: str) -> str:
 def public_id(text: str) -> str:
     """Id of a well-formed key, `""` for anything else."""
     return shown(text)[-_ID_LENGTH:]
+
+
+def meant_id(text: str) -> str:
+    """Id that a person means by a whole key, by what is shown of it or by the id; `""` for anything else.
+
+    It holds no part of a secret, also when the key was mistyped or cut; a prefix that looks like an id gives `""`.
+    """
+    if whole := public_id(text):
+        return whole
+    named = None if _SECRET_FOLLOWS.search(text) else _SHOWN.fullmatch(text)
+    return named[1] if named else ""
 
 
 def _checksum(body: str) -> str:
