@@ -28,6 +28,7 @@ def route_header(exchange: Exchange, pool: Pool, now: float) -> Headers:
         tried,
         "" if current is None else current.account.name,
         affinity=traits.affinity is not None,
+        despite=current is not None and current.pick.despite,
         most_bytes=_MOST_BYTES,
     )
     return [(NAME, line.encode("ascii", "replace"))] if line else []

@@ -268,7 +268,9 @@ class Router:
         present = self.sessions.present(now)
         for name in self.desired.accounts:
             self._pool.assume_load(name, sum(session.in_flight.get(name, 0) for session in present))
-        return self._pool.explain(traits, now), self._pool.soonest(traits, now)
+        candidates = self._pool.explain(traits, now)
+        soonest = 0.0 if any(row.eligible for row in candidates) else self._pool.soonest(traits, now)
+        return candidates, soonest
 
     # What happens by itself.
 

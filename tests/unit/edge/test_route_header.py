@@ -46,6 +46,15 @@ async def test_a_refusal_tells_of_everybody(gateway, shown, play):
     assert answer.headers["penstock-route"] == "a=tried(Overloaded), b=tried(Throttled)"
 
 
+async def test_one_that_is_asked_although_it_cools_is_told(gateway, shown, play):
+    overloaded = [play.failure(529)]
+    edge = await gateway(*([*overloaded, play.answer()] for _ in range(4)))
+    assert (await edge.post()).status_code == 529
+    told = (await edge.post()).headers["penstock-route"].split(", ")
+    assert told[0].endswith("=taken(storm)")
+    assert {one.partition("=")[2] for one in told[1:]} == {"next(Storm)"}
+
+
 async def test_accounts_of_other_providers_are_dropped(gateway, shown, play):
     shown.key = play.key_facts(shows_route=True, translation="Deny")
     edge = await gateway([play.answer()], [play.answer()], providers=["Anthropic", "OpenAI"])

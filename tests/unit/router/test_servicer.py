@@ -285,6 +285,14 @@ class TestExplain:
         assert not any(row.eligible for row in answer.candidates)
         assert 800_000 < answer.soonest_ms <= 900_000
 
+    async def test_in_a_storm_it_is_served_at_once(self, harness, tools):
+        harness.write(tools.catalog(*(tools.account(name) for name in "abcd")))
+        edge = await harness.edge(await harness.router(), "s1")
+        await edge.report(*(tools.outcome(o.OVERLOADED, name=name, request_id=name) for name in "abcd"))
+        answer = await edge.stub.Explain(router_pb2.ExplainRequest(model=tools.MODELS[0]))
+        assert [(row.reason, row.rank) for row in answer.candidates] == [("Storm", rank) for rank in (1, 2, 3, 4)]
+        assert answer.soonest_ms == 0
+
     async def test_unknown_model(self, harness):
         stub = harness.stub(await harness.router())
         answer = await stub.Explain(router_pb2.ExplainRequest(model="nothing"), wait_for_ready=True)

@@ -325,6 +325,31 @@ class TestHealthHere:
             bench.end(pick)
         assert bench.pick().trial
 
+    @pytest.mark.parametrize("count", [10, 40])
+    @pytest.mark.parametrize("affinity", [False, True])
+    def test_one_that_nobody_is_led_to_has_its_trial(self, count, affinity):
+        bench = Bench(*(facts(f"a{number}") for number in range(count)))
+        while (pick := bench.pick()).account != "a0":
+            bench.pool.unused(pick, bench.now)
+        bench.end(pick, o.OVERLOADED)
+        bench.now += 10.0
+        # In a small tier the first is the trial, in a large one somebody soon is.
+        for number in range(1 if count == 10 else 400):
+            pick = bench.pick(Traits(model="m", session="me", affinity=b"%d" % number if affinity else None))
+            if pick.trial:
+                break
+            bench.end(pick)
+        assert (pick.account, pick.trial) == ("a0", True)
+
+    def test_a_conversation_that_is_warm_elsewhere_is_no_trial(self, bench):
+        ours = Traits(model="m", session="me", affinity=b"ours")
+        home = bench.pick(ours)
+        bench.end(home)
+        bench.fail_all(o.OVERLOADED, {"a", "b", "c"} - {home.account})
+        bench.now += 10.0
+        assert bench.pick(ours).account == home.account
+        assert bench.pick(Traits(model="m", session="me", affinity=b"another")).trial
+
     def test_a_trial_that_shows_nothing_lets_the_next_one_try(self, bench):
         bench.fail_all(o.OVERLOADED)
         bench.now += 10.0

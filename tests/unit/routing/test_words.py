@@ -22,6 +22,7 @@ def one(account, reason="Eligible", *, rank=0, score=1.0, tier=0, seconds=0.0):
         (one("a", rank=1), "taken"),
         (one("a", rank=2), "next"),
         (one("a", "FailedLately", rank=3), "next"),
+        (one("a", "Storm", rank=1), "taken"),
         *((one("a", cls), "cooling") for cls in FAILURES),
         (one("a", "HalfOpen"), "returning"),
         (one("a", "SlotsFull"), "full"),
@@ -88,6 +89,14 @@ def test_a_route_without_an_end():
 )
 def test_why_it_was_taken(candidates, tried, said):
     assert words.route(candidates, tried, "a", affinity=True, most_bytes=1000) == said
+
+
+def test_one_that_is_asked_although_it_cools():
+    candidates = [one("a", "Storm", rank=1), one("b", "Storm", rank=2), one("c", o.OVERLOADED, seconds=3)]
+    assert words.why(candidates[0], candidates, affinity=True) == "Storm"
+    for taken, rest in (("a", "b=next(Storm), c=cooling(Overloaded 3s)"), ("c", "a=next(Storm), b=next(Storm)")):
+        told = words.route(candidates, {}, taken, affinity=True, despite=True, most_bytes=1000)
+        assert told == f"{taken}=taken(storm), {rest}"
 
 
 @pytest.mark.parametrize("most", [60, 100, 200])

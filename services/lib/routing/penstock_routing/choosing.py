@@ -31,6 +31,11 @@ FULL: Final = frozenset({"SlotsFull", "RequestsSpent", "TokensSpent", "UpstreamS
 """Obstacles of accounts with which nothing is wrong: they are to have room again."""
 WARM: Final = "Warm"
 """Why a candidate is first that has served the conversation lately."""
+STORM: Final = "Storm"
+"""Why a candidate is asked although it cools."""
+HALF_OPEN: Final = "HalfOpen"
+Standing = tuple["Lane", float, str]
+"""A lane that may take a request, its weight or score, and what is special about it (empty: nothing)."""
 OVERLOADED: Final[Obstacle] = ("Overloaded", math.inf, False)
 """A home with more than its part of the load: it is not to be waited for."""
 
@@ -106,36 +111,53 @@ class Chooser:
             obstacle = self.obstacle(lane, traits, fresh, now, at_home=True)
             if obstacle is not None:
                 return Home(lane, fresh, obstacle) if obstacle[0] in FULL else None
-            if self.standing(lane, now, scarcity=False)[1]:
+            reason = self.standing(lane, now, scarcity=False)[1]
+            if reason and (tried or reason != HALF_OPEN):
                 return None
         floor = self._policy.bounded_load_floor
         if account.in_flight >= floor and tier.overloaded(lane, factor, floor, now):
             return Home(lane, fresh, OVERLOADED)
         return Home(lane, fresh, None)
 
-    def despite(self, tier: Tier, traits: Traits, warm: Warm | None, tried: frozenset[str], now: float) -> Lane | None:
-        """Return who may take a request although it cools; None: nobody.
+    def trial(self, tier: Tier, traits: Traits, now: float, rng: Callable[[], float]) -> Lane | None:
+        """Return a lane that waits for one request to succeed, if that may be this one.
+
+        Otherwise an account to which nobody's rendezvous or warmth leads would never return. Of a large tier a few are
+        looked at: it has many requests.
+        """
+        if traits.operation == o.COUNT_TOKENS:
+            return None
+        fresh = traits.estimated_tokens - traits.estimated_output
+        for lane in tier.lanes if len(tier.lanes) <= _FEW else self._drawn(tier, rng):
+            if lane.gate is None and lane.account.gate is None:
+                continue
+            if self.standing(lane, now, scarcity=False)[1] != HALF_OPEN:
+                continue
+            if self.obstacle(lane, traits, fresh, now) is None:
+                return lane
+        return None
+
+    def storming(self, tier: Tier, traits: Traits, warm: Warm | None, tried: frozenset[str], now: float) -> list[Lane]:
+        """Return who may take a request although they cool: the conversation's home, then the least loaded.
 
         Where most accounts of a tier cool for being overloaded, their provider is, not they: each answers some of what
         it is asked, and to stay away from all of them would refuse that as well.
         """
         cooling = [lane for lane in tier.lanes if lane.gate is not None and _overloaded(lane.gate, now)]
         if len(tier.lanes) < _STORM_LEAST or 2 * len(cooling) <= len(tier.lanes) or traits.operation == o.COUNT_TOKENS:
-            return None
+            return []
         prompt = traits.estimated_tokens - traits.estimated_output
-        able: list[Lane] = []
-        for lane in cooling:
-            account, at_home = lane.account, warm is not None and lane is warm.lane
+        able: list[tuple[bool, float, int]] = []
+        for index, lane in enumerate(cooling):
+            account, strange = lane.account, warm is None or lane is not warm.lane
             if account.gate is not None or account.name in tried:
                 continue
             if account.limited and account.obstacle(traits.estimated_tokens, now) is not None:
                 continue
-            fresh = warm.fresh(traits) if warm is not None and at_home else prompt
-            if lane.gauges is None or lane.gauges.wait(traits, fresh, now, at_home=at_home) <= 0.0:
-                if at_home:
-                    return lane
-                able.append(lane)
-        return min(able, key=lambda lane: lane.account.load, default=None)
+            fresh = prompt if warm is None or strange else warm.fresh(traits)
+            if lane.gauges is None or lane.gauges.wait(traits, fresh, now, at_home=not strange) <= 0.0:
+                able.append((strange, account.load, index))
+        return [cooling[index] for _, _, index in sorted(able)]
 
     def obstacle(self, lane: Lane, traits: Traits, fresh: int, now: float, *, at_home: bool = False) -> Obstacle | None:
         """Return what stands in a request's way; `fresh`: the input that this account has to read anew."""
@@ -168,7 +190,7 @@ class Chooser:
         for gate in (lane.gate, lane.account.gate):
             if gate is not None and gate.condition.step < c.HEALTHY:
                 if gate.condition.step < 0:
-                    return weight, "HalfOpen"
+                    return weight, HALF_OPEN
                 weight *= gate.condition.ramp_percent(self._policy) / 100.0
         if lane.demoted(self._policy, now):
             return weight, "FailedLately"
@@ -177,9 +199,12 @@ class Chooser:
         return weight, ""
 
     def ordered(
-        self, lanes: list[tuple[Lane, float, str]], traits: Traits, home: Home | None
-    ) -> Iterator[tuple[Lane, float, str]]:
-        """Order one tier as it is chosen from: the home, a trial, ordinary ones by score, then the rest."""
+        self, tier: Tier, lanes: list[Standing], traits: Traits, home: Home | None, *, cold: bool
+    ) -> Iterator[Standing]:
+        """Order lanes of one tier as it is chosen from: the home, a trial, ordinary ones by score, then the rest.
+
+        `cold`: no home has the request's prompt, so that a trial comes first. In a large tier it seldom meets one.
+        """
         first = home.lane if home is not None and home.obstacle is None else None
         loads = [lane.account.load for lane, _, _ in lanes]
         weights = [weight for _, weight, _ in lanes]
@@ -192,10 +217,18 @@ class Chooser:
             scores = [rendezvous.score(digest, s, w) for s, w in zip(salts, weights, strict=True)]
             policy = self._policy
             order = rendezvous.order(digest, salts, weights, loads, policy.bounded_load, policy.bounded_load_floor)
-        order.sort(key=lambda index: -1 if lanes[index][0] is first else {"HalfOpen": 0, "": 1}.get(lanes[index][2], 2))
-        for index in order:
+        trial = (0 if cold else 2) if len(tier.lanes) <= _FEW else 4
+
+        def place(index: int) -> tuple[int, int]:
             lane, _, reason = lanes[index]
-            yield lane, scores[index], WARM if home is not None and lane is first and home.warm else reason
+            if reason == HALF_OPEN and trial < (1 if lane is first else 4):
+                return trial, index
+            return (1 if lane is first else {"": 3}.get(reason, 4)), 0
+
+        for index in sorted(order, key=place):
+            lane, _, reason = lanes[index]
+            warm = home is not None and lane is first and home.warm and not reason
+            yield lane, scores[index], WARM if warm else reason
 
     def _from_few(
         self, lanes: list[Lane], traits: Traits, tried: frozenset[str], now: float, rng: Callable[[], float]
@@ -226,7 +259,7 @@ class Chooser:
             if not reason:
                 good.append(lane)
                 weights.append(weight)
-            elif reason == "HalfOpen" and not tried:
+            elif reason == HALF_OPEN and not tried:
                 return lane
             else:
                 last.append(lane)

@@ -32,6 +32,10 @@ class Gates:
         self._health = Health(policy)
         self._gates: dict[Key, Gate] = {}
 
+    def __len__(self) -> int:
+        """Return how many conditions are not, or not yet known to be, as they should be."""
+        return len(self._gates)
+
     def named(self) -> list[Key]:
         """Return the keys of all gates."""
         return list(self._gates)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from penstock_routing import outcomes as o
 from penstock_routing.candidates import Candidate, Cooldown, NoneLeft, Pick, Traits
 from penstock_routing.choosing import Chooser
+from penstock_routing.explaining import explained, left_out
 from penstock_routing.gates import Gates
 from penstock_routing.lanes import Account, Lane, Tier
 from penstock_routing.policy import Policy, Scope
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 _SUCCESSES: Final = frozenset({o.OK, o.BEGUN})
 _SILENT: Final = frozenset({o.CLIENT_LEFT, o.CLIENT_FAULT, o.THROTTLED, o.THROTTLED_NO_HINT})
 """These tell nothing of whether a provider is overloaded."""
-_NOT_TRIED: Final[frozenset[str]] = frozenset()
 _THROTTLED: Final = frozenset({o.THROTTLED, o.THROTTLED_NO_HINT})
 
 
@@ -149,6 +149,10 @@ class Pool:
         chooser, affinity = self._chooser, traits.affinity
         warm = self._warmth.find(traits.model, affinity, now) if affinity is not None else None
         for tier in self._tiers_for(traits):
+            if warm is None and not tried and self._gates:
+                lane = chooser.trial(tier, traits, now, rng)
+                if lane is not None:
+                    return self._take(lane, traits, traits.estimated_tokens - traits.estimated_output, now)
             if affinity is not None:
                 home = chooser.home(tier, traits, affinity, warm, tried, now)
                 if home is not None:
@@ -263,29 +267,18 @@ class Pool:
 
     def explain(self, traits: Traits, now: float) -> list[Candidate]:
         """Return every account that serves the model, best first, dropped ones last, by the code that picks."""
-        ranked: list[Candidate] = []
-        dropped: list[Candidate] = []
-        chooser, affinity = self._chooser, traits.affinity
-        warm = self._warmth.find(traits.model, affinity, now) if affinity is not None else None
-        prompt = traits.estimated_tokens - traits.estimated_output
-        for tier in self._tiers.get(traits.model, ()):
-            open_lanes: list[tuple[Lane, float, str]] = []
-            home = chooser.home(tier, traits, affinity, warm, _NOT_TRIED, now) if affinity is not None else None
-            for lane in tier.lanes:
-                if not lane.may_take(traits.providers):
-                    dropped.append(_candidate(lane, "OtherProvider", 0.0, 0))
-                    continue
-                at_home = home is not None and home.lane is lane
-                fresh = home.fresh if home is not None and at_home else prompt
-                obstacle = chooser.obstacle(lane, traits, fresh, now, at_home=at_home)
-                if obstacle is not None:
-                    dropped.append(_candidate(lane, obstacle[0], 0.0, 0, obstacle[1]))
-                else:
-                    open_lanes.append((lane, *chooser.standing(lane, now, scarcity=affinity is None)))
-            for lane, score, reason in chooser.ordered(open_lanes, traits, home):
-                ranked.append(_candidate(lane, reason, score, len(ranked) + 1))
-        dropped += [_candidate(lane, lane.account.closed, 0.0, 0) for lane in self._closed.get(traits.model, ())]
-        return ranked + dropped
+        warm = self._warmth.find(traits.model, traits.affinity, now) if traits.affinity is not None else None
+        storm = self._storms.get(traits.model)
+        found = explained(
+            self._chooser, self._tiers_for(traits), traits, warm, now, storming=storm is None or storm.open()
+        )
+        found += [
+            left_out(lane, "OtherProvider")
+            for tier in self._tiers.get(traits.model, ())
+            for lane in tier.lanes
+            if not lane.may_take(traits.providers)
+        ]
+        return found + [left_out(lane, lane.account.closed) for lane in self._closed.get(traits.model, ())]
 
     def soonest(self, traits: Traits, now: float) -> float:
         """Return the seconds until the first candidate may be back; 0 when one is there now."""
@@ -310,13 +303,13 @@ class Pool:
         storm.ended()
         if cls not in _SILENT and not (answered and pick.heard is not None):
             storm.told(answered=answered)
-        pick.despite = False
 
     def _despite(self, tier: Tier, traits: Traits, warm: Warm | None, tried: frozenset[str], now: float) -> Lane | None:
         storm = self._storms.get(traits.model)
         if storm is not None and not storm.open():
             return None
-        return self._chooser.despite(tier, traits, warm, tried, now)
+        able = self._chooser.storming(tier, traits, warm, tried, now)
+        return able[0] if able else None
 
     def _take(self, lane: Lane, traits: Traits, fresh: int, now: float, *, despite: bool = False) -> Pick:
         """Take a place. One that is taken `despite` a cooldown is no trial, and shows nothing of its end."""
@@ -442,16 +435,3 @@ def _home_full(home: Home, obstacle: Obstacle, patience: float) -> NoneLeft:
 
 def _nobody() -> None:
     """Nobody listens."""
-
-
-def _candidate(lane: Lane, reason: str, score: float, rank: int, seconds: float = 0.0) -> Candidate:
-    facts = lane.account.facts
-    return Candidate(
-        account=facts.name,
-        eligible=rank > 0,
-        reason=reason or "Eligible",
-        score=score,
-        tier=facts.tier,
-        rank=rank,
-        seconds=seconds,
-    )

@@ -62,17 +62,19 @@ def route(
     taken: str,
     *,
     affinity: bool,
+    despite: bool = False,
     most_bytes: int,
 ) -> str:
     """Return one line that tells of every candidate, such as `b=tried(Overloaded), c=taken(affinity), d=next`.
 
     `tried` are the accounts that failed this request, in order, with their class; `taken` the one that serves it, ""
-    when none does. What is not said for want of room is counted at the end.
+    when none does, `despite`: although it cools. What is not said for want of room is counted at the end.
     """
     others = {each.account: each for each in candidates if each.account not in tried and each.account != taken}
     parts = [f"{name}={TRIED}({cls})" for name, cls in tried.items() if name != taken]
     if taken:
-        parts.append(f"{taken}={TAKEN}{_in_brackets(_why_taken(candidates, tried, taken, affinity=affinity))}")
+        why_taken = "storm" if despite else _why_taken(candidates, tried, taken, affinity=affinity)
+        parts.append(f"{taken}={TAKEN}{_in_brackets(why_taken)}")
     parts += [f"{each.account}={_other(each)}" for each in others.values()]
     return _joined(parts, most_bytes)
 
