@@ -135,11 +135,12 @@ class Administration:
         return await self._database.read(look)
 
     async def list_keys(self, project: str) -> list[tuple[Key, int]]:
-        """Return keys with what each has spent in its current period."""
+        """Return a project's keys, or all for `""`, with what each has spent in its period. Raises NotFound."""
         now_ms = self._now_ms()
 
         def look(connection: Connection) -> list[tuple[Key, int]]:
-            found = keys.list_keys(connection, _plain(project))
+            projects.expect(connection, _plain(project))
+            found = keys.list_keys(connection, project)
             spent = read_spend(connection, [key.id for key in found], now_ms) if found else {}
             return [(key, spent[key.id].micro_usd) for key in found]
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import insert, select, update
 
 from penstock_auth.errors import Conflict, Invalid, NotFound
+from penstock_auth.projects import unknown
 from penstock_auth.tables import credit_entries, projects
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def list_entries(connection: Connection, project: str, limit: int) -> tuple[list
     """Return a project's newest entries, newest first, and its balance. Raises NotFound."""
     balance = connection.execute(select(projects.c.balance_micro).where(projects.c.name == project)).scalar()
     if balance is None:
-        raise NotFound(f"there is no project {project!r}")
+        raise NotFound(unknown(project))
     rows = connection.execute(
         _ENTRY.where(credit_entries.c.project == project).order_by(credit_entries.c.id.desc()).limit(limit)
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import select
 
 from penstock_auth import statements
-from penstock_auth.errors import Invalid
+from penstock_auth.errors import Invalid, NotFound
 from penstock_auth.tables import projects
 
 if TYPE_CHECKING:
@@ -54,6 +54,17 @@ def get(connection: Connection, name: str) -> Project | None:
     """Find a project."""
     row = connection.execute(_PROJECT.where(projects.c.name == name)).first()
     return Project(*row) if row is not None else None
+
+
+def expect(connection: Connection, name: str) -> None:
+    """Raise NotFound unless there is such a project; `""` stands for all of them."""
+    if name and get(connection, name) is None:
+        raise NotFound(unknown(name))
+
+
+def unknown(name: str) -> str:
+    """Say that a project does not exist, and what to do."""
+    return f"there is no project {name!r}; list the projects to see their names"
 
 
 def list_projects(connection: Connection) -> list[Project]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import and_, func, or_, select
 
+from penstock_auth import projects
 from penstock_auth.counters import LedgerRow
 from penstock_auth.errors import Invalid, NotFound
 from penstock_auth.postings import USAGE_COLUMNS
@@ -119,7 +120,11 @@ def show(connection: Connection, request_id: str) -> UsageRow:
 def list_rows(
     connection: Connection, *, project: str, since_ms: int, state: str, limit: int, page_token: str
 ) -> tuple[list[UsageRow], str]:
-    """Return rows newest first, and the token of the next page (`""`: this was the last). Raises Invalid."""
+    """Return rows newest first, and the token of the next page (`""`: this was the last).
+
+    Raises Invalid, and NotFound for a project that does not exist.
+    """
+    projects.expect(connection, project)
     if state and state not in set(State):
         raise Invalid(f"state is one of {', '.join(State)}")
     limit = min(limit, MOST_PAGE_ROWS) if limit > 0 else PAGE_ROWS
@@ -145,7 +150,11 @@ def list_rows(
 
 
 def summarize(connection: Connection, *, project: str, since_ms: int, until_ms: int) -> Summary:
-    """Sum the rows of a project (of all, for `""`) admitted from `since_ms` until before `until_ms` (0: no end)."""
+    """Sum the rows of a project (of all, for `""`) admitted from `since_ms` until before `until_ms` (0: no end).
+
+    Raises NotFound for a project that does not exist.
+    """
+    projects.expect(connection, project)
     query = select(
         func.count(),
         func.coalesce(func.sum(settlements.c.cost_micro), 0),

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _PIPE_COLUMNS = 4000
 """Width where there is no terminal: rows are never folded."""
+_TEXT_COLUMNS = 12
+_GAP = 2
 
 
 class Output(StrEnum):
@@ -29,14 +31,18 @@ class Output(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its title, how its text comes out of a document, and whether it is a number."""
+    """One column: its title, how its text comes out of a document, and whether it is a number.
+
+    `whole` text stays on one line, however narrow the terminal is: an id is there to be copied.
+    """
 
     title: str
     text: Callable[[Document], str]
     number: bool = False
+    whole: bool = False
 
 
-def field(title: str, name: str, *, number: bool = False) -> Column:
+def field(title: str, name: str, *, number: bool = False, whole: bool = False) -> Column:
     """Return a column that shows one field as it is; a dash for none."""
 
     def text(document: Document) -> str:
@@ -45,7 +51,7 @@ def field(title: str, name: str, *, number: bool = False) -> Column:
             return "-"
         return f"{value:,}" if number else str(value)
 
-    return Column(title, text, number)
+    return Column(title, text, number, whole)
 
 
 def show_list(rows: Sequence[Document], columns: Sequence[Column], output: Output) -> None:
@@ -53,12 +59,31 @@ def show_list(rows: Sequence[Document], columns: Sequence[Column], output: Outpu
     if output is Output.JSON:
         show_json(rows)
         return
+    console = _console()
+    least = [_least(column, rows) for column in columns]
+    wanted = sum(least) + _GAP * (len(least) - 1)
+    narrow = console.width < wanted
+    # The terminal then breaks whole lines, which can be read and copied.
+    console.width = max(console.width, wanted)
     table = _table()
-    for column in columns:
-        table.add_column(column.title, justify="right" if column.number else "left", overflow="fold")
+    for column, width in zip(columns, least, strict=True):
+        table.add_column(
+            column.title,
+            justify="right" if column.number else "left",
+            overflow="fold",
+            no_wrap=column.whole,
+            width=width if narrow else None,
+        )
     for row in rows:
         table.add_row(*(column.text(row) for column in columns))
-    _console().print(table)
+    console.print(table)
+
+
+def _least(column: Column, rows: Sequence[Document]) -> int:
+    """Return the width below which a column cannot be read."""
+    widest = max((len(column.text(row)) for row in rows), default=0)
+    words = max(map(len, column.title.split()))
+    return max(words, widest if column.whole or column.number else min(widest, _TEXT_COLUMNS))
 
 
 def show_one(document: Document, columns: Sequence[Column], output: Output) -> None:

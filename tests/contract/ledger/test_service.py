@@ -486,6 +486,9 @@ async def test_administration(service):
     for call in (
         service.admin.GetKey(admin_pb2.GetKeyRequest(id="none")),
         service.admin.ListCredit(admin_pb2.ListCreditRequest(project="none")),
+        service.admin.ListKeys(admin_pb2.ListKeysRequest(project="none")),
+        service.admin.ListUsage(admin_pb2.ListUsageRequest(project="none")),
+        service.admin.SummarizeUsage(admin_pb2.SummarizeUsageRequest(project="none")),
     ):
         await refused(call, grpc.StatusCode.NOT_FOUND)
     for call in (

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import sys
 import threading
 from concurrent.futures import Future
 
 import grpc
 import httpcore
 import pytest
+from google.protobuf import json_format
 from typer.testing import CliRunner
 
 from penstock_catalog import api_key
 from penstock_chassis.http import HttpServer, listen
-from penstock_cli.commands import accounts, plans
+from penstock_cli import output
+from penstock_cli.commands import accounts, plans, usage
 from penstock_cli.main import app
 from tests.unit.status.fakes import TOKEN, FakeAdmin, FakeRouter, serving, usage_row
 
@@ -101,7 +104,6 @@ def test_a_key_from_its_creation_to_its_end(ask, admin):
     for named in ("keyaaaaaaaab", "psk_keyaaaaaaaab"):
         assert ask("keys", "show", named)["id"] == "keyaaaaaaaab"
     assert [k["id"] for k in ask("keys", "list", "--project", "demo")] == ["keyaaaaaaaab"]
-    assert ask("keys", "list", "--project", "other") == []
     assert ask("keys", "rotate", "keyaaaaaaaab", "--overlap-seconds", "60")["id"] == "keyaaaaaaaac"
     assert admin.requests[-1].overlap_seconds == 60
     assert ask("keys", "disable", "keyaaaaaaaab")["state"] == "Disabled"
@@ -226,6 +228,27 @@ def test_accounts(ask, run):
     assert rows["d"].split()[1:5] == ["OpenAICompatible", "Active", "False", "NoModels"]
     assert "write Model resources for what it has" in run("accounts", "show", "d").stdout
     assert "no account 'zzz'" in run("accounts", "show", "zzz", code=3).stderr
+
+
+@pytest.mark.parametrize("command", ["credit list", "keys list", "usage list", "usage summary"])
+def test_a_project_that_does_not_exist_is_not_found(run, command):
+    said = run(*command.split(), "--project", "nobody", code=3).stderr
+    assert "no project nobody; list the projects" in said
+
+
+@pytest.mark.parametrize("columns", ["40", "80", "200"])
+def test_ids_stay_whole_in_a_narrow_terminal(monkeypatch, capsys, columns):
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    row = json_format.MessageToDict(
+        usage_row(1), preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+    row |= {"admitted_at": None, "input_tokens": 1_234_567, "output_tokens": 5, "attempts": [{}, {}]}
+    row |= {"cache_read_input_tokens": 3, "cache_creation_input_tokens": 3, "cost_micro": 123_456}
+    output.show_list([row], usage.COLUMNS, output.Output.TABLE)
+    told = capsys.readouterr().out.split()
+    assert {row["request_id"], "1,234,567", "$0.123456"} <= set(told)
+    assert "ATTEMPTS" in "".join(told)
 
 
 def test_usage_pages_through_everything(ask, admin):

@@ -88,6 +88,10 @@ class FakeAdmin(admin_pb2_grpc.AdminServiceServicer):
     def _new_id(self) -> str:
         return f"keyaaaaaaaa{'abcdefgh'[len(self.keys) + 1]}"
 
+    async def _known(self, project: str, context: Any) -> None:
+        if project and project not in {*self.projects, *(row.project for row in self.rows)}:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"there is no project {project}; list the projects")
+
     def _project(self, name: str) -> admin_pb2.Project:
         return self.projects.setdefault(name, admin_pb2.Project(name=name, created_at_ms=NOW_MS))
 
@@ -124,6 +128,7 @@ class FakeAdmin(admin_pb2_grpc.AdminServiceServicer):
 
     async def ListKeys(self, request, context):
         await self._seen(request, context)
+        await self._known(request.project, context)
         return admin_pb2.ListKeysResponse(keys=[k for k in self.keys.values() if request.project in {"", k.project}])
 
     async def _key(self, key_id, context):
@@ -169,8 +174,7 @@ class FakeAdmin(admin_pb2_grpc.AdminServiceServicer):
 
     async def ListCredit(self, request, context):
         await self._seen(request, context)
-        if request.project not in self.projects:
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"there is no project {request.project}")
+        await self._known(request.project, context)
         entries = [e for e in self.entries if e.project == request.project][: request.limit]
         return admin_pb2.ListCreditResponse(entries=entries, balance_micro=self.projects[request.project].balance_micro)
 
@@ -200,6 +204,7 @@ class FakeAdmin(admin_pb2_grpc.AdminServiceServicer):
 
     async def ListUsage(self, request, context):
         await self._seen(request, context)
+        await self._known(request.project, context)
         rows = [
             row
             for row in self.rows
@@ -220,6 +225,7 @@ class FakeAdmin(admin_pb2_grpc.AdminServiceServicer):
 
     async def SummarizeUsage(self, request, context):
         await self._seen(request, context)
+        await self._known(request.project, context)
         rows = [row for row in self.rows if row.project == request.project]
         used = auth_pb2.Usage(
             input_tokens=sum(r.usage.input_tokens for r in rows),

@@ -29,11 +29,11 @@ class Kind(StrEnum):
 
 
 COLUMNS = (
-    output.field("ID", "id"),
+    output.field("ID", "id", whole=True),
     output.field("KIND", "kind"),
     Column("AMOUNT", lambda entry: money.show_usd(entry["amount_micro"]), number=True),
     Column("BALANCE", lambda entry: money.show_usd(entry["balance_micro"]), number=True),
-    output.field("REQUEST", "request_id"),
+    output.field("REQUEST", "request_id", whole=True),
     output.field("NOTE", "note"),
     Column("CREATED", lambda entry: moments.show(entry["created_at"])),
 )

@@ -39,8 +39,8 @@ def _spend(key: Document) -> str:
 
 
 COLUMNS = (
-    output.field("ID", "id"),
-    output.field("PREFIX", "prefix"),
+    output.field("ID", "id", whole=True),
+    output.field("PREFIX", "prefix", whole=True),
     output.field("PROJECT", "project"),
     output.field("PLAN", "plan"),
     output.field("NAME", "name"),
@@ -50,7 +50,7 @@ COLUMNS = (
     Column("CREATED", lambda key: moments.show(key["created_at"])),
     output.field("SOURCE", "source"),
 )
-ISSUED = (output.field("KEY", "key"), *COLUMNS)
+ISSUED = (output.field("KEY", "key", whole=True), *COLUMNS)
 
 
 def _show_issued(key: Document, form: Output) -> None:

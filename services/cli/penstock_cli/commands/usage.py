@@ -42,7 +42,7 @@ _TOKENS = (
 )
 COLUMNS = (
     Column("ADMITTED", lambda row: moments.show(row["admitted_at"])),
-    output.field("REQUEST", "request_id"),
+    output.field("REQUEST", "request_id", whole=True),
     output.field("ACCOUNT", "account"),
     output.field("MODEL", "model"),
     Column("STATE", lambda row: row["state"] + (" (estimated)" if row["estimated"] else "")),
