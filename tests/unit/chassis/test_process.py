@@ -72,6 +72,7 @@ def test_probes_tell_the_truth_and_sigterm_drains(tmp_path: Path, behaviour: str
         assert get(port, "/healthz") == (200, '{"alive": true}')
         metrics = get(port, "/metrics")[1]
         assert "python_info" in metrics
+        assert "penstock_process_compiled_modules 0.0\n" in metrics
         assert f"penstock_process_ready {float(status == 200)}\n" in metrics
         time.sleep(0.3)
         assert 'penstock_loop_lag_seconds_bucket{le="+Inf"} 0.0\n' not in get(port, "/metrics")[1]
@@ -82,6 +83,7 @@ def test_probes_tell_the_truth_and_sigterm_drains(tmp_path: Path, behaviour: str
     assert (tmp_path / "drained").read_text() == "1.0"
     events = [json.loads(line) for line in stderr.splitlines()]
     assert [event["event"] for event in events] == ["started", "draining", "ended"]
+    assert events[0]["compiled_modules"] == 0
     assert {event["process"] for event in events} == {"sleeper-0"}
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import uvloop
 
-from penstock_chassis import heap, logs, process_metrics, tracing
+from penstock_chassis import compiled, heap, logs, process_metrics, tracing
 from penstock_chassis.http import AddressTakenError, HttpServer, listen
 from penstock_chassis.probes import Probes, Pulse
 from penstock_chassis.telemetry_settings import TelemetrySettings
@@ -105,7 +105,8 @@ async def _live(build: Callable[[], Service], settings: ProcessSettings, exporti
     await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if starting.done():
         starting.result()
-        log.info("started", metrics_port=probes.port)
+        process_metrics.COMPILED.set(compiled.count())
+        log.info("started", metrics_port=probes.port, compiled_modules=compiled.count())
         trimming = asyncio.create_task(heap.keep_small(), name="heap")
         await stopping
         trimming.cancel()

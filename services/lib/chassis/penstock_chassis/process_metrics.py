@@ -7,6 +7,9 @@ from typing import Final
 from prometheus_client import Gauge, Histogram
 
 READY: Final = Gauge("penstock_process_ready", "1 while /readyz says that this process can serve.")
+COMPILED: Final = Gauge(
+    "penstock_process_compiled_modules", "How many modules run compiled; 0 where the process runs the sources alone."
+)
 LAG_SECONDS: Final = Histogram(
     "penstock_loop_lag_seconds",
     "How late the event loop came back to what was due, looked at four times a second.",
