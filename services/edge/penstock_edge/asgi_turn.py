@@ -53,6 +53,11 @@ class AsgiTurn:
                 callback()
                 return
 
+    def try_whole(self, status: int, headers: Headers, body: bytes) -> bool:
+        """Send nothing: ASGI always waits."""
+        del status, headers, body
+        return False
+
     async def whole(self, status: int, headers: Headers, body: bytes) -> None:
         """Send a complete answer."""
         await self.begin(status, headers)
@@ -66,6 +71,11 @@ class AsgiTurn:
     async def begin(self, status: int, headers: Headers) -> None:
         """Send status and headers."""
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    def try_piece(self, data: bytes) -> bool:
+        """Send nothing: ASGI always waits."""
+        del data
+        return False
 
     async def piece(self, data: bytes) -> None:
         """Send a part of the body."""

@@ -193,6 +193,14 @@ class DirectTurn:
 
     # The answer
 
+    def try_whole(self, status: int, headers: Headers, body: bytes) -> bool:
+        """Send a complete answer unless the client is slow."""
+        if self._flow.write_paused:
+            return False
+        self._write(self._head(status, headers), body)
+        self._complete()
+        return True
+
     async def whole(self, status: int, headers: Headers, body: bytes) -> None:
         """Send a complete answer."""
         head = self._head(status, headers)
@@ -223,14 +231,20 @@ class DirectTurn:
         self._held = self._head(status, [*headers, (b"transfer-encoding", b"chunked")])
         self._chunked = True
 
-    async def piece(self, data: bytes) -> None:
-        """Send a part of the body."""
+    def try_piece(self, data: bytes) -> bool:
+        """Send a part of the body unless the client is slow."""
         if self._flow.write_paused:
-            await self._flow.drain()
+            return False
         if data and not self.gone:
             held, self._held = self._held, b""
             self.answered = True
             self._line.transport.write(b"%b%x\r\n%b\r\n" % (held, len(data), data))
+        return True
+
+    async def piece(self, data: bytes) -> None:
+        """Send a part of the body."""
+        while not self.try_piece(data):
+            await self._flow.drain()
 
     async def end(self, data: bytes = b"") -> None:
         """Send the last part of the body."""

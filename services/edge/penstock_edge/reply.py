@@ -46,6 +46,12 @@ class Reply:
         """Return the loop's time."""
         return self._loop.time()
 
+    def try_whole(self, status: int, headers: Headers, body: bytes) -> bool:
+        """Send a complete answer now; False when nothing was sent and `whole` has to be awaited."""
+        self._start(status, whole=True)
+        self.ended = True
+        return self._turn.try_whole(status, self._of(headers, body), body)
+
     async def whole(self, status: int, headers: Headers, body: bytes) -> None:
         """Send a complete answer."""
         self._start(status, whole=True)
@@ -61,6 +67,13 @@ class Reply:
         """Begin a streamed answer: status and headers, which may wait for the first piece."""
         self._start(status, whole=False)
         await self._turn.begin(status, headers + self._names)
+
+    def try_piece(self, data: bytes) -> bool:
+        """Send a part of the body now; False when nothing was sent and `piece` has to be awaited."""
+        if self._pinging is not None or not self._turn.try_piece(data):
+            return False
+        self.last_sent_at = self._loop.time()
+        return True
 
     async def piece(self, data: bytes) -> None:
         """Send a part of the body; waits while the client is slow."""

@@ -47,6 +47,10 @@ class Turn(Protocol):
 
     # The answer: `whole`, or `early` and `end`, or `begin`, pieces and `end`. Each waits for a client that is slow.
 
+    def try_whole(self, status: int, headers: Headers, body: bytes) -> bool:
+        """Send a complete answer now; False, and nothing is sent, when that takes waiting."""
+        ...
+
     async def whole(self, status: int, headers: Headers, body: bytes) -> None:
         """Send a complete answer; its length is among the headers."""
         ...
@@ -57,6 +61,10 @@ class Turn(Protocol):
 
     async def begin(self, status: int, headers: Headers) -> None:
         """Begin a streamed answer; may wait for the first piece before it sends anything."""
+        ...
+
+    def try_piece(self, data: bytes) -> bool:
+        """Send a part of the body now; False, and nothing is sent, when that takes waiting."""
         ...
 
     async def piece(self, data: bytes) -> None:

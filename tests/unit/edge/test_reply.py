@@ -20,6 +20,16 @@ class Wire:
         await self.begin(status, headers)
         await self.end(body)
 
+    def try_whole(self, status, headers, body):
+        if self.gate.is_set():
+            self.sent += [status, body]
+        return self.gate.is_set()
+
+    def try_piece(self, data):
+        if self.gate.is_set():
+            self.sent.append(data)
+        return self.gate.is_set()
+
     async def begin(self, status, headers):
         await self.gate.wait()
         self.sent.append(status)
@@ -46,6 +56,26 @@ async def test_a_ping_that_was_due_when_a_whole_answer_began_is_not_sent(wire, r
     await reply.whole(400, [], b"no")
     await asyncio.sleep(0.01)
     assert wire.sent == [400, b"no"]
+
+
+async def test_nothing_is_sent_at_once_while_a_ping_is_on_its_way_or_the_client_is_slow(wire, reply):
+    wire.gate.clear()
+    assert not reply.try_piece(b"data")
+    reply.ping(b"ping", [])
+    await asyncio.sleep(0)
+    wire.gate.set()
+    assert not reply.try_piece(b"data")
+    await reply.piece(b"data")
+    assert reply.try_piece(b"more")
+    assert wire.sent == [200, b"ping", b"data", b"more"]
+
+
+async def test_a_whole_answer_that_could_not_go_at_once_goes_later(wire, reply):
+    wire.gate.clear()
+    assert not reply.try_whole(200, [], b"yes")
+    wire.gate.set()
+    await reply.whole(200, [], b"yes")
+    assert (wire.sent, reply.ended) == ([200, b"yes"], True)
 
 
 async def test_a_ping_opens_the_stream_and_the_next_piece_waits_for_it(wire, reply):
