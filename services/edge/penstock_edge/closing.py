@@ -38,9 +38,9 @@ class Closing:
         state = delivery_state(exchange)
         estimated = False
         if state in {"client_left", "error_after_output"}:
-            estimated = self._estimate(exchange)
+            estimated = self._estimate(exchange, opened)
         elif state == "complete" and exchange.attempts[-1].reported:
-            self._learn(exchange)
+            self._learn(exchange, opened)
         elif state == "complete":
             estimated = self._estimate_whole(exchange, opened)
         self._settlement.finish(opened, exchange.closed(state, estimated=estimated), admitted)
@@ -48,7 +48,7 @@ class Closing:
         if exchange.delivered >= 0:
             self._metrics.used(opened.model, exchange.attempts[exchange.delivered].usage)
 
-    def _estimate(self, exchange: Exchange) -> bool:
+    def _estimate(self, exchange: Exchange, opened: Opened) -> bool:
         """Fill in what an upstream could no longer say; returns whether the figures hold an estimate."""
         record = exchange.attempts[-1] if exchange.attempts else None
         if record is None or (not exchange.output_committed and record.cls != outcomes.CLIENT_LEFT):
@@ -56,7 +56,7 @@ class Closing:
         exchange.delivered = record.index
         if exchange.final_usage:
             return False
-        said = self._estimates.relayed_tokens(exchange.characters, record.upstream_model)
+        said = self._estimates.relayed_tokens(exchange.characters, opened.model)
         record.usage.output_tokens = max(record.usage.output_tokens, said)
         record.estimated = True
         return True
@@ -65,15 +65,15 @@ class Closing:
         """Fill in the figures of an upstream that tells none, as some compatible servers do."""
         record = exchange.attempts[-1]
         record.usage.input_tokens = opened.hold_input_tokens
-        record.usage.output_tokens = self._estimates.relayed_tokens(exchange.characters, record.upstream_model)
+        record.usage.output_tokens = self._estimates.relayed_tokens(exchange.characters, opened.model)
         record.estimated = True
         return True
 
-    def _learn(self, exchange: Exchange) -> None:
+    def _learn(self, exchange: Exchange, opened: Opened) -> None:
         record = exchange.attempts[-1]
         self._estimates.learn(
             digest=exchange.digest,
-            model=record.upstream_model,
+            model=opened.model,
             body_bytes=exchange.body_bytes,
             has_blobs=exchange.blobs,
             characters=exchange.characters,

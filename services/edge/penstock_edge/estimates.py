@@ -63,7 +63,7 @@ class _Averages:
 
 
 class Estimates:
-    """Learns from what requests really used; one object per process."""
+    """Learns from what requests really used; one object per process. `model` is the catalogue's name throughout."""
 
     def __init__(self) -> None:
         self._outputs = _Averages(0.2)

@@ -37,6 +37,18 @@ async def test_a_unary_request_goes_through(gateway, books, play):
     assert (books.holds, books.slots) == (0, 0)
 
 
+@pytest.mark.parametrize("second", ["claude-sonnet-4-6", "anthropic/claude-sonnet-4.6"])
+async def test_estimates_learn_whatever_name_a_client_or_an_upstream_gives_the_model(gateway, books, play, second):
+    known = play.model(upstream_names={"Anthropic": "claude-sonnet-4-6-20260101"})
+    edge = await gateway([play.answer()], models=[known])
+    for name in ("anthropic/claude-sonnet-4.6", second):
+        assert (await edge.post(model=name, max_tokens=4000)).status_code == 200
+        await books.settled_count(len(books.needs))
+    assert books.finished[0].attempts[0].upstream_model == "claude-sonnet-4-6-20260101"
+    assert [need.output_tokens for need in books.needs] == [1024, 6]
+    assert books.needs[1].input_tokens < books.needs[0].input_tokens
+
+
 async def test_a_stream_goes_through_byte_for_byte(gateway, books, play):
     edge = await gateway([play.stream()])
     answer, names = await edge.events()

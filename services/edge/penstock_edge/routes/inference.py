@@ -189,7 +189,7 @@ class Inference:
         exchange.blobs = has_blobs(exchange.body, exchange.dialect.wire)
         need = self._estimates.need(
             body=exchange.body,
-            model=exchange.asked_model,
+            model=model.name,
             max_tokens=_most_output(exchange, model),
             context_tokens=model.context_tokens,
             digest=exchange.digest,
