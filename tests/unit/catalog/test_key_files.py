@@ -76,8 +76,32 @@ def test_a_changed_secret_name_moves_the_key(files):
     before = files.issue([key("a", "old")], ())
     assert files.issue([key("a", "new")], ()) == before
     assert api_key.well_formed(text(files, "new"))
-    assert not files.path("old").exists()
+    assert not files.path("old").parent.exists()
     assert files.issue([key("a", "new")], ()) == before
+
+
+def test_a_move_that_was_cut_short_is_finished(files):
+    before = files.issue([key("a", "old")], ())
+    mark = files.path("old").with_name(".owner").read_text()
+    files.issue([key("a", "new")], ())
+    files.path("old").parent.mkdir()
+    files.path("old").with_name(".owner").write_text(mark)
+    assert files.issue([key("a", "new")], ()) == before
+    assert not files.path("old").parent.exists()
+
+
+def test_a_move_removes_nothing_that_is_not_the_keys_own(files):
+    files.issue([key("a", "old"), key("b", "beside")], ())
+    mine = files.path("old").with_name("notes.txt")
+    mine.write_text("mine")
+    strange = files.path("strange")
+    strange.parent.mkdir()
+    strange.write_text("nobody's")
+    files.issue([key("a", "new")], ())
+    assert sorted(file.name for file in mine.parent.iterdir()) == ["notes.txt"]
+    assert strange.exists()
+    # Its resource is gone, not moved: it may come back with the same key.
+    assert files.path("beside").exists()
 
 
 def test_two_keys_may_change_places(files):

@@ -1,9 +1,10 @@
 """Declared keys in local mode: made once and kept in files, as the operator keeps them in Secrets.
 
 `<root>/<secretName>/api-key` holds the text of a key (0600), `.owner` beside it the name of its `APIKey`. A key that is
-there is used again; a changed `secretName` moves it; a deleted file means a new key.
+there is used again; a changed `secretName` moves it and removes its old folder; a deleted file means a new key.
 """
 
+import errno
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -54,7 +55,7 @@ class KeyFiles:
         # Every key has been read before the first one is written: two may have changed places.
         for secret, text in texts.items():
             self._write(secret, text, targets[secret].name, owners)
-        self._remove_moved(owners, targets)
+        self._remove_moved(targets)
         return issued
 
     def _owners(self) -> dict[str, str]:
@@ -78,12 +79,23 @@ class KeyFiles:
         if owners.get(secret) != owner:
             write_private(file.with_name(_OWNER), owner.encode())
 
-    def _remove_moved(self, owners: dict[str, str], targets: dict[str, APIKey]) -> None:
+    def _remove_moved(self, targets: dict[str, APIKey]) -> None:
+        """Remove what a changed `secretName` left behind; a folder with anything else in it stays."""
         moved = {key.name for key in targets.values()}
-        for secret, owner in owners.items():
-            if secret not in targets and owner in moved:
-                self.path(secret).unlink(missing_ok=True)
-                self.path(secret).with_name(_OWNER).unlink(missing_ok=True)
+        for mark in sorted(self._root.glob(f"*/{_OWNER}")):
+            if mark.parent.name not in targets and _read(mark) in moved:
+                self.path(mark.parent.name).unlink(missing_ok=True)
+                # Last of the two: without it nobody would know whose the key was.
+                mark.unlink(missing_ok=True)
+                _remove_if_empty(mark.parent)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    try:
+        folder.rmdir()
+    except OSError as error:
+        if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+            raise
 
 
 def _read(file: Path) -> str:
