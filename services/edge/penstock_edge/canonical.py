@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from penstock_edge.usage import UsageReport
+from penstock_edge.usage_report import UsageReport
 
 if TYPE_CHECKING:
     from penstock_edge.providers.failure import Failure

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from penstock_edge.errors import Problem
     from penstock_edge.providers.failure import Failure
     from penstock_edge.providers.wire import EventParser, Sniffer, Wire
-    from penstock_edge.usage import UsageMeter, UsageReport
+    from penstock_edge.usage import UsageMeter
+    from penstock_edge.usage_report import UsageReport
 
 
 class Follower(Protocol):

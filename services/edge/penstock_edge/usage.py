@@ -2,36 +2,15 @@
 
 from __future__ import annotations
 
-import msgspec
+from typing import TYPE_CHECKING, Final
 
 from penstock_edge.records import Usage
 
+if TYPE_CHECKING:
+    from penstock_edge.usage_report import UsageReport
+
 # Far above any context; a figure beyond it is nonsense, and must fit where figures are written and summed.
-_MOST_TOKENS = 1_000_000_000
-
-
-class CacheCreation(msgspec.Struct, omit_defaults=True):
-    """Cache writes by their lifetime."""
-
-    ephemeral_5m_input_tokens: int | None = None
-    ephemeral_1h_input_tokens: int | None = None
-
-
-class OutputDetails(msgspec.Struct, omit_defaults=True):
-    """What the output figure includes."""
-
-    thinking_tokens: int | None = None
-
-
-class UsageReport(msgspec.Struct, omit_defaults=True):
-    """`usage` as the Messages format writes it; a field that is absent or null says nothing."""
-
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    cache_creation: CacheCreation | None = None
-    output_tokens_details: OutputDetails | None = None
+_MOST_TOKENS: Final = 1_000_000_000
 
 
 class UsageMeter:

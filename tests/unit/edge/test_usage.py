@@ -7,7 +7,8 @@ import pytest
 
 from penstock_edge.records import AttemptRecord, Closed, Usage
 from penstock_edge.segments import frame
-from penstock_edge.usage import UsageMeter, UsageReport
+from penstock_edge.usage import UsageMeter
+from penstock_edge.usage_report import UsageReport
 
 FIELDS = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 

@@ -11,63 +11,29 @@ import msgspec
 
 from penstock_edge import errors
 from penstock_edge.dialects.anthropic_conversation import MessagesConversation
+from penstock_edge.dialects.anthropic_fields import EMPTY, read_count, read_messages
 from penstock_edge.dialects.dialect import Head
 from penstock_edge.errors import ProblemError, invalid
 from penstock_edge.providers.splice import splice_model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
+    from penstock_edge.dialects.anthropic_fields import CountBody, MessagesBody
     from penstock_edge.dialects.dialect import Birth, Conversation, Framing, Headers
     from penstock_edge.errors import Problem
     from penstock_edge.records import LimitState
 
-_PING = b'event: ping\ndata: {"type": "ping"}\n\n'
-_STREAM_HEADERS = [
+_PING: Final = b'event: ping\ndata: {"type": "ping"}\n\n'
+_STREAM_HEADERS: Final = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 ]
 
-_EMPTY = msgspec.Raw(b"")
-
-
-class _Metadata(msgspec.Struct):
-    """`metadata` of a request."""
-
-    user_id: str | None = None
-
-
-class _CountBody(msgspec.Struct):
-    """What the gateway reads of a count_tokens request; everything else passes unread."""
-
-    model: str
-    messages: list[msgspec.Raw]
-    system: msgspec.Raw = _EMPTY
-    tools: msgspec.Raw = _EMPTY
-    stream: bool | None = None
-    max_tokens: int = 0
-    metadata: _Metadata | None = None
-
-
-class _MessagesBody(msgspec.Struct):
-    """What the gateway reads of a Messages request; everything else passes unread."""
-
-    model: str
-    max_tokens: int
-    messages: list[msgspec.Raw]
-    system: msgspec.Raw = _EMPTY
-    tools: msgspec.Raw = _EMPTY
-    stream: bool | None = None
-    metadata: _Metadata | None = None
-
-
-_messages = msgspec.json.Decoder(_MessagesBody)
-_count = msgspec.json.Decoder(_CountBody)
-
-_MISSING = re.compile(r"Object missing required field `([^`]+)`(?: - at `\$\.?([^`]*)`)?")
-_EXPECTED = re.compile(r"Expected `([^`]+)`, got `([^`]+)`(?: - at `\$\.?([^`]*)`)?")
-_TYPES = {
+_MISSING: Final = re.compile(r"Object missing required field `([^`]+)`(?: - at `\$\.?([^`]*)`)?")
+_EXPECTED: Final = re.compile(r"Expected `([^`]+)`, got `([^`]+)`(?: - at `\$\.?([^`]*)`)?")
+_TYPES: Final = {
     "str": "a valid string",
     "int": "a valid integer",
     "bool": "a valid boolean",
@@ -76,15 +42,15 @@ _TYPES = {
 }
 
 
-def _read(decoder: msgspec.json.Decoder[_MessagesBody] | msgspec.json.Decoder[_CountBody], body: bytes) -> Head:
+def _read(decode: Callable[[bytes], MessagesBody | CountBody], body: bytes) -> Head:
     try:
-        asked = decoder.decode(body)
+        asked = decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise ProblemError(invalid(_explain(error))) from None
     if not asked.model:
         raise ProblemError(invalid("model: String should have at least 1 character"))
     session = (asked.metadata.user_id or "") if asked.metadata is not None else ""
-    first = asked.messages[0] if asked.messages else _EMPTY
+    first = asked.messages[0] if asked.messages else EMPTY
     # Views of the body: copies of a long prompt would cost as much as reading it.
     prefix = (memoryview(asked.tools), memoryview(asked.system), memoryview(first))
     return Head(asked.model, bool(asked.stream), asked.max_tokens, session, prefix)
@@ -107,7 +73,7 @@ def _explain(error: Exception) -> str:
     return "the request body is not valid JSON"
 
 
-_LIMIT_NAMES = {
+_LIMIT_NAMES: Final = {
     "Requests": b"requests",
     "TotalTokens": b"tokens",
     "InputTokens": b"input-tokens",
@@ -128,11 +94,11 @@ class AnthropicDialect:
 
     def head(self, body: bytes) -> Head:
         """Read the head of a Messages request. Raises ProblemError (400)."""
-        return _read(_messages, body)
+        return _read(read_messages, body)
 
     def count_head(self, body: bytes) -> Head:
         """Read the head of a count_tokens request. Raises ProblemError (400)."""
-        head = _read(_count, body)
+        head = _read(read_count, body)
         head.stream = False
         return head
 

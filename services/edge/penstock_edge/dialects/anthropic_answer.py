@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from penstock_edge.canonical import Event, Json, Message
     from penstock_edge.dialects.dialect import Birth
     from penstock_edge.errors import Problem
-    from penstock_edge.usage import UsageReport
+    from penstock_edge.usage_report import UsageReport
 
 Shown = Literal["whole", "signed", "before calls"]
 """How much of the thinking a client gets: all; only that there was some, with its signature; or, of a client that did

@@ -10,6 +10,7 @@ import msgspec
 
 from penstock_edge.dialects.dialect import Head
 from penstock_edge.dialects.openai_chat_answer import Writer, answer
+from penstock_edge.dialects.openai_chat_fields import read_body, read_options, read_role
 from penstock_edge.dialects.openai_chat_request import ReadRequest
 from penstock_edge.dialects.openai_errors import OpenAIManners
 from penstock_edge.dialects.unreadable import UNREADABLE, unreadable, wrong, wrong_type
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from penstock_edge.canonical import Message, Request
     from penstock_edge.dialects.dialect import Birth
 
-_EMPTY = msgspec.Raw(b"")
 _ASKING: Final = b'{"include_usage":true}'
 # Leading messages that may stay the same: instructions, and what was said first.
 _MOST_LEADING: Final = 4
@@ -35,37 +35,6 @@ class ChatHead(Head):
     """The client asked for the chunk that tells usage."""
     options: bytes = b""
     """`stream_options` as raw JSON; empty without."""
-
-
-class _Metadata(msgspec.Struct):
-    user_id: str | None = None
-
-
-class _Body(msgspec.Struct):
-    model: str
-    messages: list[msgspec.Raw]
-    stream: bool | None = None
-    stream_options: msgspec.Raw = _EMPTY
-    max_tokens: int | None = None
-    max_completion_tokens: int | None = None
-    tools: msgspec.Raw = _EMPTY
-    prompt_cache_key: str | None = None
-    user: str | None = None
-    safety_identifier: str | None = None
-    metadata: _Metadata | None = None
-
-
-class _Options(msgspec.Struct):
-    include_usage: bool | None = None
-
-
-class _Role(msgspec.Struct):
-    role: str
-
-
-_body = msgspec.json.Decoder(_Body)
-_options = msgspec.json.Decoder(_Options)
-_role = msgspec.json.Decoder(_Role)
 
 
 class ChatConversation:
@@ -103,7 +72,7 @@ class ChatDialect(OpenAIManners):
     def head(self, body: bytes) -> ChatHead:
         """Read the head of a request. Raises ProblemError (400)."""
         try:
-            found = _body.decode(body)
+            found = read_body(body)
         except UNREADABLE as error:
             raise unreadable(error) from None
         if not found.model:
@@ -147,7 +116,7 @@ def _asks(options: bytes) -> bool:
     if not options or options == b"null":
         return False
     try:
-        return bool(_options.decode(options).include_usage)
+        return bool(read_options(options).include_usage)
     except UNREADABLE:
         if options.startswith(b"{"):
             raise wrong_type("stream_options.include_usage", "bool") from None
@@ -160,7 +129,7 @@ def _leading(messages: list[msgspec.Raw]) -> list[bytes]:
     for message in messages[:_MOST_LEADING]:
         found.append(bytes(message))
         try:
-            if _role.decode(message).role == "user":
+            if read_role(message).role == "user":
                 break
         except UNREADABLE:
             break

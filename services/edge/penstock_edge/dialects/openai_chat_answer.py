@@ -8,7 +8,7 @@ import msgspec
 
 from penstock_edge import canonical, signatures
 from penstock_edge.dialects.openai_errors import DONE, KEEP_ALIVE, error_event
-from penstock_edge.usage import UsageReport
+from penstock_edge.usage_report import UsageReport
 
 if TYPE_CHECKING:
     from penstock_edge.canonical import Event, Json, Message

@@ -8,15 +8,17 @@ import msgspec
 
 from penstock_edge.providers import anthropic_answer, anthropic_failure, anthropic_request
 from penstock_edge.providers.anthropic_failure import of_error_event
+from penstock_edge.providers.anthropic_fields import read_delta, read_event, read_name, read_whole
 from penstock_edge.providers.wire import Signal
 from penstock_edge.sse import data_of
-from penstock_edge.usage import UsageMeter, UsageReport
 
 if TYPE_CHECKING:
     from penstock_edge import canonical
+    from penstock_edge.providers.anthropic_fields import Event
     from penstock_edge.providers.failure import Failure
     from penstock_edge.providers.wire import Addressee, EventParser, Headers, Sniffer, Written
     from penstock_edge.upstream import Target
+    from penstock_edge.usage import UsageMeter
     from penstock_routing.accounts import Hints
 
 DEFAULT_VERSION: Final = b"2023-06-01"
@@ -53,18 +55,10 @@ def request_head(
 # Answers
 
 
-class _Answer(msgspec.Struct):
-    usage: UsageReport | None = None
-    type: str | None = None
-
-
-_answer = msgspec.json.Decoder(_Answer)
-
-
 def read_answer(body: bytes, meter: UsageMeter) -> bool:
     """Take over the usage of a unary answer; False when the body is no JSON object that could be one."""
     try:
-        answer = _answer.decode(body)
+        answer = read_whole(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return False
     if answer.type == "error":
@@ -78,39 +72,8 @@ def read_answer(body: bytes, meter: UsageMeter) -> bool:
 # Streams
 
 
-class _Delta(msgspec.Struct):
-    text: str = ""
-    partial_json: str = ""
-    thinking: str = ""
-
-
-class _Message(msgspec.Struct):
-    usage: UsageReport | None = None
-
-
-class _Event(msgspec.Struct):
-    type: str
-    delta: _Delta | None = None
-    message: _Message | None = None
-    usage: UsageReport | None = None
-
-
-class _Deltas(msgspec.Struct):
-    """An event as far as most of them go."""
-
-    type: str
-    delta: _Delta | None = None
-
-
-class _Named(msgspec.Struct):
-    type: str
-
-
 # Only a hint: what an event is, its data says.
 _A_DELTA: Final = b"event: content_block_delta\n"
-_deltas = msgspec.json.Decoder(_Deltas)
-_event = msgspec.json.Decoder(_Event)
-_named = msgspec.json.Decoder(_Named)
 
 
 class StreamSniffer:
@@ -132,20 +95,20 @@ class StreamSniffer:
             return Signal.PRELUDE
         try:
             if raw.startswith(_A_DELTA):
-                said = _deltas.decode(data)
+                said = read_delta(data)
                 if said.type == "content_block_delta":
                     delta = said.delta
                     if delta is not None:
                         self.characters += len(delta.text) + len(delta.partial_json) + len(delta.thinking)
                     return Signal.OUTPUT
-            event = _event.decode(data)
+            event = read_event(data)
         except msgspec.ValidationError:
             return self._unknown(data)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             return Signal.BROKEN
         return self._hear(event, data)
 
-    def _hear(self, event: _Event, data: bytes) -> Signal:
+    def _hear(self, event: Event, data: bytes) -> Signal:
         kind = event.type
         if kind == "content_block_delta":
             delta = event.delta
@@ -178,7 +141,7 @@ class StreamSniffer:
     def _unknown(data: bytes) -> Signal:
         """Judge an event whose fields are not as known: it passes if it names a type at all."""
         try:
-            kind = _named.decode(data).type
+            kind = read_name(data).type
         except msgspec.DecodeError:
             return Signal.BROKEN
         return Signal.STOP if kind == "message_stop" else Signal.OUTPUT

@@ -11,7 +11,7 @@ from penstock_edge.canonical import UnreadableError
 from penstock_edge.providers.anthropic_failure import of_error_event
 from penstock_edge.providers.anthropic_turns import PROVIDER, REDACTED
 from penstock_edge.sse import data_of
-from penstock_edge.usage import UsageReport
+from penstock_edge.usage_report import UsageReport
 
 if TYPE_CHECKING:
     from penstock_edge.canonical import Event, Json, StopReason

@@ -10,7 +10,7 @@ import msgspec
 from penstock_edge import signatures
 from penstock_edge.canonical import Json, Message, UnreadableError
 from penstock_edge.providers.openai_chat_usage import UNREADABLE, report_of
-from penstock_edge.usage import UsageReport
+from penstock_edge.usage_report import UsageReport
 
 if TYPE_CHECKING:
     from penstock_edge.canonical import StopReason

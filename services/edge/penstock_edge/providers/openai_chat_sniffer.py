@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from penstock_edge.providers.openai_chat_fields import read_chunk, read_odd, read_whole
 from penstock_edge.providers.openai_chat_usage import UNREADABLE, report_of
 from penstock_edge.providers.openai_failure import of_error_object
 from penstock_edge.providers.wire import Signal
@@ -13,63 +14,17 @@ from penstock_edge.sse import data_of
 
 if TYPE_CHECKING:
     from penstock_edge.providers.failure import Failure
+    from penstock_edge.providers.openai_chat_fields import Choice
     from penstock_edge.usage import UsageMeter
 
 _NOTHING: Final = frozenset({b"", b"null"})
 DONE: Final = b"[DONE]"
 
 
-class _Answer(msgspec.Struct):
-    choices: list[msgspec.Raw]
-    usage: msgspec.Raw = msgspec.Raw()
-    error: msgspec.Raw = msgspec.Raw()
-
-
-class _Function(msgspec.Struct):
-    arguments: str | None = None
-
-
-class _Call(msgspec.Struct):
-    function: _Function | None = None
-
-
-class _Delta(msgspec.Struct):
-    role: str | None = None
-    content: str | None = None
-    refusal: str | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
-    tool_calls: list[_Call] | None = None
-
-
-class _Choice(msgspec.Struct):
-    delta: _Delta | None = None
-    finish_reason: str | None = None
-
-
-class _Chunk(msgspec.Struct):
-    choices: list[_Choice] | None = None
-    usage: msgspec.Raw = msgspec.Raw()
-    error: msgspec.Raw = msgspec.Raw()
-
-
-class _Odd(msgspec.Struct):
-    """A chunk whose choices are not as known."""
-
-    choices: msgspec.Raw = msgspec.Raw()
-    usage: msgspec.Raw = msgspec.Raw()
-    error: msgspec.Raw = msgspec.Raw()
-
-
-_answer = msgspec.json.Decoder(_Answer)
-_chunk = msgspec.json.Decoder(_Chunk)
-_odd = msgspec.json.Decoder(_Odd)
-
-
 def read_answer(body: bytes, meter: UsageMeter) -> bool:
     """Take over the usage of a unary answer; False when the body cannot be one."""
     try:
-        answer = _answer.decode(body)
+        answer = read_whole(body)
     except UNREADABLE:
         return False
     if bytes(answer.error) not in _NOTHING:
@@ -102,7 +57,7 @@ class ChatSniffer:
         if data == DONE:
             return Signal.STOP
         try:
-            chunk = _chunk.decode(data)
+            chunk = read_chunk(data)
         except msgspec.ValidationError:
             return self._unknown(data)
         except UNREADABLE:
@@ -117,7 +72,7 @@ class ChatSniffer:
         """Say what the end of the body means: some servers leave the last event out."""
         return Signal.STOP if self._finished else Signal.BROKEN
 
-    def _choices(self, choices: list[_Choice]) -> Signal:
+    def _choices(self, choices: list[Choice]) -> Signal:
         seen = Signal.PRELUDE
         for choice in choices:
             if choice.finish_reason is not None:
@@ -152,7 +107,7 @@ class ChatSniffer:
     def _unknown(self, data: bytes) -> Signal:
         """Judge a chunk whose parts are not as known: it passes if it is an object at all."""
         try:
-            odd = _odd.decode(data)
+            odd = read_odd(data)
         except UNREADABLE:
             return Signal.BROKEN
         if bytes(odd.error) not in _NOTHING:

@@ -24,7 +24,7 @@ from penstock_edge.providers.openai_chat_sniffer import DONE
 from penstock_edge.providers.openai_chat_usage import UNREADABLE, report_of
 from penstock_edge.providers.openai_failure import of_error_object
 from penstock_edge.sse import data_of
-from penstock_edge.usage import UsageReport
+from penstock_edge.usage_report import UsageReport
 from penstock_routing import outcomes
 
 if TYPE_CHECKING:

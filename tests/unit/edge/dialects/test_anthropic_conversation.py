@@ -17,7 +17,8 @@ from penstock_edge.dialects.dialect import Birth
 from penstock_edge.errors import Problem, ProblemError
 from penstock_edge.providers import anthropic as provider
 from penstock_edge.providers.wire import Signal
-from penstock_edge.usage import OutputDetails, UsageMeter, UsageReport
+from penstock_edge.usage import UsageMeter
+from penstock_edge.usage_report import OutputDetails, UsageReport
 
 BIRTH = Birth("req_0123", 1_790_000_000)
 TEXT = {"type": "text", "text": "hi"}

@@ -25,7 +25,7 @@ from penstock_edge.canonical import (
 from penstock_edge.dialects.dialect import Birth
 from penstock_edge.dialects.openai_chat import DIALECT
 from penstock_edge.errors import Problem
-from penstock_edge.usage import OutputDetails, UsageReport
+from penstock_edge.usage_report import OutputDetails, UsageReport
 
 BIRTH = Birth("req_" + "0" * 32, 1_700_000_000)
 USAGE = UsageReport(

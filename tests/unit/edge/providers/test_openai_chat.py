@@ -14,7 +14,8 @@ from penstock_edge.providers.openai_chat import WIRE
 from penstock_edge.providers.openai_chat_usage import report_of
 from penstock_edge.providers.wire import Addressee, Signal
 from penstock_edge.upstream import parse_target
-from penstock_edge.usage import OutputDetails, UsageMeter, UsageReport
+from penstock_edge.usage import UsageMeter
+from penstock_edge.usage_report import OutputDetails, UsageReport
 
 
 def test_the_request():

@@ -13,7 +13,7 @@ from penstock_edge.canonical import Message, UnreadableError
 from penstock_edge.dialects.dialect import Birth
 from penstock_edge.dialects.openai_chat import DIALECT
 from penstock_edge.providers.openai_chat import WIRE
-from penstock_edge.usage import OutputDetails, UsageReport
+from penstock_edge.usage_report import OutputDetails, UsageReport
 
 OWN = signatures.tag("", "OpenAICompatible")
 

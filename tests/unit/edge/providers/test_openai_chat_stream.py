@@ -28,7 +28,7 @@ from penstock_edge.dialects.dialect import Birth
 from penstock_edge.dialects.openai_chat import DIALECT
 from penstock_edge.providers.openai_chat import WIRE
 from penstock_edge.sse import EventSplitter
-from penstock_edge.usage import UsageReport
+from penstock_edge.usage_report import UsageReport
 
 OWN = signatures.tag("", "OpenAICompatible")
 DONE = b"data: [DONE]\n\n"

@@ -11,7 +11,7 @@ from penstock_edge.signatures import UNSIGNED_CALL
 if TYPE_CHECKING:
     from penstock_edge.canonical import Json, Message, StopReason
     from penstock_edge.dialects.gemini.tool_names import ToolNames
-    from penstock_edge.usage import UsageReport
+    from penstock_edge.usage_report import UsageReport
 
 FINISH: Final[dict[StopReason, str]] = {
     "end_turn": "STOP",

@@ -8,13 +8,11 @@ from typing import Final
 import msgspec
 
 from penstock_edge.dialects.dialect import Head
+from penstock_edge.dialects.gemini.fields import Body, Number, read_body, read_count
 from penstock_edge.dialects.unreadable import UNREADABLE, unreadable
 from penstock_edge.errors import ProblemError, invalid
 
-_EMPTY: Final = msgspec.Raw(b"")
 _MOST_TOKENS: Final = 1_000_000_000
-
-_Number = int | float | str | None
 
 
 @dataclass(slots=True)
@@ -27,37 +25,14 @@ class GeminiHead(Head):
     """It is a countTokens request."""
 
 
-class _Config(msgspec.Struct):
-    camel: _Number = msgspec.field(default=None, name="maxOutputTokens")
-    snake: _Number = msgspec.field(default=None, name="max_output_tokens")
-
-
-class _Body(msgspec.Struct):
-    contents: list[msgspec.Raw] | dict[str, msgspec.Raw] | None = None
-    tools: msgspec.Raw = _EMPTY
-    system: msgspec.Raw = msgspec.field(default=_EMPTY, name="systemInstruction")
-    system_snake: msgspec.Raw = msgspec.field(default=_EMPTY, name="system_instruction")
-    config: _Config | None = msgspec.field(default=None, name="generationConfig")
-    config_snake: _Config | None = msgspec.field(default=None, name="generation_config")
-
-
-class _Count(_Body):
-    whole: _Body | None = msgspec.field(default=None, name="generateContentRequest")
-    whole_snake: _Body | None = msgspec.field(default=None, name="generate_content_request")
-
-
-_body = msgspec.json.Decoder(_Body)
-_count = msgspec.json.Decoder(_Count)
-
-
 def read_head(body: bytes, model: str, *, streamed: bool, counting: bool, sse: bool) -> GeminiHead:
     """Read a request's head. Raises ProblemError (400)."""
     try:
         if counting:
-            outer = _count.decode(body)
-            request: _Body = outer.whole or outer.whole_snake or outer
+            outer = read_count(body)
+            request: Body = outer.whole or outer.whole_snake or outer
         else:
-            request = _body.decode(body)
+            request = read_body(body)
     except UNREADABLE as error:
         if str(error).endswith("at `$.contents`"):
             # That a single one is taken too is nothing to recommend.
@@ -85,7 +60,7 @@ def _first(contents: list[msgspec.Raw] | dict[str, msgspec.Raw]) -> bytes:
     return bytes(contents[0]) if contents else b""
 
 
-def _tokens(value: _Number) -> int:
+def _tokens(value: Number) -> int:
     """Return a sane figure, 0 for none: Google takes `5`, `5.0` and `"5"`, and judges the rest itself."""
     if value is None:
         return 0

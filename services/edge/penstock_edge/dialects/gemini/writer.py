@@ -9,7 +9,7 @@ import msgspec
 from penstock_edge import canonical
 from penstock_edge.dialects.gemini.answer import FINISH, MALFORMED_CALL, usage_metadata
 from penstock_edge.dialects.gemini.framing import KEEP_ALIVE
-from penstock_edge.usage import UsageReport
+from penstock_edge.usage_report import UsageReport
 
 if TYPE_CHECKING:
     from penstock_edge.canonical import Event, Json

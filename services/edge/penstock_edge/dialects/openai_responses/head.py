@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from penstock_edge.dialects.dialect import Head
+from penstock_edge.dialects.openai_responses.fields import read_body, read_item
 from penstock_edge.dialects.unreadable import UNREADABLE, unreadable
 from penstock_edge.errors import ProblemError, invalid
 from penstock_edge.providers.splice import splice
@@ -15,37 +16,11 @@ from penstock_edge.providers.splice import splice
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_EMPTY: Final = msgspec.Raw(b"")
+    from penstock_edge.dialects.openai_responses.fields import Body
+
 _NOTHING: Final = frozenset({b"", b"null", b'""'})
 _DEFAULT_INSTRUCTIONS: Final = b'"You are a coding agent. Do what the user asks, carefully and completely."'
 _PREPARING_ROLES: Final = frozenset({"developer", "system"})
-
-
-class _Metadata(msgspec.Struct):
-    user_id: str | None = None
-
-
-class _Body(msgspec.Struct):
-    model: str
-    input: list[msgspec.Raw] | str | None = None
-    instructions: msgspec.Raw = _EMPTY
-    tools: msgspec.Raw = _EMPTY
-    stream: bool | None = None
-    max_output_tokens: int | None = None
-    prompt_cache_key: str | None = None
-    user: str | None = None
-    safety_identifier: str | None = None
-    metadata: _Metadata | None = None
-    background: bool | None = None
-
-
-class _Item(msgspec.Struct):
-    role: str = ""
-    type: str = ""
-
-
-_body = msgspec.json.Decoder(_Body)
-_item = msgspec.json.Decoder(_Item)
 
 
 @dataclass(slots=True)
@@ -68,7 +43,7 @@ def is_codex(model: str) -> bool:
 def read_head(body: bytes) -> ResponsesHead:
     """Read the head of a request. Raises ProblemError (400)."""
     try:
-        read = _body.decode(body)
+        read = read_body(body)
     except UNREADABLE as error:
         raise unreadable(error) from None
     if not read.model:
@@ -104,7 +79,7 @@ def forwarded(head: ResponsesHead, body: bytes, upstream_model: str) -> bytes:
     return splice(body, values)
 
 
-def _session(read: _Body) -> str:
+def _session(read: Body) -> str:
     user_id = read.metadata.user_id if read.metadata is not None else None
     return read.prompt_cache_key or read.user or read.safety_identifier or user_id or ""
 
@@ -127,7 +102,7 @@ def _roles(items: Iterable[msgspec.Raw]) -> Iterable[tuple[bytes, str]]:
     for raw in items:
         item = bytes(raw)
         try:
-            known = _item.decode(item)
+            known = read_item(item)
         except UNREADABLE:
             yield item, ""
             continue

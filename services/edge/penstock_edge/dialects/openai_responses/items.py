@@ -12,7 +12,7 @@ from penstock_edge.dialects.openai_responses.partial_input import whole_input
 if TYPE_CHECKING:
     from penstock_edge.canonical import Json
     from penstock_edge.dialects.openai_responses.tool_book import Tool
-    from penstock_edge.usage import UsageReport
+    from penstock_edge.usage_report import UsageReport
 
 IN_PROGRESS: Final = "in_progress"
 COMPLETED: Final = "completed"

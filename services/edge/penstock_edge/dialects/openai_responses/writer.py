@@ -11,7 +11,7 @@ from penstock_edge.dialects import openai_errors
 from penstock_edge.dialects.openai_responses import items
 from penstock_edge.dialects.openai_responses.open_items import OpenCall, OpenMessage, OpenReasoning
 from penstock_edge.dialects.openai_responses.sequence import Sequence
-from penstock_edge.usage import UsageReport
+from penstock_edge.usage_report import UsageReport
 
 if TYPE_CHECKING:
     from penstock_edge.canonical import Event, Json, StopReason

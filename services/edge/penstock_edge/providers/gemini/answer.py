@@ -10,7 +10,7 @@ from penstock_edge import canonical, signatures
 from penstock_edge.canonical import UnreadableError
 from penstock_edge.providers.gemini.call_ids import CallIds
 from penstock_edge.providers.gemini.response import PROVIDER, UNREADABLE, UsageMetadata, decode, stop_reason
-from penstock_edge.usage import UsageReport
+from penstock_edge.usage_report import UsageReport
 
 if TYPE_CHECKING:
     from penstock_edge.canonical import Json

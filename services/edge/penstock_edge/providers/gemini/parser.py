@@ -10,7 +10,7 @@ from penstock_edge.providers.gemini.call_ids import CallIds
 from penstock_edge.providers.gemini.failure import of_error_object, stray_error
 from penstock_edge.providers.gemini.response import PROVIDER, UNREADABLE, decode, stop_reason
 from penstock_edge.sse import data_of
-from penstock_edge.usage import UsageReport
+from penstock_edge.usage_report import UsageReport
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from penstock_edge.signatures import UNSIGNED_CALL
-from penstock_edge.usage import OutputDetails, UsageReport
+from penstock_edge.usage_report import OutputDetails, UsageReport
 
 if TYPE_CHECKING:
     from penstock_edge.canonical import StopReason

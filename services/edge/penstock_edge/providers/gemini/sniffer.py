@@ -8,47 +8,17 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from penstock_edge.providers.gemini.failure import of_error_object, stray_error
-from penstock_edge.providers.gemini.response import UNREADABLE, PromptFeedback, UsageMetadata
+from penstock_edge.providers.gemini.fields import read_chunk, read_loose, read_object
+from penstock_edge.providers.gemini.response import UNREADABLE
 from penstock_edge.providers.wire import Signal
 from penstock_edge.sse import data_of
 
 if TYPE_CHECKING:
     from penstock_edge.providers.failure import Failure
+    from penstock_edge.providers.gemini.fields import Chunk
     from penstock_edge.usage import UsageMeter
 
 
-class _Part(msgspec.Struct):
-    text: str | None = None
-    call: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="functionCall")
-
-
-class _Content(msgspec.Struct):
-    parts: list[_Part] | None = None
-
-
-class _Candidate(msgspec.Struct):
-    content: _Content | None = None
-    finish: str | None = msgspec.field(default=None, name="finishReason")
-
-
-class _Chunk(msgspec.Struct):
-    candidates: list[_Candidate] | None = None
-    usage: UsageMetadata | None = msgspec.field(default=None, name="usageMetadata")
-    feedback: PromptFeedback | None = msgspec.field(default=None, name="promptFeedback")
-    error: msgspec.Raw = msgspec.Raw()
-
-
-class _Ended(msgspec.Struct):
-    finish: object = msgspec.field(default=None, name="finishReason")
-
-
-class _Loose(msgspec.Struct):
-    candidates: list[_Ended] = msgspec.field(default_factory=list)
-
-
-_chunk = msgspec.json.Decoder(_Chunk)
-_loose = msgspec.json.Decoder(_Loose)
-_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _NO_ERROR: Final = frozenset({b"", b"null"})
 
 
@@ -72,7 +42,7 @@ class GeminiSniffer:
             self.failure = stray_error(raw)
             return Signal.PRELUDE if self.failure is None else Signal.ERROR
         try:
-            chunk = _chunk.decode(data)
+            chunk = read_chunk(data)
         except msgspec.ValidationError:
             return self._unknown(data)
         except UNREADABLE:
@@ -91,7 +61,7 @@ class GeminiSniffer:
         """Say what it means that the body ended here."""
         return Signal.STOP if self._finished else Signal.BROKEN
 
-    def _hear(self, chunk: _Chunk) -> bool:
+    def _hear(self, chunk: Chunk) -> bool:
         """Count what the candidates say; False when a user would see nothing of it."""
         if not chunk.candidates:
             if chunk.feedback is None or chunk.feedback.block_reason is None:
@@ -112,9 +82,9 @@ class GeminiSniffer:
     def _unknown(self, data: bytes) -> Signal:
         """Judge a chunk whose fields are not as known: it passes if it is an object at all."""
         try:
-            _object.decode(data)
+            read_object(data)
         except UNREADABLE:
             return Signal.BROKEN
         with contextlib.suppress(*UNREADABLE):
-            self._finished = self._finished or any(one.finish is not None for one in _loose.decode(data).candidates)
+            self._finished = self._finished or any(one.finish is not None for one in read_loose(data).candidates)
         return Signal.OUTPUT

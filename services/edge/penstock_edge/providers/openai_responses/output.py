@@ -8,7 +8,7 @@ import msgspec
 
 from penstock_edge import signatures
 from penstock_edge.providers.openai_failure import of_error_object
-from penstock_edge.usage import OutputDetails, UsageReport
+from penstock_edge.usage_report import OutputDetails, UsageReport
 
 if TYPE_CHECKING:
     from penstock_edge.canonical import StopReason

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from penstock_edge.providers.openai_responses.output import UNREADABLE, Fault, Usage
+from penstock_edge.providers.openai_responses.fields import Response, read_ending, read_error, read_event, read_name
+from penstock_edge.providers.openai_responses.output import UNREADABLE, Fault
 from penstock_edge.providers.wire import Signal
 from penstock_edge.sse import data_of
 
@@ -14,33 +15,6 @@ if TYPE_CHECKING:
     from penstock_edge.providers.failure import Failure
     from penstock_edge.usage import UsageMeter
 
-
-class _Response(msgspec.Struct):
-    usage: Usage | None = None
-    error: Fault | None = None
-
-
-class _Event(msgspec.Struct):
-    type: str
-    delta: str = ""
-
-
-class _Named(msgspec.Struct):
-    type: str
-
-
-class _Ending(msgspec.Struct):
-    response: _Response = msgspec.field(default_factory=_Response)
-
-
-class _Told(Fault):
-    error: Fault | None = None
-
-
-_event = msgspec.json.Decoder(_Event)
-_named = msgspec.json.Decoder(_Named)
-_ending = msgspec.json.Decoder(_Ending)
-_error = msgspec.json.Decoder(_Told)
 
 _STOPS: Final = frozenset({"response.completed", "response.incomplete"})
 _PRELUDES: Final = frozenset(
@@ -67,7 +41,7 @@ class ResponsesSniffer:
         if not data:
             return Signal.PRELUDE
         try:
-            event = _event.decode(data)
+            event = read_event(data)
         except msgspec.ValidationError:
             return self._unknown(data)
         except UNREADABLE:
@@ -94,12 +68,12 @@ class ResponsesSniffer:
             return Signal.ERROR
         return Signal.PRELUDE if kind in _PRELUDES else Signal.OUTPUT
 
-    def _settle(self, data: bytes) -> _Response:
+    def _settle(self, data: bytes) -> Response:
         """Take over what the whole answer says of itself at its end."""
         try:
-            response = _ending.decode(data).response
+            response = read_ending(data).response
         except UNREADABLE:
-            return _Response()
+            return Response()
         if response.usage is not None:
             self._meter.merge(response.usage.report())
             self._meter.final = response.usage.output_tokens is not None
@@ -108,7 +82,7 @@ class ResponsesSniffer:
     def _unknown(self, data: bytes) -> Signal:
         """Judge an event whose fields are not as known: it passes if it names a type at all."""
         try:
-            kind = _named.decode(data).type
+            kind = read_name(data).type
         except UNREADABLE:
             return Signal.BROKEN
         return self._judge(kind, data)
@@ -117,7 +91,7 @@ class ResponsesSniffer:
 def error_of(data: bytes) -> Fault:
     """Return the error of an `error` event: it stands in it bare, or as a member."""
     try:
-        event = _error.decode(data)
+        event = read_error(data)
     except UNREADABLE:
         return Fault()
     return event.error or event

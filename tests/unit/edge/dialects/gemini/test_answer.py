@@ -15,7 +15,7 @@ from penstock_edge import signatures
 from penstock_edge.canonical import Message
 from penstock_edge.dialects.gemini import DIALECT
 from penstock_edge.errors import Problem
-from penstock_edge.usage import OutputDetails, UsageReport
+from penstock_edge.usage_report import OutputDetails, UsageReport
 
 SIGNED = signatures.tag("c2ln", "Anthropic")
 OTHER = signatures.tag("b3RoZXI=", "Anthropic")

@@ -15,7 +15,7 @@ from penstock_edge.canonical import Message
 from penstock_edge.dialects.dialect import Birth
 from penstock_edge.dialects.gemini import DIALECT
 from penstock_edge.errors import Problem
-from penstock_edge.usage import UsageReport
+from penstock_edge.usage_report import UsageReport
 
 SIGNED = signatures.tag("~~~???>>>", "Anthropic")
 USE = {"type": "tool_use", "id": "toolu_1", "name": "look", "input": {"where": "here"}}

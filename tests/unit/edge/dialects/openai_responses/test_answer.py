@@ -8,7 +8,7 @@ import pytest
 
 from penstock_edge import signatures
 from penstock_edge.canonical import Message
-from penstock_edge.usage import OutputDetails, UsageReport
+from penstock_edge.usage_report import OutputDetails, UsageReport
 from tests.unit.edge.dialects.openai_responses.conversations import DIGITS, FUNCTION, conversation
 from tests.unit.edge.dialects.openai_responses.sdk import response
 

@@ -25,7 +25,7 @@ from penstock_edge.canonical import (
 )
 from penstock_edge.dialects.openai_responses import DIALECT
 from penstock_edge.errors import Problem
-from penstock_edge.usage import UsageReport
+from penstock_edge.usage_report import UsageReport
 from tests.unit.edge.dialects.openai_responses.conversations import BIRTH, DIGITS, FUNCTION, conversation, encoded
 from tests.unit.edge.dialects.openai_responses.sdk import events, response
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from penstock_edge import signatures
 from penstock_edge.canonical import UnreadableError
 from penstock_edge.providers.gemini import WIRE
-from penstock_edge.usage import OutputDetails, UsageMeter, UsageReport
+from penstock_edge.usage import UsageMeter
+from penstock_edge.usage_report import OutputDetails, UsageReport
 
 
 def tag(signature):

@@ -15,7 +15,7 @@ from penstock_edge.canonical import UnreadableError
 from penstock_edge.providers.gemini import WIRE
 from penstock_edge.providers.gemini.call_ids import CallIds
 from penstock_edge.sse import EventSplitter
-from penstock_edge.usage import OutputDetails, UsageReport
+from penstock_edge.usage_report import OutputDetails, UsageReport
 
 EARLY = {"promptTokenCount": 10, "totalTokenCount": 10}
 LATE = {"promptTokenCount": 10, "cachedContentTokenCount": 4, "candidatesTokenCount": 5, "thoughtsTokenCount": 3}

@@ -15,7 +15,7 @@ from penstock_edge.dialects.gemini import DIALECT
 from penstock_edge.providers.gemini import WIRE
 from penstock_edge.providers.wire import Addressee
 from penstock_edge.sse import EventSplitter
-from penstock_edge.usage import OutputDetails, UsageReport
+from penstock_edge.usage_report import OutputDetails, UsageReport
 
 BIRTH = Birth("req_" + "1" * 32, 0)
 TO = Addressee("Gemini", "gemini-2.5-flash", 0)

@@ -25,7 +25,7 @@ from penstock_edge.canonical import (
 )
 from penstock_edge.providers.openai_responses import WIRE
 from penstock_edge.sse import EventSplitter
-from penstock_edge.usage import OutputDetails, UsageReport
+from penstock_edge.usage_report import OutputDetails, UsageReport
 from penstock_routing import outcomes
 from tests.unit.edge.providers.openai_responses.streams import (
     CREATED,

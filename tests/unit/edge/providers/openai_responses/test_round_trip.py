@@ -25,7 +25,7 @@ from penstock_edge.dialects.openai_responses import DIALECT
 from penstock_edge.providers.openai_responses import WIRE
 from penstock_edge.providers.wire import Addressee
 from penstock_edge.sse import EventSplitter
-from penstock_edge.usage import OutputDetails, UsageReport
+from penstock_edge.usage_report import OutputDetails, UsageReport
 
 BIRTH = Birth("req_0198c1c0d1e27f3a8b4c5d6e7f809102", 1)
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
