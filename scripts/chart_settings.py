@@ -35,10 +35,10 @@ _OWN = {
     | {"drain_seconds"},
     "auth": {*_CATALOG, "database_url"},
     "router": {*_CATALOG, "upstream_ca_file"},
-    "status": {"host", "port", "auth_address", "router_address", "admin_token_file"},
+    "status": {"host", "port", "auth_address", "router_address", "admin_token_file"} | {"port_is_reserved"},
     "operator": {"namespace", "release", "router_addresses", "auth_addresses", "key_prefix", "certificates", "tls_dir"}
     | {"admin_token_secret"},
-    "simulator": {"host", "port"},
+    "simulator": {"host", "port", "port_is_reserved"},
 }
 _KEPT = ("type", "enum", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "pattern")
 

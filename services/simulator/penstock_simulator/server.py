@@ -58,7 +58,7 @@ class Simulator:
 
     async def start(self) -> None:
         """Listen. Raises AddressTakenError."""
-        listener = listen(self.settings.host, self.settings.port)
+        listener = listen(self.settings.host, self.settings.port, reuse_port=self.settings.port_is_reserved)
         self.port = int(listener.getsockname()[1])
         self._server = await asyncio.get_running_loop().create_server(self._connect, sock=listener)
         log.info("simulator_listening", port=self.port, accounts=[account.name for account in self.accounts.all()])

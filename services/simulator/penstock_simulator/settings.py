@@ -61,6 +61,8 @@ class SimulatorSettings(ProcessSettings):
     host: str = "127.0.0.1"
     port: int = 0
     """Port of the wire formats and of /simulator; 0 takes any free one."""
+    port_is_reserved: bool = False
+    """Local mode: `penstock up` holds the port for this process, which binds beside it."""
     accounts: tuple[AccountSettings, ...] = (AccountSettings(name="sim-a", key="sim-key-a"),)
     models: tuple[ModelSettings, ...] = ()
     faults: tuple[RuleSpec, ...] = ()

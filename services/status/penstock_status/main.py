@@ -37,7 +37,8 @@ class StatusService:
             probe_seconds=settings.probe_deadline_seconds,
         )
         app = create_app(peers, BearerToken.read(settings.admin_token_file))
-        self._server = HttpServer(app, [listen(settings.host, settings.port)])
+        listener = listen(settings.host, settings.port, reuse_port=settings.port_is_reserved)
+        self._server = HttpServer(app, [listener])
         await self._server.begin()
         self._certificates = asyncio.create_task(self._transport.run(), name="certificates")
 

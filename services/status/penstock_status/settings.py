@@ -23,6 +23,8 @@ class StatusSettings(RpcSettings):
     """Address the admin API listens on."""
     port: int = Field(default=8081, ge=0, le=65535)
     """Port of the same; 0 takes any free one."""
+    port_is_reserved: bool = False
+    """Local mode: `penstock up` holds the port for this process, which binds beside it."""
     auth_address: str
     """gRPC address of auth: `unix:/path` or `host:port`."""
     router_address: str

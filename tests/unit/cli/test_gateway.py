@@ -280,7 +280,7 @@ async def test_changes_are_taken_up_or_refused(up, banner, resources):
     good = document.read_text()
     resources.write_text(ACCOUNT.replace("Anthropic", "Anthropomorphic") + PLAN + KEY)
     await one.until(lambda: "the last good state stays in force" in one.said(), 2.5)
-    assert f"{resources}:5: UpstreamAccount/a spec.provider: must be" in one.said()
+    await one.until(lambda: f"{resources}:5: UpstreamAccount/a spec.provider: must be" in one.said())
     assert "(InvalidResource)" in one.said()
     assert document.read_text() == good
     resources.write_text(ACCOUNT.replace("spec: {", "spec: {weight: 50, ") + PLAN + KEY)
@@ -362,6 +362,26 @@ async def test_a_taken_port_is_an_error(up, monkeypatch):
             await up(port=port).task
         with pytest.raises(CommandError, match=f"port {port} .* is taken.*--admin-port"):
             await up(admin_port=port).task
+
+
+@pytest.mark.parametrize("process", ["simulator", "status", "edge"])
+async def test_nobody_else_can_take_a_port_before_its_process_does(up, banner, process, monkeypatch):
+    taken = []
+    start = gateway_module.Supervisor.start
+
+    def take_ports_first(supervisor):
+        for child in supervisor.children:
+            if child.program.name == f"{process}-0":
+                port = int(child.program.environment[f"PENSTOCK_{process.upper()}_PORT"])
+                with socket.socket() as other, contextlib.suppress(OSError):
+                    other.bind(("127.0.0.1", port))
+                    taken.append(port)
+        start(supervisor)
+
+    monkeypatch.setattr(gateway_module.Supervisor, "start", take_ports_first)
+    one = up()
+    await one.until(banner.printed)
+    assert taken == []
 
 
 async def test_two_gateways_do_not_share_a_data_dir(up, banner, resources):

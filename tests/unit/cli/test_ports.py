@@ -1,3 +1,4 @@
+import contextlib
 import socket
 
 import pytest
@@ -16,20 +17,19 @@ def listening(*options):
 
 
 @pytest.mark.parametrize("options", [(), (socket.SO_REUSEPORT,), (socket.SO_REUSEADDR, socket.SO_REUSEPORT)])
-@pytest.mark.parametrize("shared", [False, True])
-def test_a_taken_port_is_found_also_when_it_could_be_shared(options, shared):
+def test_a_taken_port_is_found_also_when_it_could_be_shared(options):
     waits = []
     with listening(*options) as other, pytest.raises(CommandError, match=r"is taken.*--port") as caught:
-        ports.take("127.0.0.1", ports.number(other), "--port", shared=shared, wait=waits.append)
+        ports.take("127.0.0.1", ports.number(other), "--port", wait=waits.append)
     assert str(ports.number(other) if other.fileno() >= 0 else "") in str(caught.value)
     assert 0.9 < sum(waits) < 1.2
 
 
 def test_a_reserved_port_lets_those_in_who_share():
-    with ports.take("127.0.0.1", 0, "--port", shared=True) as reserved:
+    with ports.take("127.0.0.1", 0, "--port") as reserved:
         port = ports.number(reserved)
         with pytest.raises(CommandError):
-            ports.take("127.0.0.1", port, "--port", shared=True, wait=lambda _: None)
+            ports.take("127.0.0.1", port, "--port", wait=lambda _: None)
         with socket.socket() as edge:
             edge.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             edge.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -53,9 +53,10 @@ def test_an_address_of_another_machine_is_told(host):
         ports.take(host, 8080, "--port", wait=lambda _: None)
 
 
-def test_free_ports_are_free():
-    with ports.take("127.0.0.1", ports.free("127.0.0.1"), "--port"):
-        pass
+def test_no_port_is_reserved_twice():
+    with contextlib.ExitStack() as held:
+        taken = [ports.number(held.enter_context(ports.take("127.0.0.1", 0, "--port"))) for _ in range(50)]
+        assert len(set(taken)) == 50
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,8 @@ class Fleet:
         if self._simulator_port is None:
             return
         accounts = [{"name": f"sim-{provider.lower()}", "key": key} for provider, key in SIMULATOR_KEYS.items()]
-        told = {"HOST": "127.0.0.1", "PORT": str(self._simulator_port), "ACCOUNTS": json.dumps(accounts)}
+        told = {"HOST": "127.0.0.1", "PORT": str(self._simulator_port), "PORT_IS_RESERVED": "true"}
+        told["ACCOUNTS"] = json.dumps(accounts)
         told["MODELS"] = json.dumps(_played())
         yield self._program("simulator", 0, LAST, told)
 
@@ -97,6 +98,7 @@ class Fleet:
         told = {
             "HOST": self._options.host,
             "PORT": str(self._options.admin_port),
+            "PORT_IS_RESERVED": "true",
             "AUTH_ADDRESS": self._auth,
             "ROUTER_ADDRESS": self._router,
             "ADMIN_TOKEN_FILE": str(self._folder.admin_token),

@@ -67,27 +67,26 @@ class Gateway:
         self._folder.prepare()
         lock = self._folder.lock()
         try:
-            with self._claimed_ports() as options:
-                return await self._run(options)
+            with self._claimed_ports() as (options, simulator_port):
+                return await self._run(options, simulator_port)
         finally:
             os.close(lock)
 
     @contextlib.contextmanager
-    def _claimed_ports(self) -> Iterator[UpOptions]:
-        """Give the options with real ports; the gateway's stays reserved for the edges. Raises CommandError."""
+    def _claimed_ports(self) -> Iterator[tuple[UpOptions, int]]:
+        """Give the options with real ports, and the simulator's; all stay reserved. Raises CommandError."""
         options = self._options
         with (
-            ports.take(options.host, options.port, "--port", shared=True) as gateway,
+            ports.take(options.host, options.port, "--port") as gateway,
             ports.take(options.host, options.admin_port, "--admin-port") as admin,
+            ports.take("127.0.0.1", 0, "--port") as simulator,
         ):
-            numbers = ports.number(gateway), ports.number(admin)
-            admin.close()
-            yield replace(options, port=numbers[0], admin_port=numbers[1])
+            real = replace(options, port=ports.number(gateway), admin_port=ports.number(admin))
+            yield real, ports.number(simulator)
 
-    async def _run(self, options: UpOptions) -> int:
+    async def _run(self, options: UpOptions, simulator_port: int) -> int:
         host = ports.reachable(options.host)
         gateway = f"http://{host}:{options.port}"
-        simulator_port = ports.free("127.0.0.1")
         simulator = f"http://127.0.0.1:{simulator_port}"
         origin = desired.origin(
             options.resources,

@@ -20,29 +20,21 @@ def take(
     port: int,
     option: str,
     *,
-    shared: bool = False,
     wait: Callable[[float], None] = time.sleep,
 ) -> socket.socket:
-    """Bind a port (0: any free one) without listening. Raises CommandError when it is taken.
+    """Reserve a port (0: any free one) by binding it without listening. Raises CommandError when it is taken.
 
-    A `shared` one stays reserved while the socket is open, and those who set SO_REUSEPORT can bind and listen beside
-    it; any other must be closed before its user binds it.
+    It stays reserved while the socket is open; those of this user who set SO_REUSEPORT can bind and listen beside it.
     """
     waited = 0.0
     while True:
         try:
-            return _bind(host, port, shared=shared)
+            return _bind(host, port)
         except OSError as error:
             if waited >= RETRY_SECONDS or not port or isinstance(error, socket.gaierror):
                 raise CommandError(_said(host, port, option, error)) from error
         wait(0.1)
         waited += 0.1
-
-
-def free(host: str) -> int:
-    """Return a port that nobody uses now."""
-    with _bind(host, 0, shared=False) as probe:
-        return int(probe.getsockname()[1])
 
 
 def number(bound: socket.socket) -> int:
@@ -59,22 +51,18 @@ def reachable(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _bind(host: str, port: int, *, shared: bool) -> socket.socket:
-    # With SO_REUSEPORT a bind beside another gateway's would succeed; a plain one tells whether the port is free.
-    plain = _bound(host, port)
-    if not shared:
-        return plain
-    port = number(plain)
-    plain.close()
+def _bind(host: str, port: int) -> socket.socket:
+    if port:
+        # With SO_REUSEPORT a bind beside another gateway's would succeed; a plain one tells whether the port is free.
+        _bound(host, port, socket.SO_REUSEADDR).close()
     return _bound(host, port, socket.SO_REUSEPORT)
 
 
-def _bound(host: str, port: int, *options: int) -> socket.socket:
+def _bound(host: str, port: int, option: int) -> socket.socket:
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     bound = socket.socket(family, kind, protocol)
     try:
-        for option in options or (socket.SO_REUSEADDR,):
-            bound.setsockopt(socket.SOL_SOCKET, option, 1)
+        bound.setsockopt(socket.SOL_SOCKET, option, 1)
         bound.bind(address)
     except OSError:
         bound.close()
