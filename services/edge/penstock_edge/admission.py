@@ -183,7 +183,7 @@ class Admission:
         if not admitted._held or not isinstance(allowance, Allowance):
             return
         admitted._held = False
-        allowance.unsettled.discard(admitted)
+        allowance.settles(admitted.admitted_at_ms)
         allowance.let_go(admitted.need, used=recorded)
         if not recorded:
             allowance.remember(admitted.admitted_at_ms, REQUESTS)
@@ -332,7 +332,7 @@ class Admission:
         requests = need.kind == "requests"
         admitted = Admitted(facts, at, need, degraded, allowance, requests, requests)
         if requests:
-            allowance.unsettled.add(admitted)
+            allowance.opens(at)
         else:
             allowance.remember(at, COUNT_TOKENS)
         if 0 < facts.expires_at_ms <= at:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from penstock_edge.outage import Remainder
-from penstock_edge.records import Admitted, KeyFacts, Kind, LimitState, Need, Refused
+from penstock_edge.records import KeyFacts, Kind, LimitState, Need, Refused
 
 REQUESTS: Final = "requests"
 COUNT_TOKENS: Final = "count_tokens"
@@ -163,7 +163,8 @@ class Allowance:
     open_input: int = 0
     open_output: int = 0
     open_usd: int = 0
-    unsettled: set[Admitted] = field(default_factory=set)
+    unsettled: dict[int, int] = field(default_factory=dict)
+    """How many requests that hold something were admitted at which ms: numbers, because there may be thousands."""
     ended: list[tuple[str, int]] = field(default_factory=list)
     """Leases that are over and not yet told to auth."""
     limits: tuple[LimitState, ...] = ()
@@ -246,6 +247,18 @@ class Allowance:
         self.usual_input += (need.input_tokens - self.usual_input) / 8
         self.usual_output += (need.output_tokens - self.usual_output) / 8
         self.usual_usd += (need.micro_usd - self.usual_usd) / 8
+
+    def opens(self, admitted_at_ms: int) -> None:
+        """Note that a request that holds something was admitted then."""
+        self.unsettled[admitted_at_ms] = self.unsettled.get(admitted_at_ms, 0) + 1
+
+    def settles(self, admitted_at_ms: int) -> None:
+        """Note that a request that was admitted then holds nothing any more."""
+        left = self.unsettled[admitted_at_ms] - 1
+        if left:
+            self.unsettled[admitted_at_ms] = left
+        else:
+            del self.unsettled[admitted_at_ms]
 
     def free_slot(self) -> None:
         """Free one slot: the request has ended."""
@@ -543,9 +556,7 @@ class Allowance:
                 lease.spent = 0
                 leases.append((kind, lease.lease_id, lease.units, lease.expires_at - now))
         admissions: Counter[tuple[int, Kind]] = Counter(
-            (a.admitted_at_ms, REQUESTS)
-            for a in self.unsettled
-            if a.need.kind == REQUESTS and a.admitted_at_ms >= oldest_ms
+            {(at, REQUESTS): count for at, count in self.unsettled.items() if at >= oldest_ms}
         )
         for kind, lane in self._kinds():
             for at, count in lane.recent:

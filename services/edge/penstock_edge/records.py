@@ -1,4 +1,8 @@
-"""What the edge knows of a request, from admission to settlement: plain records without behaviour of their own."""
+"""What the edge knows of a request, from admission to settlement: plain records without behaviour of their own.
+
+Those that a request keeps until it is settled, when thousands may be waiting, are nothing that the cycle collector
+looks at (`gc=False`): none of them can be part of a cycle, because what they point to knows nothing of requests.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +31,7 @@ Reason = Literal[
 ]
 
 
-@dataclass(slots=True)
-class Need:
+class Need(msgspec.Struct, gc=False):
     """What one request needs of its key's limits: tokens and money by estimate (micro-USD, with the plan's multiplier).
 
     A need of kind `requests` also takes one slot; `count_tokens` takes neither slot nor tokens nor money.
@@ -83,8 +86,7 @@ class LimitSource(Protocol):
         ...
 
 
-@dataclass(slots=True, eq=False)
-class Admitted:
+class Admitted(msgspec.Struct, eq=False, gc=False):
     """A request that may go on. It keeps a slot until `Admission.ended` and tokens and money until `Admission.settled`.
 
     `admitted_at_ms` is unix ms by the store's clock. `degraded` says that the store was out of reach and the plan's
@@ -96,9 +98,9 @@ class Admitted:
     admitted_at_ms: int
     need: Need
     degraded: bool = False
-    _source: LimitSource | None = field(default=None, repr=False)
-    _slot: bool = field(default=False, repr=False)
-    _held: bool = field(default=False, repr=False)
+    _source: LimitSource | None = None
+    _slot: bool = False
+    _held: bool = False
 
     def limits(self) -> list[LimitState]:
         """Each limit of the key and its project, for the headers of the answer. Empty when nothing is known."""
@@ -126,7 +128,7 @@ class Refused:
         return self._source.limit_states() if self._source is not None else []
 
 
-class Usage(msgspec.Struct, omit_defaults=True):
+class Usage(msgspec.Struct, omit_defaults=True, gc=False):
     """Tokens by kind, cumulative and each counted once. `input_tokens` are the uncached ones."""
 
     input_tokens: int = 0
@@ -146,7 +148,7 @@ class Usage(msgspec.Struct, omit_defaults=True):
         )
 
 
-class AttemptRecord(msgspec.Struct, omit_defaults=True):
+class AttemptRecord(msgspec.Struct, omit_defaults=True, gc=False):
     """One try at one account.
 
     `cls` is Ok, ClientLeft or a class of the health table; `status` 0 means that there was no answer;
@@ -167,7 +169,7 @@ class AttemptRecord(msgspec.Struct, omit_defaults=True):
     upstream_model: str = ""
 
 
-class Opened(msgspec.Struct):
+class Opened(msgspec.Struct, gc=False):
     """The spool's record of a request that is about to reach an upstream. Times are unix ms."""
 
     request_id: str
@@ -186,7 +188,7 @@ class Opened(msgspec.Struct):
     hold_micro_usd: int = 0
 
 
-class Closed(msgspec.Struct):
+class Closed(msgspec.Struct, gc=False):
     """The spool's record of a request that has ended.
 
     `delivered` is the index of the attempt whose output reached the client, -1 for none; `estimated` says that this

@@ -14,11 +14,12 @@ import grpc
 
 from penstock.auth.v1 import auth_pb2
 from penstock_chassis import logs
+from penstock_edge.folder_lock import FolderLock
 from penstock_edge.records import Closed, Opened
 from penstock_edge.segments import FORMAT, Reading, read
 from penstock_edge.settlement import final_results
 from penstock_edge.settlement_messages import SettlementMessages, abandoned
-from penstock_edge.spool import FolderLock, segment_paths
+from penstock_edge.spool import segment_paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

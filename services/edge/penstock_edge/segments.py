@@ -49,9 +49,16 @@ _decoders: Final[dict[int, msgspec.msgpack.Decoder[Record]]] = {
 
 def frame(record: Record) -> bytes:
     """Return the bytes that stand for `record` in a segment."""
-    body = _encoder.encode(record)
-    letter = _LETTERS[type(record)]
-    return b"".join((_HEAD.pack(_MARK, 1 + len(body), crc32(body, crc32(letter))), letter, body))
+    payload = _LETTERS[type(record)] + _encoder.encode(record)
+    return _HEAD.pack(_MARK, len(payload), crc32(payload)) + payload
+
+
+def framed(data: bytes) -> Record:
+    """Return the record that one whole frame stands for. Raises ValueError when it is none."""
+    record, _ = _record_at(data, 0)
+    if record is None:
+        raise ValueError("this is no frame")
+    return record
 
 
 @dataclass(slots=True)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Protocol
 
 import grpc
 
-from penstock.auth.v1 import auth_pb2
 from penstock_chassis import logs
+from penstock_edge.batch import Batch
 from penstock_edge.settlement_messages import SettlementMessages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from penstock.auth.v1 import auth_pb2
     from penstock.auth.v1.auth_pb2_grpc import AuthServiceAsyncStub
     from penstock_edge.observer import Observer
     from penstock_edge.records import Admitted, Closed, Opened
@@ -25,8 +26,8 @@ _log = logs.get(__name__)
 
 _FIRST_PAUSE_SECONDS = 0.1
 _LAST_PAUSE_SECONDS = 2.0
-# So many are written at once; between them the loop serves whoever waits: a batch of hundreds takes milliseconds.
-_AT_A_STRETCH = 16
+# So many are let go at once; between them the loop serves whoever waits.
+_AT_A_STRETCH = 32
 # Failures that mean "not now" say nothing of the batch; any other may be the fault of one settlement in it.
 _NOT_NOW = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED})
 
@@ -73,8 +74,11 @@ class Settlement:
         self._deadline = deadline_seconds
         self._max_calls = max_calls
         self._tracing = tracing
-        self._queue: deque[_Ended] = deque()
-        self._sent: set[_Ended] = set()
+        self._queue: deque[Batch] = deque()
+        """The last one is filled until it has `max_batch`."""
+        self._queued = 0
+        """Requests in all of them."""
+        self._sent: set[Batch] = set()
         self._arrived = asyncio.Event()
         self._enough = asyncio.Event()
         self._finished = asyncio.Event()
@@ -85,19 +89,26 @@ class Settlement:
     @property
     def waiting(self) -> int:
         """How many ended requests have no final settlement yet."""
-        return len(self._queue) + len(self._sent)
+        return self._queued + sum(len(batch.held) for batch in self._sent)
 
     def oldest_seconds(self, now_ms: int) -> float:
         """Return how long ago the oldest of them ended; 0 when there is none."""
-        ended = [each.closed.ended_at_ms for each in (*self._queue, *self._sent)]
+        ended = [batch.since_ms for batch in (*self._queue, *self._sent)]
         return max(now_ms - min(ended), 0) / 1000 if ended else 0.0
 
     def finish(self, opened: Opened, closed: Closed, admitted: Admitted | None) -> None:
         """Write down how a request ended and settle it soon. Never waits, never raises."""
         self._spool.close(closed)
-        self._queue.append(_Ended(opened, closed, admitted))
-        self._arrived.set()
-        if len(self._queue) >= self._batch_limit:
+        batch = self._queue[-1] if self._queue else None
+        if batch is None or len(batch.held) >= self._max_batch:
+            batch = Batch(self._session_id, closed.ended_at_ms)
+            self._queue.append(batch)
+            self._arrived.set()
+        # Written now and not when the batch goes, so that no moment has hundreds to write.
+        self._messages.add(batch.request, self._session_id, opened, closed)
+        batch.held[opened.request_id] = admitted
+        self._queued += 1
+        if self._queued >= self._batch_limit:
             self._enough.set()
 
     def pending(self, request_id: str) -> Closed | Opened | None:
@@ -115,8 +126,8 @@ class Settlement:
             while True:
                 await free.acquire()
                 await self._batch_is_due()
-                batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._batch_limit))]
-                self._sent.update(batch)
+                batch = self._next_batch()
+                self._sent.add(batch)
                 calls.create_task(self._settle(batch, free))
 
     async def flush(self, seconds: float) -> int:
@@ -138,7 +149,7 @@ class Settlement:
         while not self._queue:
             self._arrived.clear()
             await self._arrived.wait()
-        if len(self._queue) >= self._batch_limit or self._flushing:
+        if self._queued >= self._batch_limit or self._flushing:
             return
         self._enough.clear()
         try:
@@ -147,15 +158,26 @@ class Settlement:
         except TimeoutError:
             pass
 
-    async def _settle(self, batch: list[_Ended], free: asyncio.Semaphore) -> None:
+    def _next_batch(self) -> Batch:
+        """Take out the oldest requests, as many as may go at once."""
+        batch, limit = self._queue.popleft(), self._batch_limit
+        if len(batch.held) > limit:
+            self._queue.appendleft(batch.split_off(limit))
+        while self._queue and len(batch.held) + len(self._queue[0].held) <= limit:
+            batch.take_in(self._queue.popleft())
+        self._queued -= len(batch.held)
+        return batch
+
+    async def _settle(self, batch: Batch, free: asyncio.Semaphore) -> None:
         """Send one batch once; what is not final afterwards is queued again."""
-        left = batch
         try:
-            left = await self._send(batch)
+            await self._send(batch)
         finally:
-            self._sent.difference_update(batch)
-            self._queue.extend(left)
+            self._sent.discard(batch)
+            left = len(batch.held)
             if left:
+                self._queue.append(batch)
+                self._queued += left
                 self._arrived.set()
             self._finished.set()
         if left:
@@ -165,47 +187,29 @@ class Settlement:
             self._pause = 0.0
         free.release()
 
-    async def _send(self, batch: list[_Ended]) -> list[_Ended]:
-        """Settle; return those without a final result."""
-        request = auth_pb2.SettleRequest(edge_session=self._session_id)
-        for number, ended in enumerate(batch, 1):
-            self._messages.add(request, self._session_id, ended.opened, ended.closed)
-            if number % _AT_A_STRETCH == 0:
-                await asyncio.sleep(0)
+    async def _send(self, batch: Batch) -> None:
+        """Settle; those without a final result stay in the batch."""
         try:
-            answer = await self._stub.Settle(request, timeout=self._deadline)
+            answer = await self._stub.Settle(batch.request, timeout=self._deadline)
         except grpc.aio.AioRpcError as error:
+            count = len(batch.held)
             self._observer.settle_failed()
             if error.code() not in _NOT_NOW:
                 # Smaller batches find the one that is at fault; it does not hold the others up.
-                self._batch_limit = max(1, len(batch) // 2)
-            _log.warning("settle_failed", error=error.code().name, count=len(batch))
-            return batch
+                self._batch_limit = max(1, count // 2)
+            _log.warning("settle_failed", error=error.code().name, count=count)
+            return
         self._batch_limit = min(self._max_batch, self._batch_limit * 2)
         final = final_results(answer, self._observer)
         self._spool.acknowledge(final)
         if self._tracing is not None:
             self._tracing.settled(final)
-        left = []
-        for number, ended in enumerate(batch, 1):
+        for number, (name, admitted) in enumerate(batch.held.items(), 1):
             if number % _AT_A_STRETCH == 0:
                 await asyncio.sleep(0)
-            if ended.opened.request_id not in final:
-                left.append(ended)
-            elif ended.admitted is not None:
-                self._books.settled(ended.admitted, recorded=final[ended.opened.request_id])
-        return left
-
-
-class _Ended:
-    """A request that has ended, with what it still holds."""
-
-    __slots__ = ("admitted", "closed", "opened")
-
-    def __init__(self, opened: Opened, closed: Closed, admitted: Admitted | None) -> None:
-        self.opened = opened
-        self.closed = closed
-        self.admitted = admitted
+            if admitted is not None and name in final:
+                self._books.settled(admitted, recorded=final[name])
+        batch.take_out(final)
 
 
 def final_results(answer: auth_pb2.SettleResponse, observer: Observer) -> dict[str, bool]:

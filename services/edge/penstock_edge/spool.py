@@ -14,17 +14,17 @@ Errors::
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import re
 from collections import deque
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from penstock_chassis import logs
+from penstock_edge.folder_lock import FolderLock
 from penstock_edge.records import Closed, Opened
-from penstock_edge.segments import FORMAT, Acknowledged, Header, frame
+from penstock_edge.segments import FORMAT, Acknowledged, Header, frame, framed
+from penstock_edge.spooled import Segment, Spooled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 _log = logs.get(__name__)
 
 SUFFIX: Final = ".spool"
-_LOCK_NAME: Final = "lock"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -48,57 +47,6 @@ class SpoolFull(SpoolError):  # noqa: N818 - a state that callers match
 
 class SpoolLocked(SpoolError):  # noqa: N818 - a state that callers match
     """Another living process writes to this folder."""
-
-
-class FolderLock:
-    """The exclusive right to a spool folder; the kernel ends it with the process."""
-
-    def __init__(self, folder: Path, descriptor: int) -> None:
-        self.folder = folder
-        self._descriptor = descriptor
-
-    @classmethod
-    def take(cls, folder: Path) -> FolderLock | None:
-        """Take the lock, without waiting; None when somebody has it or the folder is just being removed."""
-        try:
-            descriptor = os.open(folder / _LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError:
-            return None
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # A folder that was removed while we opened its lock is not the one that others will find.
-            if (folder / _LOCK_NAME).stat().st_ino == os.fstat(descriptor).st_ino:
-                return cls(folder, descriptor)
-        except OSError:
-            pass
-        os.close(descriptor)
-        return None
-
-    def release(self, *, remove: bool = False) -> None:
-        """Give it up; with `remove`, the folder goes too if nothing else is in it."""
-        if remove and [entry.name for entry in self.folder.iterdir()] == [_LOCK_NAME]:
-            (self.folder / _LOCK_NAME).unlink()
-            self.folder.rmdir()
-        os.close(self._descriptor)
-
-
-@dataclass(slots=True)
-class _Segment:
-    """One file. It may go when no `live` request was opened in it and no older one is left."""
-
-    path: Path
-    size: int = 0
-    live: int = 0
-    live_bytes: int = 0
-
-
-@dataclass(slots=True)
-class _Entry:
-    opened: Opened
-    open_frame: bytes
-    segment: _Segment
-    size: int
-    closed: Closed | None = None
 
 
 def segment_paths(folder: Path) -> list[Path]:
@@ -130,8 +78,8 @@ class Spool:
         self._max_bytes = max_bytes
         self._max_records = max_records
         self._segment_bytes = segment_bytes
-        self._entries: dict[str, _Entry] = {}
-        self._segments: deque[_Segment] = deque()
+        self._entries: dict[str, Spooled] = {}
+        self._segments: deque[Segment] = deque()
         self._next = 1 + max((int(p.stem) for p in self.inherited), default=0)
         self._descriptor = -1
         self._current = self._begin_segment()
@@ -175,12 +123,13 @@ class Spool:
     def get(self, request_id: str) -> Opened | Closed | None:
         """Return the newest record of a request that is not settled yet."""
         entry = self._entries.get(request_id)
-        return None if entry is None else (entry.closed or entry.opened)
+        return None if entry is None else _record(entry.close_frame or entry.open_frame)
 
     def opened(self, request_id: str) -> Opened | None:
         """Return the open record of a request that is not settled yet."""
         entry = self._entries.get(request_id)
-        return None if entry is None else entry.opened
+        record = None if entry is None else _record(entry.open_frame)
+        return record if isinstance(record, Opened) else None
 
     def open(self, opened: Opened) -> None:
         """Write a request down, before its first upstream byte. Raises SpoolFull; then do not send it."""
@@ -196,7 +145,7 @@ class Spool:
         segment = self._current
         segment.live += 1
         segment.live_bytes += len(data)
-        self._entries[opened.request_id] = _Entry(opened, data, segment, len(data))
+        self._entries[opened.request_id] = Spooled(segment, data)
         self._rotate_if_long()
 
     def close(self, closed: Closed) -> None:
@@ -204,10 +153,9 @@ class Spool:
         entry = self._entries.get(closed.request_id)
         if entry is None:
             return
-        entry.closed = closed
         data = frame(closed)
-        entry.size += len(data)
-        entry.segment.live_bytes += len(data)
+        entry.segment.live_bytes += len(data) - len(entry.close_frame)
+        entry.close_frame = data
         self._write_if_possible(data)
         self._rotate_if_long()
 
@@ -220,7 +168,7 @@ class Spool:
         for request_id in known:
             entry = self._entries.pop(request_id)
             entry.segment.live -= 1
-            entry.segment.live_bytes -= entry.size
+            entry.segment.live_bytes -= len(entry.open_frame) + len(entry.close_frame)
         self._drop_unneeded()
         self._rotate_if_long()
 
@@ -251,8 +199,8 @@ class Spool:
         segment.size += len(data)
         self.bytes += len(data)
 
-    def _begin_segment(self) -> _Segment:
-        segment = _Segment(self.folder / f"{self._next:012d}{SUFFIX}")
+    def _begin_segment(self) -> Segment:
+        segment = Segment(self.folder / f"{self._next:012d}{SUFFIX}")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
         descriptor = os.open(segment.path, flags, 0o600)
         if self._descriptor >= 0:
@@ -291,16 +239,22 @@ class Spool:
             self._drop_unneeded()
         return self.bytes < self._max_bytes
 
-    def _copy_forward(self, entry: _Entry) -> bool:
-        data = entry.open_frame if entry.closed is None else entry.open_frame + frame(entry.closed)
+    def _copy_forward(self, entry: Spooled) -> bool:
+        data = entry.open_frame + entry.close_frame
         try:
             self._write(data)
         except OSError as error:
             _log.error("spool_write_failed", error=error.strerror)
             return False
         entry.segment.live -= 1
-        entry.segment.live_bytes -= entry.size
+        entry.segment.live_bytes -= len(data)
         entry.segment = self._current
         entry.segment.live += 1
-        entry.segment.live_bytes += entry.size
+        entry.segment.live_bytes += len(data)
         return True
+
+
+def _record(data: bytes) -> Opened | Closed | None:
+    """Return what a request's frame stands for."""
+    record = framed(data)
+    return record if isinstance(record, (Opened, Closed)) else None

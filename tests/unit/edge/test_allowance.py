@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from penstock_edge.allowance import LONG_AGO, NEVER, NOTHING, Allowance, Amounts, weight_of
-from penstock_edge.records import Admitted, KeyFacts, LimitState, Need, Refused
+from penstock_edge.records import KeyFacts, LimitState, Need, Refused
 from tests.effort import examples
 
 KEY = KeyFacts("k", "p", "plan", ("*",), "Settled", "Closed", False, "", "", "", 10**6, 0, 0, "psk")
@@ -418,8 +418,11 @@ def test_a_declaration_is_what_is_counted_from_then_on():
     need = Need(1, 1, 1)
     for i in range(2):
         assert allowance.take(need, 1.0, LONG_AGO)
-        allowance.unsettled.add(Admitted(KEY, 1_000_000 + i, need))
-    allowance.unsettled.add(Admitted(KEY, 5, need))
+        allowance.opens(1_000_000 + i)
+    for _ in range(3):
+        allowance.opens(1_000_000)
+        allowance.settles(1_000_000)
+    allowance.opens(5)
     allowance.remember(999_000, "count_tokens")
     allowance.ask("requests", [need], 2.0, LONG_AGO, "e", ahead=False)
     declared = allowance.declare(3.0, 900_000)

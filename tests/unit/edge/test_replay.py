@@ -8,10 +8,11 @@ import grpc
 
 from penstock.auth.v1 import auth_pb2, auth_pb2_grpc
 from penstock_chassis import rpc
+from penstock_edge.folder_lock import FolderLock
 from penstock_edge.observer import Unobserved
 from penstock_edge.replay import Replay
 from penstock_edge.segments import Header, frame
-from penstock_edge.spool import FolderLock, segment_paths
+from penstock_edge.spool import segment_paths
 from tests.unit.edge.fake_auth import FakeAuth, running, serving, until
 from tests.unit.edge.test_spool import closed, kill, opened, start
 

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from penstock_edge.folder_lock import FolderLock
 from penstock_edge.observer import Unobserved
 from penstock_edge.records import AttemptRecord, Closed, Opened, Usage
 from penstock_edge.replay import Legacy
 from penstock_edge.segments import MAX_PAYLOAD, Acknowledged, Header, frame, read
-from penstock_edge.spool import FolderLock, Spool, SpoolFull, SpoolLocked, segment_paths
+from penstock_edge.spool import Spool, SpoolFull, SpoolLocked, segment_paths
 from tests.effort import examples
 
 
