@@ -136,14 +136,21 @@ async def test_an_address_that_makes_no_sense():
 @contextlib.asynccontextmanager
 async def serving(answer, host="127.0.0.1", **more):
     """A server's port. It is over when its last connection is closed: one left open when the loop ends is a warning."""
-    server = await asyncio.start_server(answer, host, 0, **more)
+    writers = []
+
+    async def counted(reader, writer):
+        writers.append(writer)
+        await answer(reader, writer)
+
+    server = await asyncio.start_server(counted, host, 0, **more)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
         async with asyncio.timeout(60):
-            while server._active_count:
-                await asyncio.sleep(0.01)
+            for writer in writers:
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
 
 
 async def test_silence_ends_at_the_deadline():

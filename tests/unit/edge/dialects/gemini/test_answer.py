@@ -252,7 +252,7 @@ def test_a_call_that_was_cut_short_is_left_out(talk, given, reason, finish):
 
 def test_a_call_that_is_nested_too_deeply_is_left_out(talk):
     deep: dict = {}
-    for _ in range(3000):
+    for _ in range(100_000):
         deep = {"a": deep}
     answer = json.loads(talk().answer(Message("", "", [text("a"), use(given=deep)], "tool_use")))
     assert answer["candidates"][0]["content"]["parts"] == [{"text": "a"}]

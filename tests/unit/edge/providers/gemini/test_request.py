@@ -444,7 +444,7 @@ def test_what_blocks_say_beyond_the_usual_is_listed():
 
 def test_nesting_beyond_all_bounds_is_refused():
     deep: dict = {}
-    for _ in range(5000):
+    for _ in range(100_000):
         deep = {"a": deep}
     request = Request({"messages": [user(text("a")), assistant(use(arguments=deep))]})
     with pytest.raises(ProblemError, match="the request body is nested too deeply"):
