@@ -49,6 +49,11 @@ class DataDir:
         return self.run / "ready"
 
     @property
+    def turn(self) -> Path:
+        """Says whose turn it is to end, while everything ends."""
+        return self.run / "turn"
+
+    @property
     def catalog(self) -> Path:
         """The compiled documents."""
         return self.root / "catalog"

@@ -109,11 +109,11 @@ async def test_the_end_has_an_order(make):
     children = [
         make(name, STEADY, stage, ended=order.append) for name, stage in (("auth-0", 2), ("edge-0", 0), ("status-0", 1))
     ]
-    supervisor = Supervisor(children, time.monotonic)
+    supervisor = Supervisor(children, time.monotonic, order.append)
     supervisor.start()
     await until(lambda: all(child.pid for child in children))
     assert await supervisor.stop(9.0)
-    assert order == ["edge-0", "status-0", "auth-0"]
+    assert order == [False, "edge-0", False, "status-0", True, "auth-0"]
 
 
 async def test_who_does_not_end_is_killed_in_time(make, heard):

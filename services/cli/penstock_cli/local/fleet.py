@@ -138,6 +138,11 @@ class Fleet:
             "LOG_LEVEL": self._options.log_level,
             "LOG_FORMAT": self._options.log_format,
         }
+        if stage == LAST:
+            common |= {
+                "TURN_FILE": str(self._folder.turn),
+                "TURN_SECONDS": str(self._options.drain_seconds + TOTAL_MARGIN_SECONDS),
+            }
         prefix = f"PENSTOCK_{process.upper()}_"
         environment = {**self._inherited, **{prefix + field: value for field, value in {**common, **told}.items()}}
         return Program(name, f"penstock_{process}.main", environment, stage, end)

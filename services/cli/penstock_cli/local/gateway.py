@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from penstock_chassis import turn
 from penstock_cli.admin import Admin
 from penstock_cli.connection import Connection
 from penstock_cli.data_dir import DataDir, write_private
@@ -106,6 +107,7 @@ class Gateway:
             simulator if origin.simulated else None,
         )
         self._folder.token()
+        self._folder.turn.unlink(missing_ok=True)
         write_private(self._folder.admin_url, places.admin + "\n")
         write_private(self._folder.gateway_url, places.gateway + "\n")
         fleet = Fleet(
@@ -117,7 +119,7 @@ class Gateway:
         )
         async with httpx.AsyncClient(trust_env=False) as client:
             admin_ready = AdminReady(self._folder.ready, places.admin, client, POLL_SECONDS)
-            supervisor = Supervisor(self._children(fleet, admin_ready), time.monotonic)
+            supervisor = Supervisor(self._children(fleet, admin_ready), time.monotonic, self._say_turn)
             greeting = Greeting(options, origin, state, places, supervisor, client, self._voice)
             supervisor.start()
             try:
@@ -127,6 +129,7 @@ class Gateway:
             finally:
                 self._folder.ready.unlink(missing_ok=True)
                 code = await self._end(supervisor, options.drain_seconds + TOTAL_MARGIN_SECONDS)
+                self._folder.turn.unlink(missing_ok=True)
                 self._folder.admin_url.unlink(missing_ok=True)
                 self._folder.gateway_url.unlink(missing_ok=True)
         return code
@@ -169,6 +172,11 @@ class Gateway:
         await asyncio.gather(ending, return_exceptions=True)
         await supervisor.kill()
         return 1
+
+    def _say_turn(self, last: bool) -> None:
+        """Tell the processes whose turn it is: a signal to the whole group has reached all of them at once."""
+        with contextlib.suppress(OSError):
+            write_private(self._folder.turn, turn.ALL if last else turn.FIRST)
 
     def _say_ending(self, signal_name: str) -> None:
         seconds = self._options.drain_seconds

@@ -16,11 +16,20 @@ RESERVE_SECONDS = 0.4
 
 
 class Supervisor:
-    """Keeps children running; `stop` ends them stage by stage, `kill` at once."""
+    """Keeps children running; `stop` ends them stage by stage, `kill` at once.
 
-    def __init__(self, children: Sequence[Child], clock: Callable[[], float]) -> None:
+    `stage_begins` is told before each stage of the end whether it is the last one.
+    """
+
+    def __init__(
+        self,
+        children: Sequence[Child],
+        clock: Callable[[], float],
+        stage_begins: Callable[[bool], None] = lambda last: None,  # noqa: ARG005 -- a hook that does nothing
+    ) -> None:
         self.children = sorted(children, key=lambda child: child.program.stage)
         self._clock = clock
+        self._stage_begins = stage_begins
 
     def start(self) -> None:
         """Start all at once: each waits for those it needs by itself."""
@@ -35,6 +44,7 @@ class Supervisor:
         clean = True
         stages = [list(stage) for _, stage in groupby(self.children, key=lambda child: child.program.stage)]
         for number, members in enumerate(stages, start=1):
+            self._stage_begins(number == len(stages))
             reserve = RESERVE_SECONDS * (len(stages) - number)
             left = max(deadline - self._clock() - reserve, 0.0)
             ended = await asyncio.gather(*(child.stop(min(child.program.end_seconds, left)) for child in members))

@@ -17,6 +17,7 @@ from penstock_chassis import compiled, heap, logs, process_metrics, tracing
 from penstock_chassis.http import AddressTakenError, HttpServer, listen
 from penstock_chassis.probes import Probes, Pulse
 from penstock_chassis.telemetry_settings import TelemetrySettings
+from penstock_chassis.turn import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,12 +84,13 @@ def _begin_tracing(settings: ProcessSettings) -> Exporting | None:
 
 
 async def _live(build: Callable[[], Service], settings: ProcessSettings, exporting: Exporting | None) -> int:
-    stop = asyncio.Event()
+    turn = Turn(settings.turn_file, settings.turn_seconds)
+    stop = turn.come
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         # A supervisor that ends its processes in order starts them deaf to the terminal's Ctrl-C.
         if signal.getsignal(number) is not signal.SIG_IGN:
-            loop.add_signal_handler(number, stop.set)
+            loop.add_signal_handler(number, turn.told)
     service = build()
     pulse = Pulse()
     pulse.begin()
