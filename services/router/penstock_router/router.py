@@ -368,15 +368,19 @@ class Router:
                 continue
             chosen = min(watching, key=lambda session: (not session.busy(), session.offered_at, session.name))
             seconds = self.policy.trial_seconds if chosen.busy() else _IDLE_TRIAL_SECONDS
+            if await self._offer_trial(key, chosen.name, now + seconds, now):
+                chosen.offered_at = now
+
+    async def _offer_trial(self, key: Key, session: str, until: float, now: float) -> bool:
+        # A store that is down is asked once in a turn, by the exchange: each of its silences takes a whole deadline.
+        if self._store_up:
             try:
-                offered = await self.conditions.offer(key, chosen.name, now + seconds, now)
+                return await self.conditions.offer(key, session, until, now)
             except StoreDown as error:
                 self._store_failed(error)
-                # Better two trials than none while routers cannot agree.
-                offered = self.conditions.health.offer_trial(key, chosen.name, now + seconds, now)
-                self.conditions.changed([key])
-            if offered:
-                chosen.offered_at = now
+        # Better two trials than none while routers cannot agree.
+        self.conditions.changed([key])
+        return self.conditions.health.offer_trial(key, session, until, now)
 
     def probe(self, account: str) -> None:
         """Probe an account in the background, unless that is under way."""

@@ -156,6 +156,35 @@ async def test_the_router_goes_on_when_the_store_is_frozen(harness, tools):
         await tools.until(lambda: late.slots() > 0)
 
 
+async def test_a_frozen_store_costs_a_turn_one_deadline_however_many_trials_are_due(harness, tools, monkeypatch):
+    names = "abcdefgh"
+    harness.write(tools.catalog(*map(tools.account, names)))
+    with redis_server() as server:
+        service = await harness.router(redis_url=server.url, run_dir=None)
+        edge = await harness.edge(service, "s1")
+        os.kill(server.process.pid, signal.SIGSTOP)
+        try:
+            await tools.until(lambda: service.metrics.store_up.labels("redis")._value.get() == 0)
+            asked = []
+            ask = service.store._call
+
+            async def noted(call):
+                asked.append(service.router._exchanging.locked())
+                return await ask(call)
+
+            monkeypatch.setattr(service.store, "_call", noted)
+            await edge.report(
+                *(tools.outcome(o.THROTTLED, name=name, request_id=name, retry_after_ms=1000) for name in names)
+            )
+            await tools.until(lambda: all(edge.cooldown(n) and edge.cooldown(n).trial_session for n in names))
+            assert asked
+            assert all(asked), "beside the exchange of each turn nobody asks a store that is down"
+        finally:
+            os.kill(server.process.pid, signal.SIGCONT)
+        await tools.until(lambda: service.metrics.store_up.labels("redis")._value.get() == 1)
+        await tools.until(lambda: not service.router.conditions.dirty)
+
+
 async def test_the_router_starts_without_the_store(harness, tools):
     service = await harness.router(redis_url="redis://127.0.0.1:1/0", run_dir=None)
     edge = await harness.edge(service, "s1")
