@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from penstock_edge.answer_head import answer_head
 from penstock_edge.bodies import DRAIN_BYTES, DRAIN_SECONDS, ClientLeftError, accept
 from penstock_edge.errors import BODY_TOO_LARGE, ProblemError, invalid
 
@@ -15,31 +15,30 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from uvicorn.protocols.http.flow_control import FlowControl
-
     from penstock_edge.dialects.dialect import Headers
+    from penstock_edge.flow import Flow
     from penstock_edge.turn import Serve
 
 # Joining larger bodies with their head would cost more than a second buffer.
 _LARGE_BYTES: Final = 64 * 1024
-# No header may hold these: it could be read as two.
-_CONTROLS: Final = bytes({*range(0x20), 0x7F} - {*b"\t"})
 
 
-class Line(Protocol):
+class Line:
     """What a turn needs of its connection."""
+
+    __slots__ = ("flow", "loop", "transport")
 
     loop: asyncio.AbstractEventLoop
     transport: asyncio.Transport
-    flow: FlowControl
+    flow: Flow
 
-    def default_headers(self) -> Headers:
+    def default_lines(self) -> bytes:
         """Return what stands in the head of every answer."""
-        ...
+        raise NotImplementedError
 
     def turn_over(self) -> None:
         """Hear that the answer is complete."""
-        ...
+        raise NotImplementedError
 
 
 class DirectTurn:
@@ -228,7 +227,7 @@ class DirectTurn:
 
     async def begin(self, status: int, headers: Headers) -> None:
         """Make the head; it leaves with the first piece."""
-        self._held = self._head(status, [*headers, (b"transfer-encoding", b"chunked")])
+        self._held = self._head(status, headers, chunked=True)
         self._chunked = True
 
     def try_piece(self, data: bytes) -> bool:
@@ -257,16 +256,10 @@ class DirectTurn:
             self._line.transport.write(last)
         self._complete()
 
-    def _head(self, status: int, headers: Headers) -> bytes:
+    def _head(self, status: int, headers: Headers, *, chunked: bool = False) -> bytes:
         """Return a head. Raises ValueError when a header could be read as anything but itself."""
-        pairs = self._line.default_headers() + headers
-        if not self.keep_alive:
-            pairs.append((b"connection", b"close"))
-        lines = [b": ".join(pair) for pair in pairs]
-        flat = b"".join(lines)
-        if len(flat.translate(None, _CONTROLS)) != len(flat):
-            raise ValueError("an answer's headers hold control characters")
-        return b"%b%b\r\n\r\n" % (STATUS_LINE[status], b"\r\n".join(lines))
+        default = self._line.default_lines()
+        return answer_head(status, default, headers, chunked=chunked, keep_alive=self.keep_alive)
 
     def _complete(self) -> None:
         if self.gone or self.response_complete:

@@ -1,35 +1,42 @@
 """HTTP/1.1 as clients speak it to the edge.
 
 What asks a model goes from the parser straight to who serves it (`DirectTurn`), everything else by uvicorn to the ASGI
-app. Both kinds stand in one line on a connection. Bounds that uvicorn lacks: a head's size, and the time it may take.
+app (`AsgiRequests`). Both kinds stand in one line on a connection. Bounds that uvicorn lacks: a head's size, and the
+time it may take.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+import asyncio
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from penstock_chassis import logs
 from penstock_edge import request_id
+from penstock_edge.answer_head import DefaultLines
+from penstock_edge.asgi_requests import AsgiRequests, leave
 from penstock_edge.dialects.anthropic import DIALECT
-from penstock_edge.direct_turn import DirectTurn
+from penstock_edge.direct_turn import DirectTurn, Line
 from penstock_edge.errors import INTERNAL, Problem, invalid
+from penstock_edge.flow import Flow
 
 if TYPE_CHECKING:
-    import asyncio
+    from uvicorn import Config
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+    from uvicorn.server import ServerState
 
     from penstock_edge.dialects.dialect import Headers
     from penstock_edge.turn import Found
 
 log = logs.get(__name__)
 
-MOST_HEAD_BYTES = 128 * 1024
+MOST_HEAD_BYTES: Final = 128 * 1024
 HEAD_SECONDS = 30.0
-_UPGRADING = frozenset({b"upgrade", b"http2-settings"})
+_UPGRADING: Final = frozenset({b"upgrade", b"http2-settings"})
 # Timers of libuv have milliseconds.
-_TICK_SECONDS = 0.002
+_TICK_SECONDS: Final = 0.002
+_DEFAULTS: Final = DefaultLines()
 
 _TOO_LARGE = ("431 Request Header Fields Too Large", invalid("the headers of this request are too long"))
 _MALFORMED = ("400 Bad Request", invalid("this is not a valid HTTP request"))
@@ -52,39 +59,119 @@ def _nothing(url: bytes) -> Found:
     return None
 
 
-class EdgeProtocol(HttpToolsProtocol):
+class EdgeProtocol(Line):
     """One client connection."""
 
-    # Beside uvicorn's: above thirty attributes objects no longer share their names, and each costs a kilobyte more.
-    __slots__ = ("_find", "_head_bytes", "_head_timer", "_idle_since", "_in_head", "_serving", "_upgrading")
+    __slots__ = (
+        "__weakref__",
+        "_app_state",
+        "_asgi",
+        "_between",
+        "_config",
+        "_cycle",
+        "_expects",
+        "_find",
+        "_head_bytes",
+        "_head_timer",
+        "_headers",
+        "_idle_since",
+        "_idle_timer",
+        "_in_head",
+        "_keep_alive_seconds",
+        "_line",
+        "_opening",
+        "_parser",
+        "_serving",
+        "_state",
+        "_turn",
+        "_upgrading",
+        "_url",
+    )
 
-    cycle: Any
-    """The last request that has begun: uvicorn's or a direct turn."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._head_bytes = 0
-        self._in_head = True
-        self._head_timer: asyncio.TimerHandle | None = None
-        self._idle_since = 0.0
-        self._upgrading = False
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self.loop = _loop or asyncio.get_running_loop()
+        self._config = config
+        self._state = server_state
+        self._app_state = app_state
+        self._keep_alive_seconds = float(config.timeout_keep_alive)
         # Apps that are not the edge's, roots and limits are uvicorn's to deal with.
-        plain = not self.root_path and self.limit_concurrency is None
-        self._find = getattr(self.app, "find", _nothing) if plain else _nothing
+        plain = not config.root_path and config.limit_concurrency is None
+        self._find: Any = getattr(config.loaded_app, "find", _nothing) if plain else _nothing
+        self._parser: httptools.HttpRequestParser | None = None
+        self._asgi: AsgiRequests | None = None
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._idle_since = 0.0
+        self._turn: DirectTurn | None = None
+        """The last request that has begun, if it goes straight to who serves it."""
+        self._cycle: RequestResponseCycle | None = None
+        """The last request that has begun, if it is uvicorn's."""
         self._serving: DirectTurn | RequestResponseCycle | None = None
+        self._line: list[tuple[DirectTurn | RequestResponseCycle, Any]] = []
+        """Requests that wait for those before them; uvicorn's with their app."""
+        self._url = b""
+        self._headers: Headers = []
+        self._expects = False
+        self._upgrading = False
+        self._in_head = True
+        self._head_bytes = 0
+        self._opening = b""
+        """What has come just now, if a request begins at its beginning."""
+        self._parse_anew()
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+    def _parse_anew(self) -> None:
+        self._parser = httptools.HttpRequestParser(self)
+        # A request that follows one with `Connection: close` is passed over instead of refused.
+        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._between = True
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
         """Start the clock of the first head."""
-        super().connection_made(transport)
+        self.transport = transport
+        self.flow = Flow(transport)
+        self._state.connections.add(cast("Any", self))
         self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_late)
+
+    def eof_received(self) -> None:
+        """Let the transport close: who half-closes wants no answer."""
+
+    def pause_writing(self) -> None:
+        """Hear that the client reads too slowly."""
+        self.flow.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Hear that the client has read enough."""
+        self.flow.resume_writing()
+
+    def shutdown(self) -> None:
+        """Close, after the request that is being served."""
+        last = self._last()
+        if last is None or last.response_complete:
+            self.transport.close()
+        else:
+            last.keep_alive = False
+
+    def _last(self) -> DirectTurn | RequestResponseCycle | None:
+        """Return the last request that has begun."""
+        return self._turn if self._turn is not None else self._cycle
 
     def data_received(self, data: bytes) -> None:
         """Parse, and count what comes before a head is whole."""
+        parser = self._parser
+        if parser is None:
+            return
         self._idle_since = 0.0
         if self._in_head:
             self._head_bytes += len(data)
+        self._opening = data if self._between else b""
         try:
-            self.parser.feed_data(data)
+            parser.feed_data(data)
         except httptools.HttpParserError:
             self._refuse(*_MALFORMED)
             return
@@ -101,15 +188,17 @@ class EdgeProtocol(HttpToolsProtocol):
         Java's own client wishes for HTTP/2 with every first request, those with a body too.
         """
         self._upgrading = False
-        head = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
-        for name, value in self.headers:
+        parser = self._parser
+        if parser is None:
+            return
+        head = [b"%b %b HTTP/%b" % (parser.get_method(), self._url, parser.get_http_version().encode())]
+        for name, value in self._headers:
             if name == b"connection":
                 words = [word for word in map(bytes.strip, value.split(b",")) if word.lower() not in _UPGRADING]
                 head += [b"connection: " + b", ".join(words)] if words else []
             elif name not in _UPGRADING:
                 head.append(name + b": " + value)
-        self.parser = httptools.HttpRequestParser(self)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._parse_anew()
         self.data_received(b"\r\n".join(head) + b"\r\n\r\n" + rest)
 
     def _half_a_head(self) -> None:
@@ -132,74 +221,102 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Begin a head."""
+        self._between = False
         self._in_head = True
         self._head_bytes = 0
-        self.url = b""
-        self.headers = []
-        self.expect_100_continue = False
+        self._url = b""
+        self._headers = []
+        self._expects = False
+
+    def on_url(self, url: bytes) -> None:
+        """Take a piece of the URL."""
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header."""
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self._expects = True
+        self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """End a head, and find who serves the request."""
+        parser = self._parser
+        if parser is None:
+            return
         self._in_head = False
         self._head_bytes = 0
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
-        if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
+        if parser.should_upgrade() and parser.get_method() != b"CONNECT":
             self._upgrading = True
             return
-        found = self._found()
+        found: Found = self._find(self._url) if self._is_plain(parser) else None
         if found is None:
-            self._leave_to_uvicorn()
+            self._leave_to_uvicorn(parser)
             return
         serve, query = found
-        turn = DirectTurn(self, serve, self.url, self.headers, query, keep_alive=self.parser.should_keep_alive())
-        previous, self.cycle = self.cycle, turn
+        turn = DirectTurn(self, serve, self._url, self._headers, query, keep_alive=parser.should_keep_alive())
+        previous = self._last()
+        self._turn, self._cycle = turn, None
         if previous is None or previous.response_complete:
             self._take(turn)
         else:
-            self.flow.pause_reading()
-            self.pipeline.appendleft((self.cycle, self.app))
+            self._queue(turn, None)
 
-    def _found(self) -> Found:
-        """Return who serves this request without ASGI, and its query; None for what is not that plain."""
-        parser = self.parser
-        if self.expect_100_continue or parser.get_method() != b"POST":
-            return None
-        if parser.get_http_version() != "1.1":
-            return None
-        return cast("Found", self._find(self.url))
+    def _is_plain(self, parser: httptools.HttpRequestParser) -> bool:
+        """Whether this is a POST by HTTP/1.1 whose body comes unasked."""
+        if self._expects:
+            return False
+        end = 5 + len(self._url)
+        # Nearly always; the parser makes a text of the version for each who asks.
+        if self._opening[:5] == b"POST " and self._opening[end : end + 11] == b" HTTP/1.1\r\n":
+            return True
+        return parser.get_method() == b"POST" and parser.get_http_version() == "1.1"
 
-    def _leave_to_uvicorn(self) -> None:
-        url, headers, expects = self.url, self.headers, self.expect_100_continue
-        super().on_message_begin()
-        self.url = url
-        self.headers += headers
-        self.expect_100_continue = expects
-        super().on_headers_complete()
+    def _leave_to_uvicorn(self, parser: httptools.HttpRequestParser) -> None:
+        asgi = self._asgi
+        if asgi is None:
+            state, app_state, done = self._state, self._app_state, self.on_response_complete
+            asgi = self._asgi = AsgiRequests(self._config, state, app_state, self.transport, self.flow, done)
+        cycle, app = asgi.begin(parser, self._url, self._headers, expects=self._expects)
+        previous = self._last()
+        self._turn, self._cycle = None, cycle
+        if previous is None or previous.response_complete:
+            self._serving = cycle
+            asgi.start(self.loop, cycle, app)
+        else:
+            self._queue(cycle, app)
+
+    def _queue(self, request: DirectTurn | RequestResponseCycle, app: Any) -> None:
+        self.flow.pause_reading()
+        self._line.append((request, app))
 
     def on_body(self, body: bytes) -> None:
         """Hand on a piece of the body."""
-        if type(self.cycle) is DirectTurn:
-            self.cycle.feed(body)
-        else:
-            super().on_body(body)
+        if self._turn is not None:
+            self._turn.feed(body)
+        elif self._asgi is not None and self._cycle is not None:
+            self._asgi.feed(self._cycle, body)
 
     def on_message_complete(self) -> None:
         """Hand on the body's end."""
+        self._opening = b""
         if self._upgrading:
             return
-        if type(self.cycle) is DirectTurn:
-            self.cycle.finish()
-        else:
-            super().on_message_complete()
+        self._between = True
+        if self._turn is not None:
+            self._turn.finish()
+        elif self._asgi is not None and self._cycle is not None:
+            self._asgi.finish(self._cycle)
 
     # One request after another
 
     def _take(self, turn: DirectTurn) -> None:
         self._serving = turn
         turn.task = task = self.loop.create_task(self._run(turn))
-        self.tasks.add(task)
+        self._state.tasks.add(task)
 
     async def _run(self, turn: DirectTurn) -> None:
         """Take a turn to its end; one that ends without an answer ends the connection."""
@@ -209,7 +326,7 @@ class EdgeProtocol(HttpToolsProtocol):
             log.error("request_crashed", error=type(error).__name__, where=logs.where(error))  # noqa: TRY400 -- no message and no locals: they might quote a prompt or a key
         finally:
             task, turn.task = turn.task, None
-            self.tasks.discard(cast("asyncio.Task[None]", task))
+            self._state.tasks.discard(cast("asyncio.Task[None]", task))
             if not turn.response_complete and not turn.gone:
                 self._cut(turn)
 
@@ -222,69 +339,65 @@ class EdgeProtocol(HttpToolsProtocol):
         else:
             self.transport.close()
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self._serving = cycle
-        super()._start_asgi_task(cycle, app)
-
     def turn_over(self) -> None:
         """Go on to the next request, or wait for one."""
         self.on_response_complete()
 
     def on_response_complete(self) -> None:
         """Go on to the next request, or wait for one."""
-        self.server_state.total_requests += 1
+        self._state.total_requests += 1
         self._serving = None
         if self.transport.is_closing():
             return
         self.flow.resume_reading()
-        if not self.pipeline:
+        if not self._line:
             self._idle()
             return
-        following: Any
-        following, app = self.pipeline.pop()
-        if type(following) is DirectTurn:
+        following, app = self._line.pop(0)
+        if isinstance(following, DirectTurn):
             self._take(following)
-        else:
-            self._start_asgi_task(following, app)
+        elif self._asgi is not None:
+            self._serving = following
+            self._asgi.start(self.loop, following, app)
 
-    def default_headers(self) -> Headers:
+    def default_lines(self) -> bytes:
         """Return what stands in the head of every answer: the date, which the server makes anew each second."""
-        return self.server_state.default_headers
+        return _DEFAULTS.of(self._state.default_headers)
 
     # A kept connection's timer is not made anew for each request: when its time is over, it looks how long that was.
 
     def _idle(self) -> None:
         self._idle_since = self.loop.time()
-        if self.timeout_keep_alive_task is None:
-            self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self._look_at_idle)
+        if self._idle_timer is None:
+            self._idle_timer = self.loop.call_later(self._keep_alive_seconds, self._look_at_idle)
 
     def _look_at_idle(self) -> None:
-        self.timeout_keep_alive_task = None
+        self._idle_timer = None
         since = self._idle_since
         if not since or self.transport.is_closing():
             return
-        due = since + self.timeout_keep_alive
+        due = since + self._keep_alive_seconds
         if self.loop.time() + _TICK_SECONDS < due:
-            self.timeout_keep_alive_task = self.loop.call_at(due, self._look_at_idle)
+            self._idle_timer = self.loop.call_at(due, self._look_at_idle)
         else:
             self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell open requests that their client has left, and let go of everything."""
         del exc
-        self.connections.discard(self)
-        for timer in (self._head_timer, self.timeout_keep_alive_task):
+        self._state.connections.discard(cast("Any", self))
+        for timer in (self._head_timer, self._idle_timer):
             if timer is not None:
                 timer.cancel()
-        self._head_timer = self.timeout_keep_alive_task = None
+        self._head_timer = self._idle_timer = None
         serving, self._serving = self._serving, None
-        self.pipeline.clear()
+        self._line.clear()
         # Parser, requests and connection name each other; without this, memory waits for the cycle collector.
-        self.parser = None  # type: ignore[assignment]  # as uvicorn's own
-        self.cycle = None
+        self._parser = None
+        self._turn = self._cycle = self._asgi = None
+        self._find = _nothing
         self.flow.resume_writing()
         if isinstance(serving, DirectTurn):
             serving.leave()
         elif serving is not None:
-            serving.disconnected = True
-            serving.message_event.set()
+            leave(serving)

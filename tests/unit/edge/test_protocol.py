@@ -542,3 +542,25 @@ async def test_a_lost_connection_leaves_nothing_behind(requests):
             assert cached or protocol() is None
         finally:
             gc.enable()
+
+
+@pytest.mark.parametrize(("most", "status"), [(1, 503), (2, 200)])
+async def test_uvicorns_limit_of_connections_holds(most, status):
+    connection = Connection(limit_concurrency=most)
+    await connection.feed(COLD)
+    assert [found for found, _ in answers(connection.transport.written)] == [status]
+
+
+async def test_a_root_path_is_uvicorns_to_deal_with():
+    connection = Connection(root_path="/root")
+    await connection.feed(COLD)
+    assert answers(connection.transport.written) == [(200, b'{"cold":true}')]
+
+
+async def test_a_method_and_a_version_are_judged_wherever_a_request_begins():
+    connection = Connection()
+    both = hot(b"POST /hot HTTP/1.1\r\n") + b"GET /hot HTTP/1.1\r\nHost: x\r\n\r\n" + hot(version=b"1.0")
+    await connection.feed(both)
+    statuses = [status for status, _ in answers(connection.transport.written)]
+    assert statuses == [200, 405, 200]
+    assert connection.transport.closing
