@@ -5,24 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from penstock_edge.dialects.dialect import Head
+from penstock_edge.dialects.openai_embeddings_fields import read_body
 from penstock_edge.dialects.openai_errors import OpenAIManners
 from penstock_edge.dialects.unreadable import UNREADABLE, unreadable, wrong
 from penstock_edge.providers.splice import splice
 
 if TYPE_CHECKING:
     from penstock_edge.dialects.dialect import Birth, Conversation
-
-
-class _Body(msgspec.Struct):
-    model: str
-    input: msgspec.Raw
-    user: str | None = None
-
-
-_body = msgspec.json.Decoder(_Body)
 
 
 class EmbeddingsDialect(OpenAIManners):
@@ -34,7 +24,7 @@ class EmbeddingsDialect(OpenAIManners):
     def head(self, body: bytes) -> Head:
         """Read the head of a request. Raises ProblemError (400)."""
         try:
-            found = _body.decode(body)
+            found = read_body(body)
         except UNREADABLE as error:
             raise unreadable(error) from None
         if not found.model:

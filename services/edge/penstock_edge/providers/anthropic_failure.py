@@ -11,6 +11,7 @@ import msgspec
 
 from penstock_edge import errors
 from penstock_edge.errors import Problem
+from penstock_edge.providers.anthropic_error_fields import Error, read_envelope, read_error
 from penstock_edge.providers.failure import Failure
 from penstock_edge.providers.retry_after import number
 from penstock_edge.providers.retry_after import retry_after as asked_wait
@@ -19,11 +20,6 @@ from penstock_routing.accounts import Hints
 
 if TYPE_CHECKING:
     from penstock_edge.providers.wire import Headers
-
-
-class _Error(msgspec.Struct):
-    type: str = ""
-    message: str = ""
 
 
 _EVENT_STATUS: Final = {
@@ -41,15 +37,6 @@ _EVENT_STATUS: Final = {
 }
 
 
-class _Envelope(msgspec.Struct):
-    # Not `Raw | None`: msgspec would then refuse everything but null.
-    error: msgspec.Raw = msgspec.Raw()
-
-
-_envelope = msgspec.json.Decoder(_Envelope)
-_error = msgspec.json.Decoder(_Error)
-
-
 def of_status(status: int, headers: Headers, body: bytes) -> Failure:
     """Return what an error answer means for health, for the next attempt and, if it is at fault, for the client."""
     error, detail = _read_error(body)
@@ -63,15 +50,15 @@ def of_error_event(data: bytes) -> Failure:
     return _classify(_EVENT_STATUS.get(error.type, 500), error, detail, None)
 
 
-def _read_error(body: bytes) -> tuple[_Error, bytes | None]:
+def _read_error(body: bytes) -> tuple[Error, bytes | None]:
     try:
-        detail = bytes(_envelope.decode(body).error)
-        return (_error.decode(detail), detail) if detail else (_Error(), None)
+        detail = bytes(read_envelope(body).error)
+        return (read_error(detail), detail) if detail else (Error(), None)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return _Error(), None
+        return Error(), None
 
 
-def _classify(status: int, error: _Error, detail: bytes | None, hint: float | None) -> Failure:
+def _classify(status: int, error: Error, detail: bytes | None, hint: float | None) -> Failure:
     words = error.message.lower()
     # Only as it begins: further on a message may quote what a client wrote, which must not put the account out.
     if status == 402 or error.type == errors.BILLING or words.startswith("your credit balance"):

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from penstock_edge.canonical import UnreadableError
 from penstock_edge.errors import ProblemError, invalid
 from penstock_edge.providers.openai_chat import ChatWire
 from penstock_edge.providers.openai_chat_usage import UNREADABLE, report_of
+from penstock_edge.providers.openai_embeddings_fields import read_whole
 from penstock_routing import outcomes
 
 if TYPE_CHECKING:
@@ -19,15 +18,6 @@ if TYPE_CHECKING:
     from penstock_edge.providers.openai_chat_stream import ChatParser
     from penstock_edge.providers.wire import Addressee, Headers, Written
     from penstock_edge.usage import UsageMeter
-
-
-class _Answer(msgspec.Struct):
-    data: msgspec.Raw
-    usage: msgspec.Raw = msgspec.Raw()
-    error: msgspec.Raw = msgspec.Raw()
-
-
-_answer = msgspec.json.Decoder(_Answer)
 
 
 class EmbeddingsWire(ChatWire):
@@ -42,7 +32,7 @@ class EmbeddingsWire(ChatWire):
     def read_answer(self, body: bytes, meter: UsageMeter) -> bool:
         """Take over the usage of an answer; False when the body cannot be one."""
         try:
-            answer = _answer.decode(body)
+            answer = read_whole(body)
         except UNREADABLE:
             return False
         if bytes(answer.error) not in {b"", b"null"} or not bytes(answer.data).startswith(b"["):

@@ -10,6 +10,7 @@ import msgspec
 from penstock_edge import errors
 from penstock_edge.errors import Problem
 from penstock_edge.providers.failure import Failure
+from penstock_edge.providers.openai_error_fields import Error, read_envelope, read_error, read_text
 from penstock_edge.providers.retry_after import number
 from penstock_edge.providers.retry_after import retry_after as asked_wait
 from penstock_routing import outcomes
@@ -22,37 +23,6 @@ if TYPE_CHECKING:
 
 _UNREADABLE: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 
-
-class _Error(msgspec.Struct):
-    """An error object. Compatible servers write numbers as codes, and anything at all elsewhere."""
-
-    message: object = None
-    type: object = None
-    code: object = None
-
-    @property
-    def words(self) -> str:
-        """The message, "" without one."""
-        return self.message if isinstance(self.message, str) else ""
-
-    @property
-    def names(self) -> frozenset[str]:
-        """Type and code, as far as they are texts."""
-        return frozenset(name for name in (self.type, self.code) if isinstance(name, str))
-
-
-class _Envelope(msgspec.Struct):
-    # Not `Raw | None`: msgspec would then refuse everything but null.
-    error: msgspec.Raw = msgspec.Raw()
-    message: object = None
-    type: object = None
-    code: object = None
-    detail: object = None
-
-
-_envelope = msgspec.json.Decoder(_Envelope)
-_error = msgspec.json.Decoder(_Error)
-_text = msgspec.json.Decoder(str)
 
 _NO_QUOTA: Final = frozenset(
     {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "insufficient_balance", errors.BILLING}
@@ -104,31 +74,31 @@ def of_error_object(detail: bytes) -> Failure:
     return _classify(_status_of(error), error, kept, None)
 
 
-def _read(body: bytes) -> tuple[_Error, bytes | None]:
+def _read(body: bytes) -> tuple[Error, bytes | None]:
     try:
-        envelope = _envelope.decode(body)
+        envelope = read_envelope(body)
     except _UNREADABLE:
-        return _Error(), None
+        return Error(), None
     if bytes(envelope.error) not in {b"", b"null"}:
         return _read_object(bytes(envelope.error))
     # Some servers leave the envelope out, some only say what is wrong as `detail`.
     message = envelope.message if envelope.message is not None else envelope.detail
-    return _Error(message, envelope.type, envelope.code), None
+    return Error(message, envelope.type, envelope.code), None
 
 
-def _read_object(detail: bytes) -> tuple[_Error, bytes | None]:
+def _read_object(detail: bytes) -> tuple[Error, bytes | None]:
     try:
         # Decoding the whole text: what is passed on must be sound in the parts that nobody reads too.
-        return _error.decode(detail.decode()), detail
+        return read_error(detail.decode()), detail
     except _UNREADABLE:
         pass
     try:
-        return _Error(_text.decode(detail)), None
+        return Error(read_text(detail)), None
     except _UNREADABLE:
-        return _Error(), None
+        return Error(), None
 
 
-def _status_of(error: _Error) -> int:
+def _status_of(error: Error) -> int:
     code = error.code
     if isinstance(code, int) and 400 <= code <= 599:
         return code
@@ -140,7 +110,7 @@ def _status_of(error: _Error) -> int:
     return _STATUSES.get(error.type, 500) if isinstance(error.type, str) else 500
 
 
-def _classify(status: int, error: _Error, detail: bytes | None, hint: float | None) -> Failure:
+def _classify(status: int, error: Error, detail: bytes | None, hint: float | None) -> Failure:
     names = error.names
     if status == 402 or names & _NO_QUOTA:
         return Failure(outcomes.QUOTA_EXHAUSTED, status, hint)
@@ -164,7 +134,7 @@ def _classify(status: int, error: _Error, detail: bytes | None, hint: float | No
     return Failure(outcomes.CLIENT_FAULT, status, fault=fault)
 
 
-def _misses_model(status: int, error: _Error) -> bool:
+def _misses_model(status: int, error: Error) -> bool:
     if isinstance(error.code, str):
         return error.code == "model_not_found"
     words = error.words.lower()
