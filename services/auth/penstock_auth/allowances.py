@@ -137,6 +137,11 @@ def usage_counters(limits: Sequence[Limit], key: str) -> list[tuple[str, int, Un
     return [(name, window, unit) for name, (window, unit) in names.items()]
 
 
+def mask_of(unit: Unit) -> Vector:
+    """Return what a unit counts of a vector."""
+    return _MASKS[unit]
+
+
 def used_of(unit: Unit, input_tokens: int, output_tokens: int, micro_usd: int) -> int:
     """Return what a settlement is worth in a unit of tokens or cost."""
     return weigh(_MASKS[unit], (0, 0, input_tokens, output_tokens, micro_usd))

@@ -7,6 +7,7 @@ of the store's clock and come in; there is no I/O here.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
 from penstock_auth import allowances
@@ -119,22 +120,33 @@ class Books:
         )
         return decided
 
-    def settle(self, effect: SettleEffect, now: int, *, absent: bool) -> None:
-        """Apply a committed row. `absent`: its session has not declared, so nobody counts its admission yet."""
+    def settle(self, effects: Sequence[SettleEffect], now: int, *, absent: bool) -> None:
+        """Apply committed rows of one key of one session, under the same limits.
+
+        `absent`: their session has not declared, so nobody counts their admissions yet.
+        """
         now = self.used_at = max(self.used_at, now)
-        if effect.balance is not None:
-            self._learn(PROJECT, effect.balance)
-        if effect.spent is not None:
-            self._learn(allowances.budget_of(effect.key), effect.spent)
-        if effect.request_id in self._settled:
-            return
-        self._settled[effect.request_id] = now
-        at = min(effect.admitted_at_ms, now)
-        self._count_usage(
-            effect.limits, effect.key, at, (effect.input_tokens, effect.output_tokens, effect.micro_usd), now
-        )
-        if absent:
-            self._count_requests(effect.limits, effect.key, "requests", at, 1, now)
+        first = effects[0]
+        windows = self._usage_windows(first.limits, first.key, now)
+        balance = spent = None
+        for effect in effects:
+            if effect.balance is not balance and effect.balance is not None:
+                balance = effect.balance
+                self._learn(PROJECT, balance)
+            if effect.spent is not spent and effect.spent is not None:
+                spent = effect.spent
+                self._learn(allowances.budget_of(effect.key), spent)
+            if effect.request_id in self._settled:
+                continue
+            self._settled[effect.request_id] = now
+            at = min(effect.admitted_at_ms, now)
+            for window, (_, _, of_input, of_output, of_cost) in windows:
+                window.add(
+                    at,
+                    of_input * effect.input_tokens + of_output * effect.output_tokens + of_cost * effect.micro_usd,
+                )
+            if absent:
+                self._count_requests(effect.limits, effect.key, "requests", at, 1, now)
 
     def declare(self, session: str, told: KeyDeclaration, now: int, *, first: bool) -> None:
         """Take in what a session has of a key; it never lowers what is known.
@@ -177,7 +189,9 @@ class Books:
     def tidy(self, now: int) -> bool:
         """Forget what no longer matters; say whether all of it can go."""
         self._windows = {name: window for name, window in self._windows.items() if not window.idle(now)}
-        self._settled = {name: at for name, at in self._settled.items() if at > now - REMEMBER_ID_MS}
+        # They stand in order of time, and there may be millions: only what goes is looked at.
+        for name in list(takewhile(lambda name: self._settled[name] <= now - REMEMBER_ID_MS, self._settled)):
+            del self._settled[name]
         self._answers = {name: a for name, a in self._answers.items() if a.at > now - REMEMBER_ANSWER_MS}
         for key in list(self._leases):
             self._prune_leases(key, now)
@@ -252,8 +266,15 @@ class Books:
         return window
 
     def _count_usage(self, limits: Sequence[Limit], key: str, at: int, used: tuple[int, int, int], now: int) -> None:
-        for name, window_ms, unit in allowances.usage_counters(limits, key):
-            self._window(name, window_ms, now).add(at, allowances.used_of(unit, *used))
+        for window, mask in self._usage_windows(limits, key, now):
+            window.add(at, allowances.weigh(mask, (0, 0, *used)))
+
+    def _usage_windows(self, limits: Sequence[Limit], key: str, now: int) -> list[tuple[Window, Vector]]:
+        """Return the windows that a settlement goes to, each with what it counts."""
+        return [
+            (self._window(name, window_ms, now), allowances.mask_of(unit))
+            for name, window_ms, unit in allowances.usage_counters(limits, key)
+        ]
 
     def _count_requests(
         self, limits: Sequence[Limit], key: str, kind: str, at: int, requests: int, now: int

@@ -23,6 +23,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Protocol
 
+import msgspec
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
@@ -102,8 +104,7 @@ class Amounts:
 NOTHING: Final = Amounts()
 
 
-@dataclass(frozen=True, slots=True)
-class Versioned:
+class Versioned(msgspec.Struct, frozen=True, gc=False):
     """A fact read from SQL, micro-USD, with the ledger sequence that it was read at; the newest one counts."""
 
     micro_usd: int
@@ -201,8 +202,7 @@ class AllowResult:
     dropped: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class SettleEffect:
+class SettleEffect(msgspec.Struct, frozen=True, gc=False):
     """What a committed ledger row does to the counters. Applied once per request id.
 
     `input_tokens` is whole input; `micro_usd` is the charge. `balance` (of the project) and `spent` (of the key, in

@@ -16,7 +16,7 @@ from penstock_auth.counters import AllowResult, Denial, Heard, Reason
 from penstock_auth.recovery import Epoch, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from penstock_auth.counters import AllowCall, Declaration, EpochState, SettleEffect, Truth
 
@@ -86,8 +86,9 @@ class MemoryCounters:
         """See `Counters.settle`."""
         await self._expect()
         now = self._now()
-        for effect in effects:
-            self._books(effect.project).settle(effect, now, absent=self._epoch.absent(effect.session))
+        for some in _alike(effects):
+            first = some[0]
+            self._books(first.project).settle(some, now, absent=self._epoch.absent(first.session))
 
     async def declare(self, declaration: Declaration) -> Heard:
         """See `Counters.declare`."""
@@ -163,3 +164,12 @@ class MemoryCounters:
         self._tidied = now
         for project in [name for name, books in self._projects.items() if books.tidy(now)]:
             del self._projects[project]
+
+
+def _alike(effects: Sequence[SettleEffect]) -> Iterable[list[SettleEffect]]:
+    """Sort effects by project, key, session and limits: batches hold many of each."""
+    found: dict[tuple[str, str, str, int], list[SettleEffect]] = {}
+    for effect in effects:
+        alike = effect.project, effect.key, effect.session, id(effect.limits)
+        found.setdefault(alike, []).append(effect)
+    return found.values()

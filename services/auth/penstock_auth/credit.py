@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, select
 
+from penstock_auth.bulk import Lookup, Rows, inserts
 from penstock_auth.errors import Conflict, Invalid, NotFound
 from penstock_auth.projects import unknown
 from penstock_auth.tables import credit_entries, projects
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from sqlalchemy import Connection
 
@@ -58,31 +59,55 @@ _ENTRY: Final = select(
     credit_entries.c.balance_micro,
 )
 
+# Locked in order of name, as everywhere.
+_LOCKED: Final = Lookup(
+    [projects.c.name, projects.c.balance_micro, projects.c.version],
+    projects.c.name,
+    sqlite="ORDER BY name",
+    postgres="ORDER BY name FOR NO KEY UPDATE",
+)
+_CHARGES: Final = inserts(
+    credit_entries,
+    [
+        "project",
+        "kind",
+        "amount_micro",
+        "request_id",
+        "note",
+        "idempotency_key",
+        "balance_micro",
+        "created_at_ms",
+    ],
+)
+_BALANCES: Final = Rows(
+    projects,
+    ["balance_micro", "version", "name"],
+    sqlite="UPDATE projects SET balance_micro = ?, version = ? WHERE name = ?",
+    postgres="UPDATE projects SET balance_micro = r.balance_micro, version = r.version FROM {rows}"
+    " WHERE projects.name = r.name",
+)
 
-def append_charges(connection: Connection, charges: Sequence[tuple[str, str, int]], now_ms: int) -> None:
-    """Append a charge for each (project, request id, micro-USD). The projects exist; each request is charged once."""
+
+def append_charges(
+    connection: Connection, charges: Sequence[tuple[str, str, int]], now_ms: int
+) -> dict[str, tuple[int, int]]:
+    """Append a charge for each (project, request id, micro-USD); return the projects' (balance, version) after them.
+
+    The projects exist; each request is charged once.
+    """
     if not charges:
-        return
-    balances = _lock(connection, sorted({project for project, _, _ in charges}))
+        return {}
+    balances = _lock(connection, {project for project, _, _ in charges})
+    kind = EntryKind.CHARGE.value
     entries = []
     for project, request_id, micro_usd in charges:
         balance, version = balances[project]
-        balances[project] = balance - micro_usd, version + 1
-        entries.append(
-            {
-                "project": project,
-                "kind": EntryKind.CHARGE.value,
-                "amount_micro": -micro_usd,
-                "request_id": request_id,
-                "note": "",
-                "idempotency_key": f"charge:{request_id}",
-                "balance_micro": balance - micro_usd,
-                "created_at_ms": now_ms,
-            }
-        )
-    connection.execute(insert(credit_entries), entries)
-    for project, (balance, version) in balances.items():
-        _set_balance(connection, project, balance, version)
+        balance -= micro_usd
+        balances[project] = balance, version + 1
+        entries.append((project, kind, -micro_usd, request_id, "", f"charge:{request_id}", balance, now_ms))
+    _CHARGES.write(connection, entries)
+    _BALANCES.write(connection, [(balance, version, project) for project, (balance, version) in balances.items()])
+    return balances
 
 
 def add_entry(
@@ -127,7 +152,7 @@ def add_entry(
         )
         .returning(credit_entries.c.id)
     ).scalar_one()
-    _set_balance(connection, project, balance + amount_micro, version + 1)
+    _BALANCES.write(connection, [(balance + amount_micro, version + 1, project)])
     return Entry(entry_id, project, kind, amount_micro, "", note, now_ms, balance + amount_micro), True
 
 
@@ -157,18 +182,6 @@ def _check(kind: str, amount_micro: int, note: str, idempotency_key: str) -> Non
         raise Invalid("an idempotency key has at most 190 characters, none of them NUL")
 
 
-def _lock(connection: Connection, names: Sequence[str]) -> dict[str, tuple[int, int]]:
+def _lock(connection: Connection, names: Collection[str]) -> dict[str, tuple[int, int]]:
     """Lock project rows in order of name; gives their (balance, version)."""
-    rows = connection.execute(
-        select(projects.c.name, projects.c.balance_micro, projects.c.version)
-        .where(projects.c.name.in_(names))
-        .order_by(projects.c.name)
-        .with_for_update(key_share=True)
-    )
-    return {name: (balance, version) for name, balance, version in rows}
-
-
-def _set_balance(connection: Connection, project: str, balance: int, version: int) -> None:
-    connection.execute(
-        update(projects).where(projects.c.name == project).values(balance_micro=balance, version=version)
-    )
+    return {name: (balance, version) for name, balance, version in _LOCKED.find(connection, names)}

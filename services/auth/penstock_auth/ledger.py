@@ -10,6 +10,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 from penstock_auth import metrics
 from penstock_auth.gathering import Gathering
 from penstock_auth.postings import Batch, lock_away, settle
+from penstock_auth.price_book import Prices
 from penstock_auth.settlement import Poison
 from penstock_chassis import logs
 
@@ -43,6 +44,7 @@ class Ledger:
         self._monotonic = monotonic
         self._price_wait = price_wait_seconds
         self._asked: dict[str, float] = {}
+        self._prices = Prices()
         # One transaction can be prepared while another is on its way to the disk; a file has one writer anyway.
         self._gathering = Gathering(self._settle_together, 2 if database.shared else 1)
 
@@ -75,7 +77,9 @@ class Ledger:
     async def _settle(self, incoming: Sequence[Incoming]) -> Batch:
         now_ms = self._now_ms()
         return await self._database.write(
-            lambda connection: settle(connection, incoming, now_ms, price_may_come=self._price_may_come),
+            lambda connection: settle(
+                connection, incoming, now_ms, prices=self._prices, price_may_come=self._price_may_come
+            ),
             repeatable=True,
         )
 

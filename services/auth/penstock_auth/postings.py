@@ -7,28 +7,28 @@ taken in one order everywhere (settlements by id, projects by name, spend by key
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import insert, select
+import msgspec
 
 from penstock_auth import statements
+from penstock_auth.bulk import Cells, Lookup, inserts
 from penstock_auth.counters import Versioned
 from penstock_auth.credit import append_charges
 from penstock_auth.keys import counter_of
-from penstock_auth.price_book import read_prices
 from penstock_auth.pricing import Usage
-from penstock_auth.settlement import Poison, bill, check
-from penstock_auth.spend import add_spend, read_spend
+from penstock_auth.settlement import Attempt, Bill, Poison, Settlement, bill, check
+from penstock_auth.spend import add_spend, spent_by
 from penstock_auth.tables import api_keys, attempts, projects, quarantine, settlements
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Collection, Sequence
 
     from sqlalchemy import Connection
 
-    from penstock_auth.settlement import Bill, Settlement
+    from penstock_auth.price_book import Prices
     from penstock_catalog.prices import PriceRow
 
 USAGE_COLUMNS: Final = (
@@ -38,19 +38,71 @@ USAGE_COLUMNS: Final = (
     settlements.c.cache_write_5m_input_tokens,
     settlements.c.cache_write_1h_input_tokens,
 )
-_COMMITTED: Final = select(
+_COMMITTED: Final = Lookup(
+    [
+        settlements.c.request_id,
+        settlements.c.project,
+        settlements.c.key_id,
+        settlements.c.edge_session,
+        settlements.c.admitted_at_ms,
+        settlements.c.cost_micro,
+        *USAGE_COLUMNS,
+    ],
     settlements.c.request_id,
-    settlements.c.project,
-    settlements.c.key_id,
-    settlements.c.edge_session,
-    settlements.c.admitted_at_ms,
-    settlements.c.cost_micro,
-    *USAGE_COLUMNS,
+)
+_PROJECTS: Final = Lookup([projects.c.name, projects.c.balance_micro, projects.c.version], projects.c.name)
+_KEYS: Final = Lookup(
+    [api_keys.c.id, api_keys.c.plan, api_keys.c.counted_as, api_keys.c.spend_limit_period], api_keys.c.id
+)
+_USAGE: Final = [column.name for column in USAGE_COLUMNS]
+# A row that another auth inserted meanwhile is left to it. A file has one writer: nothing comes between.
+_SETTLEMENTS: Final = inserts(
+    settlements,
+    [
+        "request_id",
+        "project",
+        "key_id",
+        "model",
+        "state",
+        "estimated",
+        "streamed",
+        "dialect",
+        *_USAGE,
+        "cost_micro",
+        "price_digest",
+        "price_multiplier_ppm",
+        "edge_session",
+        "delivered",
+        "client_status",
+        "admitted_at_ms",
+        "started_at_ms",
+        "ended_at_ms",
+        "recorded_at_ms",
+    ],
+    postgres="ON CONFLICT DO NOTHING RETURNING request_id",
+)
+_ATTEMPTS: Final = inserts(
+    attempts,
+    [
+        "request_id",
+        "index",
+        "account",
+        "class",
+        "status",
+        *_USAGE,
+        "reported",
+        "estimated",
+        "cost_micro",
+        "upstream_request_id",
+        "upstream_model",
+        "started_at_ms",
+        "first_byte_ms",
+        "duration_ms",
+    ],
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
+class Incoming(msgspec.Struct, frozen=True, gc=False):
     """A settlement with its encoding, which is what quarantine keeps. `settlement` is None when it cannot be read."""
 
     request_id: str
@@ -60,8 +112,7 @@ class Incoming:
     problem: Poison | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(msgspec.Struct, frozen=True, gc=False):
     """What the ledger holds of one request, and what the counters must be told."""
 
     request_id: str
@@ -94,14 +145,18 @@ class Batch:
 
         Figures by project and key are of all.
         """
-        fresh = set(self.fresh)
+        if len(batches) == 1:
+            return [self]
+        fresh, rows, quarantined = set(self.fresh), self.rows, self.quarantined
         parts = []
         for ids in batches:
             parts.append(
                 Batch(
-                    rows={request_id: row for request_id, row in self.rows.items() if request_id in ids},
+                    rows={request_id: rows[request_id] for request_id in ids if request_id in rows},
                     fresh=fresh.intersection(ids),
-                    quarantined={request_id: why for request_id, why in self.quarantined.items() if request_id in ids},
+                    quarantined={
+                        request_id: quarantined[request_id] for request_id in ids if request_id in quarantined
+                    },
                     balances=self.balances,
                     spent=self.spent,
                     plans=self.plans,
@@ -117,6 +172,7 @@ def settle(
     incoming: Sequence[Incoming],
     now_ms: int,
     *,
+    prices: Prices,
     price_may_come: Callable[[str], bool],
 ) -> Batch:
     """Write a batch. `price_may_come(digest)`: whether an unknown price is worth waiting for, instead of quarantine."""
@@ -126,9 +182,15 @@ def settle(
     for each in incoming:
         if each.request_id not in batch.rows:
             fresh.setdefault(each.request_id, each)
-    bills = _bills(connection, list(fresh.values()), batch, now_ms, price_may_come)
-    _insert(connection, {request_id: fresh[request_id] for request_id in bills}, bills, batch, now_ms)
-    _figures(connection, batch, now_ms)
+    sound, poisoned = _checked(fresh)
+    known = _References(connection, sound, list(batch.rows.values()), prices)
+    billed = _billed(sound, known, price_may_come, poisoned)
+    if poisoned:
+        _quarantine(connection, [(fresh[request_id], poison) for request_id, poison in poisoned.items()], now_ms)
+        batch.quarantined = {request_id: (poison.kind, str(poison)) for request_id, poison in poisoned.items()}
+    if billed:
+        _insert(connection, billed, known, batch, now_ms)
+    _figures(connection, batch, known, now_ms)
     return batch
 
 
@@ -139,79 +201,89 @@ def lock_away(connection: Connection, each: Incoming, poison: Poison, now_ms: in
 
 
 def _committed(connection: Connection, request_ids: Sequence[str]) -> dict[str, Row]:
-    ids = sorted({request_id for request_id in request_ids if "\0" not in request_id})
-    if not ids:
-        return {}
-    found = connection.execute(_COMMITTED.where(settlements.c.request_id.in_(ids)))
-    return {row[0]: Row(*row[:6], Usage(*row[6:])) for row in found}
+    ids = {request_id for request_id in request_ids if "\0" not in request_id}
+    return {
+        row[0]: Row(row[0], row[1], row[2], row[3], row[4], row[5], Usage(*row[6:]))
+        for row in _COMMITTED.find(connection, ids)
+    }
 
 
-def _bills(
-    connection: Connection,
-    fresh: Sequence[Incoming],
-    batch: Batch,
-    now_ms: int,
-    price_may_come: Callable[[str], bool],
-) -> dict[str, Bill]:
-    """Bill what can be committed, by request id; the rest goes to quarantine, or waits for its price."""
-    poisoned: list[tuple[Incoming, Poison]] = []
-    sound: list[tuple[Incoming, Settlement]] = []
-    for each in fresh:
+def _checked(fresh: dict[str, Incoming]) -> tuple[list[Settlement], dict[str, Poison]]:
+    """Return what any ledger could hold, in order of id, and what none could."""
+    sound: list[Settlement] = []
+    poisoned: dict[str, Poison] = {}
+    for request_id in sorted(fresh):
+        each = fresh[request_id]
+        if each.settlement is None:
+            poisoned[request_id] = each.problem or Poison("malformed", "it cannot be read")
+            continue
         try:
-            sound.append((each, _checked(each)))
+            check(each.settlement)
         except Poison as poison:
-            poisoned.append((each, poison))
-    known = _References(connection, [settlement for _, settlement in sound])
-    bills: dict[str, Bill] = {}
-    for each, settlement in sound:
-        try:
-            price = known.price(settlement)
-            if known.lacks(settlement) and price_may_come(settlement.price_digest):
-                continue
-            bills[each.request_id] = bill(settlement, known.must_have(settlement, price))
-        except Poison as poison:
-            poisoned.append((each, poison))
-    if poisoned:
-        _quarantine(connection, poisoned, now_ms)
-        batch.quarantined = {each.request_id: (poison.kind, str(poison)) for each, poison in poisoned}
-    return bills
-
-
-def _checked(each: Incoming) -> Settlement:
-    if each.settlement is None:
-        raise each.problem or Poison("malformed", "it cannot be read")
-    check(each.settlement)
-    return each.settlement
+            poisoned[request_id] = poison
+        else:
+            sound.append(each.settlement)
+    return sound, poisoned
 
 
 class _References:
-    """Which projects, keys and prices of some settlements are known: three queries for a batch."""
+    """What is known of the projects, keys and prices of some settlements, and of the rows of others."""
 
-    def __init__(self, connection: Connection, batch: Sequence[Settlement]) -> None:
-        names = sorted({each.project for each in batch})
-        ids = sorted({each.key_id for each in batch})
-        self._projects = (
-            set(connection.scalars(select(projects.c.name).where(projects.c.name.in_(names)))) if names else set()
-        )
-        self._keys = set(connection.scalars(select(api_keys.c.id).where(api_keys.c.id.in_(ids)))) if ids else set()
-        self._prices = read_prices(connection, {each.price_digest for each in batch if each.price_digest})
+    def __init__(
+        self, connection: Connection, sound: Sequence[Settlement], rows: Sequence[Row], prices: Prices
+    ) -> None:
+        self._project_names: set[str] = set()
+        self._key_ids: set[str] = set()
+        self._prices = prices.find(connection, {each.price_digest for each in sound if each.price_digest})
+        self.read(connection, (*sound, *rows))
+
+    def read(self, connection: Connection, those: Collection[Settlement | Row]) -> None:
+        """Read projects (balance, version) and keys (plan, counted as, period) as they are now, `those` too."""
+        self._project_names.update([each.project for each in those])
+        self._key_ids.update([each.key_id for each in those])
+        self.projects = {
+            name: (balance, version) for name, balance, version in _PROJECTS.find(connection, self._project_names)
+        }
+        self.keys = {
+            key_id: (plan, counted_as, period)
+            for key_id, plan, counted_as, period in _KEYS.find(connection, self._key_ids)
+        }
 
     def price(self, settlement: Settlement) -> PriceRow | None:
         return self._prices.get(settlement.price_digest)
 
-    def lacks(self, settlement: Settlement) -> bool:
-        """Whether it names a price that it needs and that nobody knows."""
-        return bool(settlement.price_digest) and settlement.needs_price and settlement.price_digest not in self._prices
-
-    def must_have(self, settlement: Settlement, price: PriceRow | None) -> PriceRow | None:
-        """Return the price; Poison for what is not known. No digest at all: the model had no price then."""
-        if settlement.project not in self._projects:
+    def require(self, settlement: Settlement) -> None:
+        """Raise Poison for a project or key that is not known."""
+        if settlement.project not in self.projects:
             raise Poison("unknown_project", f"no project is named {settlement.project[:63]!r}")
-        if settlement.key_id not in self._keys:
+        if settlement.key_id not in self.keys:
             raise Poison("unknown_key", "no key has its key id")
-        if self.lacks(settlement):
-            raise Poison("unknown_price", f"no price row has the digest {settlement.price_digest!r}")
-        return price
+
+
+def _billed(
+    sound: Sequence[Settlement],
+    known: _References,
+    price_may_come: Callable[[str], bool],
+    poisoned: dict[str, Poison],
+) -> list[tuple[Settlement, Bill]]:
+    """Bill what can be committed; the rest is added to what is poisoned, or waits for its price.
+
+    Where no digest is named, the model had no price then.
+    """
+    billed = []
+    for settlement in sound:
+        try:
+            price = known.price(settlement)
+            lacks = price is None and bool(settlement.price_digest) and settlement.needs_price
+            if lacks and price_may_come(settlement.price_digest):
+                continue
+            known.require(settlement)
+            if lacks:
+                raise Poison("unknown_price", f"no price row has the digest {settlement.price_digest!r}")  # noqa: TRY301 -- as any other
+            billed.append((settlement, bill(settlement, price)))
+        except Poison as poison:
+            poisoned[settlement.request_id] = poison
+    return billed
 
 
 def _quarantine(connection: Connection, poisoned: Sequence[tuple[Incoming, Poison]], now_ms: int) -> None:
@@ -236,99 +308,98 @@ def _shown(text: str, length: int) -> str:
 
 
 def _insert(
-    connection: Connection, fresh: dict[str, Incoming], bills: dict[str, Bill], batch: Batch, now_ms: int
+    connection: Connection,
+    billed: Sequence[tuple[Settlement, Bill]],
+    known: _References,
+    batch: Batch,
+    now_ms: int,
 ) -> None:
-    """Insert rows with their attempts and charges. A row that another auth inserted meanwhile is left to it."""
-    pairs = [
-        (each.settlement, bills[request_id])
-        for request_id, each in sorted(fresh.items())
-        if each.settlement is not None
-    ]
-    if not pairs:
-        return
-    statement = statements.insert_new(connection, settlements).returning(settlements.c.request_id)
-    batch.fresh = set(connection.scalars(statement, [_settlement_row(s, b, now_ms) for s, b in pairs]))
-    others = [s.request_id for s, _ in pairs if s.request_id not in batch.fresh]
-    batch.rows |= _committed(connection, others)
-    mine = [(s, b) for s, b in pairs if s.request_id in batch.fresh]
-    tries = [row for s, b in mine for row in _attempt_rows(s, b)]
-    if tries:
-        connection.execute(insert(attempts), tries)
-    for s, b in mine:
+    """Insert rows, in order of id, with their attempts and charges."""
+    returned = _SETTLEMENTS.write(connection, [_settlement_row(s, b, now_ms) for s, b in billed])
+    batch.fresh = {s.request_id for s, _ in billed} if returned is None else {row[0] for row in returned}
+    others = [s.request_id for s, _ in billed if s.request_id not in batch.fresh]
+    if others:
+        found = _committed(connection, others)
+        batch.rows |= found
+        known.read(connection, found.values())
+        billed = [(s, b) for s, b in billed if s.request_id in batch.fresh]
+    _ATTEMPTS.write(
+        connection,
+        [_attempt_row(s, a, cost) for s, b in billed for a, cost in zip(s.attempts, b.attempt_costs, strict=True)],
+    )
+    for s, b in billed:
         batch.rows[s.request_id] = Row(
             s.request_id, s.project, s.key_id, s.edge_session, s.admitted_at_ms, b.cost_micro, b.usage
         )
-    charged = [(s.project, s.request_id, b.cost_micro) for s, b in mine if b.cost_micro]
-    append_charges(connection, charged, now_ms)
-    spends: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
-    for s, b in mine:
-        if b.cost_micro:
-            spends[s.key_id].append((s.admitted_at_ms, b.cost_micro))
-    add_spend(connection, spends)
+    charged = [(s, b.cost_micro) for s, b in billed if b.cost_micro]
+    known.projects |= append_charges(connection, [(s.project, s.request_id, cost) for s, cost in charged], now_ms)
+    counted_as = {key_id: counted_as for key_id, (_, counted_as, _) in known.keys.items()}
+    add_spend(connection, [(s.key_id, s.admitted_at_ms, cost) for s, cost in charged], counted_as)
 
 
-def _figures(connection: Connection, batch: Batch, now_ms: int) -> None:
-    """Read balances and spend as this transaction leaves them, for the counters."""
-    names = sorted({row.project for row in batch.rows.values()})
-    if not names:
-        return
-    found = connection.execute(
-        select(projects.c.name, projects.c.balance_micro, projects.c.version).where(projects.c.name.in_(names))
-    )
-    batch.balances = {name: Versioned(balance, version) for name, balance, version in found}
-    key_ids = sorted({row.key_id for row in batch.rows.values()})
-    batch.spent = read_spend(connection, key_ids, now_ms)
-    query = select(api_keys.c.id, api_keys.c.plan, api_keys.c.counted_as).where(api_keys.c.id.in_(key_ids))
-    for key_id, plan, counted_as in connection.execute(query):
+def _figures(connection: Connection, batch: Batch, known: _References, now_ms: int) -> None:
+    """Give balances and spend as this transaction leaves them, for the counters."""
+    rows = batch.rows.values()
+    batch.balances = {
+        name: Versioned(*known.projects[name]) for name in {row.project for row in rows} & known.projects.keys()
+    }
+    budgets = {}
+    for key_id in {row.key_id for row in rows} & known.keys.keys():
+        plan, counted_as, period = known.keys[key_id]
         batch.plans[key_id] = plan
         batch.counters[key_id] = counter_of(key_id, counted_as)
+        budgets[key_id] = counted_as or key_id, period
+    batch.spent = spent_by(connection, budgets, now_ms)
 
 
-def _settlement_row(settlement: Settlement, bill_: Bill, now_ms: int) -> dict[str, Any]:
-    return {
-        "request_id": settlement.request_id,
-        "project": settlement.project,
-        "key_id": settlement.key_id,
-        "model": settlement.model,
-        "state": settlement.state.value,
-        "estimated": settlement.estimated,
-        "streamed": settlement.streamed,
-        "dialect": settlement.dialect,
-        **_usage_row(bill_.usage),
-        "cost_micro": bill_.cost_micro,
-        "price_digest": settlement.price_digest,
-        "price_multiplier_ppm": settlement.price_multiplier_ppm,
-        "edge_session": settlement.edge_session,
-        "delivered": settlement.delivered,
-        "client_status": settlement.client_status,
-        "admitted_at_ms": settlement.admitted_at_ms,
-        "started_at_ms": settlement.started_at_ms,
-        "ended_at_ms": settlement.ended_at_ms,
-        "recorded_at_ms": now_ms,
-    }
+def _settlement_row(settlement: Settlement, bill_: Bill, now_ms: int) -> Cells:
+    usage = bill_.usage
+    return (
+        settlement.request_id,
+        settlement.project,
+        settlement.key_id,
+        settlement.model,
+        str(settlement.state),
+        int(settlement.estimated),
+        int(settlement.streamed),
+        settlement.dialect,
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cache_read_input_tokens,
+        usage.cache_write_5m_input_tokens,
+        usage.cache_write_1h_input_tokens,
+        bill_.cost_micro,
+        settlement.price_digest,
+        settlement.price_multiplier_ppm,
+        settlement.edge_session,
+        settlement.delivered,
+        settlement.client_status,
+        settlement.admitted_at_ms,
+        settlement.started_at_ms,
+        settlement.ended_at_ms,
+        now_ms,
+    )
 
 
-def _attempt_rows(settlement: Settlement, bill_: Bill) -> list[dict[str, Any]]:
-    return [
-        {
-            "request_id": settlement.request_id,
-            "index": attempt.index,
-            "account": attempt.account,
-            "class": attempt.cls,
-            "status": attempt.status,
-            **_usage_row(attempt.usage),
-            "reported": attempt.reported,
-            "estimated": attempt.estimated,
-            "cost_micro": cost,
-            "upstream_request_id": attempt.upstream_request_id,
-            "upstream_model": attempt.upstream_model,
-            "started_at_ms": attempt.started_at_ms,
-            "first_byte_ms": attempt.first_byte_ms,
-            "duration_ms": attempt.duration_ms,
-        }
-        for attempt, cost in zip(settlement.attempts, bill_.attempt_costs, strict=True)
-    ]
-
-
-def _usage_row(usage: Usage) -> dict[str, int]:
-    return {name: getattr(usage, name) for name in Usage.__slots__}
+def _attempt_row(settlement: Settlement, attempt: Attempt, cost_micro: int) -> Cells:
+    usage = attempt.usage
+    return (
+        settlement.request_id,
+        attempt.index,
+        attempt.account,
+        attempt.cls,
+        attempt.status,
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cache_read_input_tokens,
+        usage.cache_write_5m_input_tokens,
+        usage.cache_write_1h_input_tokens,
+        int(attempt.reported),
+        int(attempt.estimated),
+        cost_micro,
+        attempt.upstream_request_id,
+        attempt.upstream_model,
+        attempt.started_at_ms,
+        attempt.first_byte_ms,
+        attempt.duration_ms,
+    )

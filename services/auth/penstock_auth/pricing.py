@@ -5,8 +5,9 @@ A price row is integer micro-USD per million tokens; a plan's multiplier is in p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from penstock_catalog.prices import cost_micro
 
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
     from penstock_catalog.prices import PriceRow
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True, gc=False):
     """Tokens of one attempt or request. Whole input is the sum of the four input kinds."""
 
     input_tokens: int = 0
@@ -37,7 +37,13 @@ class Usage:
     @property
     def empty(self) -> bool:
         """Whether nothing was used."""
-        return self.whole_input == 0 and self.output_tokens == 0
+        return not (
+            self.input_tokens
+            or self.output_tokens
+            or self.cache_read_input_tokens
+            or self.cache_write_5m_input_tokens
+            or self.cache_write_1h_input_tokens
+        )
 
 
 NO_USAGE: Final = Usage()

@@ -27,12 +27,14 @@ if TYPE_CHECKING:
     from penstock_auth.key_book import KeyBook
     from penstock_auth.ledger import Ledger
     from penstock_auth.lending import Lender
-    from penstock_auth.postings import Batch
+    from penstock_auth.postings import Batch, Incoming
     from penstock_auth.sessions import SessionBook
 
 T = TypeVar("T")
 
 _MOST_SETTLEMENTS: Final = 10_000
+# So many settlements are read at once; then the loop turns.
+_AT_A_STRETCH: Final = 64
 _MOST_KEYS: Final = 50_000
 _STORE_SECONDS: Final = 2.0
 _OBSERVED_SECONDS: Final = 0.25
@@ -140,31 +142,44 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
         if len(request.settlements) > _MOST_SETTLEMENTS:
             raise Invalid(f"a batch has at most {_MOST_SETTLEMENTS} settlements; send fewer")
         began = time.monotonic()
-        batch = await self._ledger.settle([translation.incoming(each) for each in request.settlements])
+        batch = await self._ledger.settle(await _incoming(request))
         effects = self._effects(batch)
         if effects:
             await self._in_time(self._counters.settle(effects))
         metrics.SETTLE_SECONDS.observe(time.monotonic() - began)
-        return auth_pb2.SettleResponse(results=[_result(each.request_id, batch) for each in request.settlements])
+        return await _results(request, batch)
 
     def _effects(self, batch: Batch) -> list[SettleEffect]:
-        catalog = self._keys.catalog
-        return [
-            SettleEffect(
-                project=row.project,
-                key=batch.counters.get(row.key_id, row.key_id),
-                session=row.edge_session,
-                request_id=row.request_id,
-                admitted_at_ms=row.admitted_at_ms,
-                input_tokens=row.usage.whole_input,
-                output_tokens=row.usage.output_tokens,
-                micro_usd=row.cost_micro,
-                limits=catalog.limits_of(batch.plans.get(row.key_id, "")),
-                balance=batch.balances.get(row.project),
-                spent=batch.spent.get(row.key_id),
+        catalog, balances = self._keys.catalog, batch.balances
+        # What is the same for all requests of a key.
+        keys = {
+            key_id: (
+                batch.counters.get(key_id, key_id),
+                catalog.limits_of(batch.plans.get(key_id, "")),
+                batch.spent.get(key_id),
             )
-            for row in batch.rows.values()
-        ]
+            for key_id in {row.key_id for row in batch.rows.values()}
+        }
+        effects = []
+        for row in batch.rows.values():
+            key, limits, spent = keys[row.key_id]
+            usage = row.usage
+            effects.append(
+                SettleEffect(
+                    project=row.project,
+                    key=key,
+                    session=row.edge_session,
+                    request_id=row.request_id,
+                    admitted_at_ms=row.admitted_at_ms,
+                    input_tokens=usage.whole_input,
+                    output_tokens=usage.output_tokens,
+                    micro_usd=row.cost_micro,
+                    limits=limits,
+                    balance=balances.get(row.project),
+                    spent=spent,
+                )
+            )
+        return effects
 
     async def WatchChanges(  # noqa: N802 -- gRPC's name
         self,
@@ -254,9 +269,31 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
             raise StoreDown("the store of counters did not answer in time") from None
 
 
-def _result(request_id: str, batch: Batch) -> auth_pb2.SettleResult:
-    row = batch.rows.get(request_id)
-    if row is not None:
-        return auth_pb2.SettleResult(request_id=request_id, committed=True, cost_micro=row.cost_micro)
-    kind, message = batch.quarantined.get(request_id, ("", ""))
-    return auth_pb2.SettleResult(request_id=request_id, quarantined=f"{kind}: {message}" if kind else "")
+async def _incoming(request: auth_pb2.SettleRequest) -> list[Incoming]:
+    """Read a batch in stretches, so that an Allow need not wait for all of it."""
+    read = []
+    for number, each in enumerate(request.settlements, 1):
+        read.append(translation.incoming(each))
+        if number % _AT_A_STRETCH == 0:
+            await asyncio.sleep(0)
+    return read
+
+
+async def _results(request: auth_pb2.SettleRequest, batch: Batch) -> auth_pb2.SettleResponse:
+    """Write what became of a batch, in stretches too."""
+    response = auth_pb2.SettleResponse()
+    rows, quarantined, add = batch.rows, batch.quarantined, response.results.add
+    for number, each in enumerate(request.settlements, 1):
+        request_id = each.request_id
+        row = rows.get(request_id)
+        result = add()
+        result.request_id = request_id
+        if row is not None:
+            result.committed = True
+            result.cost_micro = row.cost_micro
+        elif request_id in quarantined:
+            kind, message = quarantined[request_id]
+            result.quarantined = f"{kind}: {message}"
+        if number % _AT_A_STRETCH == 0:
+            await asyncio.sleep(0)
+    return response

@@ -8,84 +8,88 @@ from __future__ import annotations
 
 from collections import defaultdict
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import insert, select
 
-from penstock_auth import statements
+from penstock_auth.bulk import Lookup, inserts
 from penstock_auth.counters import Versioned
 from penstock_auth.tables import api_keys, key_spend
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping
 
     from sqlalchemy import Connection
 
 TOTAL: Final = "Total"
 MONTH: Final = "Month"
-_CHUNK: Final = 1000
+_HOUR_MS: Final = 3_600_000
+_KEYS: Final = Lookup([api_keys.c.id, api_keys.c.counted_as, api_keys.c.spend_limit_period], api_keys.c.id)
+_SUMS: Final = Lookup(
+    [key_spend.c.key_id, key_spend.c.period, key_spend.c.spent_micro, key_spend.c.version],
+    key_spend.c.key_id,
+    sqlite="AND period IN (?, ?)",
+    postgres="AND period IN (%s, %s)",
+)
+_ADDED: Final = (
+    "ON CONFLICT (key_id, period) DO UPDATE"
+    " SET spent_micro = key_spend.spent_micro + excluded.spent_micro, version = key_spend.version + 1"
+)
+_CHARGES: Final = inserts(
+    key_spend,
+    ["key_id", "period", "spent_micro", "carried_micro", "version"],
+    sqlite=_ADDED,
+    postgres=_ADDED,
+)
 
 
 def month_of(at_ms: int) -> str:
     """Name the UTC month of a time: `2026-03`."""
-    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m")
+    return _month_of_hour(at_ms // _HOUR_MS)
 
 
-def add_spend(connection: Connection, charges: Mapping[str, Iterable[tuple[int, int]]]) -> None:
-    """Add (admitted_at_ms, micro-USD) charges of keys to their running sums; each sum's version grows by one.
+@lru_cache(maxsize=1024)
+def _month_of_hour(hour: int) -> str:
+    return datetime.fromtimestamp(hour * 3600, UTC).strftime("%Y-%m")
+
+
+def add_spend(connection: Connection, charges: Iterable[tuple[str, int, int]], counted_as: Mapping[str, str]) -> None:
+    """Add charges (key, admitted_at_ms, micro-USD) to the keys' running sums; each sum's version grows by one.
 
     A key that is counted as another adds to the other's.
     """
-    if not charges:
-        return
-    shared = select(api_keys.c.id, api_keys.c.counted_as)
-    shared = shared.where(api_keys.c.id.in_(charges), api_keys.c.counted_as != "")
-    budgets = {key_id: budget for key_id, budget in connection.execute(shared)}  # noqa: C416 -- dict() of rows has no type
     sums: defaultdict[tuple[str, str], int] = defaultdict(int)
-    for key_id, each in charges.items():
-        budget = budgets.get(key_id, key_id)
-        for admitted_at_ms, micro_usd in each:
-            sums[budget, TOTAL] += micro_usd
-            sums[budget, month_of(admitted_at_ms)] += micro_usd
-    statement = statements.upsert(connection, key_spend)
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=[key_spend.c.key_id, key_spend.c.period],
-            set_={
-                "spent_micro": key_spend.c.spent_micro + statement.excluded.spent_micro,
-                "version": key_spend.c.version + 1,
-            },
-        ),
-        [
-            {"key_id": key_id, "period": period, "spent_micro": micro_usd, "carried_micro": 0, "version": 1}
-            for (key_id, period), micro_usd in sorted(sums.items())
-        ],
+    for key_id, admitted_at_ms, micro_usd in charges:
+        budget = counted_as.get(key_id) or key_id
+        sums[budget, TOTAL] += micro_usd
+        sums[budget, month_of(admitted_at_ms)] += micro_usd
+    _CHARGES.write(
+        connection, [(budget, period, micro_usd, 0, 1) for (budget, period), micro_usd in sorted(sums.items())]
     )
 
 
-def read_spend(connection: Connection, key_ids: Sequence[str], now_ms: int) -> dict[str, Versioned]:
+def read_spend(connection: Connection, key_ids: Collection[str], now_ms: int) -> dict[str, Versioned]:
     """Return what keys have spent in the current period of their own limit (in all, for keys without one)."""
-    if len(key_ids) > _CHUNK:
-        halves = key_ids[:_CHUNK], key_ids[_CHUNK:]
-        return read_spend(connection, halves[0], now_ms) | read_spend(connection, halves[1], now_ms)
+    rows = _KEYS.find(connection, key_ids)
+    return spent_by(connection, {key_id: (counted_as or key_id, period) for key_id, counted_as, period in rows}, now_ms)
+
+
+def spent_by(connection: Connection, keys: Mapping[str, tuple[str, str]], now_ms: int) -> dict[str, Versioned]:
+    """Return the same for keys of which it is known whose spend they share and the period of their limit."""
     month = month_of(now_ms)
-    query = select(api_keys.c.id, api_keys.c.counted_as, api_keys.c.spend_limit_period)
-    rows = connection.execute(query.where(api_keys.c.id.in_(key_ids))).all()
-    periods = {row.id: (row.counted_as or row.id, row.spend_limit_period) for row in rows}
-    budgets = {budget for budget, _ in periods.values()}
-    found: dict[tuple[str, str], tuple[int, int]] = {}
-    for budget, period, spent, version in connection.execute(
-        select(key_spend.c.key_id, key_spend.c.period, key_spend.c.spent_micro, key_spend.c.version).where(
-            key_spend.c.key_id.in_(budgets), key_spend.c.period.in_((TOTAL, month))
-        )
-    ):
-        found[budget, period] = spent, version
+    budgets = {budget for budget, _ in keys.values()}
+    found = {
+        (budget, period): (spent, version)
+        for budget, period, spent, version in _SUMS.find(connection, budgets, TOTAL, month)
+    }
+    nothing = 0, 0
     return {
         key_id: Versioned(
-            found.get((budget, month if period == MONTH else TOTAL), (0, 0))[0],
-            version_of(now_ms, found.get((budget, TOTAL), (0, 0))[1]),
+            found.get((budget, month if period == MONTH else TOTAL), nothing)[0],
+            version_of(now_ms, found.get((budget, TOTAL), nothing)[1]),
         )
-        for key_id, (budget, period) in periods.items()
+        for key_id, (budget, period) in keys.items()
     }
 
 

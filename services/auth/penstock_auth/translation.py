@@ -190,9 +190,10 @@ def incoming(message: auth_pb2.Settlement) -> Incoming:
     if state is None:
         problem = Poison("malformed", "its delivery state is not one of this release")
         return Incoming(message.request_id, message.edge_session, message.SerializeToString, None, problem)
+    request_id, edge_session = message.request_id, message.edge_session
     settlement = Settlement(
-        request_id=message.request_id,
-        edge_session=message.edge_session,
+        request_id=request_id,
+        edge_session=edge_session,
         key_id=message.key_id,
         project=message.project,
         model=message.model,
@@ -205,11 +206,11 @@ def incoming(message: auth_pb2.Settlement) -> Incoming:
         state=state,
         estimated=message.estimated,
         delivered=message.delivered,
-        attempts=tuple(_attempt(each) for each in message.attempts),
+        attempts=tuple([_attempt(each) for each in message.attempts]),
         streamed=message.streamed,
         client_status=message.client_status,
     )
-    return Incoming(message.request_id, message.edge_session, message.SerializeToString, settlement)
+    return Incoming(request_id, edge_session, message.SerializeToString, settlement)
 
 
 def _attempt(message: auth_pb2.Attempt) -> Attempt:

@@ -243,7 +243,7 @@ def _attempt(row: Any) -> AttemptRow:
         started_at_ms=row["started_at_ms"],
         first_byte_ms=row["first_byte_ms"],
         duration_ms=row["duration_ms"],
-        usage=Usage(*(row[name] for name in Usage.__slots__)),
+        usage=Usage(*(row[name] for name in Usage.__struct_fields__)),
     )
 
 

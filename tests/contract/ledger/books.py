@@ -6,6 +6,7 @@ import hashlib
 import itertools
 from dataclasses import replace
 
+import msgspec
 from sqlalchemy import func, select
 
 from penstock_auth import credit, keys, price_book, projects
@@ -53,7 +54,7 @@ def attempt(index: int = 0, usage: Usage = USUAL, **changes) -> Attempt:
         first_byte_ms=5,
         duration_ms=50,
     )
-    return replace(made, **changes)
+    return msgspec.structs.replace(made, **changes)
 
 
 def settlement(request_id: str = "req_1", **changes) -> Settlement:
@@ -76,7 +77,7 @@ def settlement(request_id: str = "req_1", **changes) -> Settlement:
         streamed=False,
         client_status=200,
     )
-    return replace(made, **changes)
+    return msgspec.structs.replace(made, **changes)
 
 
 def incoming(made: Settlement) -> Incoming:

@@ -10,7 +10,6 @@ from sqlalchemy import text
 
 from penstock_auth import audit, change_log, credit, keys, projects
 from penstock_auth import sessions as sessions_module
-from penstock_auth import spend as spend_module
 from penstock_auth.changes import Change, ChangeKind
 from penstock_auth.counters import StoreDown
 from penstock_auth.declared_keys import record_declared
@@ -303,13 +302,12 @@ async def test_counters_hear_that_sql_is_down(books):
             await ask
 
 
-async def test_sessions_and_spend_beyond_what_is_asked_at_once(books, monkeypatch):
+async def test_sessions_beyond_what_is_remembered_and_spend_of_keys_that_are_not_there(books, monkeypatch):
     monkeypatch.setattr(sessions_module, "_REMEMBERED", 2)
     book = SessionBook(books.database, lambda: books.now)
     for number in range(5):
         await book.seen(f"s{number}")
     assert list(book._written) == ["s3", "s4"]
-    monkeypatch.setattr(spend_module, "_CHUNK", 1)
     await books.add_key("k2")
     await books.settle(settlement("a"), settlement("b", key_id="k2"))
     spent = await books.database.read(lambda c: read_spend(c, ["k1", "k2", "none"], NOW))
