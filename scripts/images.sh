@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Build the image of all processes with buildah, podman or docker, whichever is there, and put its list of parts into dist/.
-# Told by the environment: IMAGE and TAG (its name), BASE_IMAGE and BASE_DIGEST (what it stands on), BUILDER, BUILD_NETWORK.
+# Told by the environment: IMAGE and TAG (its name), BASE_IMAGE and BASE_DIGEST (what it stands on), COMPILED (0: the
+# sources alone), BUILDER, BUILD_NETWORK.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 say() { echo "images: $*" >&2; }
@@ -56,11 +57,12 @@ fi
 
 # The same commit gives the same labels; what is not committed is said.
 revision=$(git rev-parse HEAD 2>/dev/null || true)
-[ -z "$revision" ] || git diff --quiet HEAD -- gen operator services deploy requirements 2>/dev/null || revision+=-modified
+[ -z "$revision" ] || git diff --quiet HEAD -- gen operator services deploy requirements scripts/compiled.py 2>/dev/null || revision+=-modified
 created=$(git log -1 --format=%cI 2>/dev/null || date -u +%Y-%m-%dT%H:%M:%SZ)
 arguments=(--file deploy/Containerfile --tag "$name" --iidfile "$work/id"
   --build-arg "BASE_IMAGE=$base" --build-arg "BASE_DIGEST=$digest"
   --build-arg "VERSION=$version" --build-arg "REVISION=$revision" --build-arg "CREATED=$created"
+  --build-arg "COMPILED=${COMPILED:-1}"
   --secret "id=pip.conf,src=$work/pip.conf" --secret "id=uv.toml,src=$work/uv.toml" --secret "id=ca.pem,src=$work/ca.pem")
 [ -z "${BUILD_NETWORK:-}" ] || arguments+=(--network "$BUILD_NETWORK")
 say "building $name with $builder on $base${digest:+@$digest}"

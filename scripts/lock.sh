@@ -18,5 +18,7 @@ lock dev requirements/dev.in gen/pyproject.toml operator/pyproject.toml services
 lock image --constraint requirements/dev.txt gen/pyproject.toml operator/pyproject.toml services/*/pyproject.toml services/lib/*/pyproject.toml
 lock image-installer requirements/image-installer.in
 lock image-build requirements/image-build.in
+# What compiles is what the tests compile with.
+lock image-compile --constraint requirements/dev.txt requirements/image-compile.in
 "$UV" pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate \
   tests/clients/python-before/requirements.in -o tests/clients/python-before/requirements.txt

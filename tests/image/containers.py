@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-BASE = "localhost/penstock-base:debian"
+BASE = "localhost/penstock-base:python"
 NAME = "localhost/penstock:test"
+SOURCES = "localhost/penstock:test-sources"
 CANARY = "canary.penstock.invalid"
 """Goes into the build as a part of pip's configuration, and must not be found in the image."""
 LOCKED = (
@@ -62,18 +63,19 @@ def base() -> str:
     )
 
 
-def build() -> None:
+def build(name: str = NAME, **told: str) -> None:
     """Build the image as people do, with a canary in what tells pip where packages come from."""
     environment = os.environ | {
         "BASE_IMAGE": BASE,
         "BUILDER": "podman",
         "BUILD_NETWORK": "host",
-        "TAG": "test",
+        "TAG": name.partition(":")[2],
         "PIP_TRUSTED_HOST": CANARY,
+        **told,
     }
     environment.pop("BASE_DIGEST", None)
     script = [str(ROOT / "scripts" / "images.sh")]
-    done = subprocess.run(script, env=environment, capture_output=True, text=True, timeout=900, check=False)
+    done = subprocess.run(script, env=environment, capture_output=True, text=True, timeout=1200, check=False)
     assert done.returncode == 0, done.stderr[-6000:]
 
 

@@ -13,12 +13,29 @@ from importlib import metadata
 from pathlib import Path
 
 SKIPPED = ("/proc", "/sys", "/dev", "/tmp")
-TOOLS = ("pip", "pip3", "uv", "gcc", "cc", "ld", "make", "curl", "git", "hatchling", "cyclonedx-py")
-MODULES = ("pip", "ensurepip", "setuptools", "hatchling", "cyclonedx", "pytest")
+TOOLS = (
+    "pip",
+    "pip3",
+    "uv",
+    "gcc",
+    "cc",
+    "clang",
+    "zig",
+    "ld",
+    "make",
+    "curl",
+    "git",
+    "mypy",
+    "mypyc",
+    "hatchling",
+    "cyclonedx-py",
+)
+MODULES = ("pip", "ensurepip", "setuptools", "mypy", "mypyc", "ziglang", "hatchling", "cyclonedx", "pytest")
 CONFIGURATION = ("/etc/pip.conf", "/etc/uv", "/run/secrets")
 OURS = Path("/opt/penstock")
+COMPILED = OURS / "compiled"
 
-found = {"setuid": [], "writable": [], "owned": [], "caches": [], "uncompiled": [], "tests": []}
+found = {"setuid": [], "writable": [], "owned": [], "caches": [], "uncompiled": [], "tests": [], "headers": []}
 
 
 def note(path):
@@ -41,6 +58,11 @@ def compiled(path):
     return (path.parent / "__pycache__" / f"{path.stem}.{sys.implementation.cache_tag}.pyc").exists()
 
 
+def extensions():
+    """Our compiled modules: `penstock_edge/relay`."""
+    return sorted(str(path.relative_to(COMPILED)).partition(".")[0] for path in COMPILED.rglob("*.so"))
+
+
 def packages():
     """Debian's packages."""
     if not shutil.which("dpkg-query"):
@@ -60,6 +82,8 @@ for name, folders, files in os.walk("/"):
         found["caches"].append(name)
     if OURS in folder.parents and re.search(r"site-packages/(penstock[a-z_]*/)?tests?$", name):
         found["tests"].append(name)
+    if "Python.h" in files:
+        found["headers"].append(name)
 found["uncompiled"] = [str(path) for path in OURS.rglob("*.py") if not compiled(path)]
 me = pwd.getpwuid(os.getuid())
 found |= {
@@ -72,6 +96,7 @@ found |= {
     "configuration": [path for path in CONFIGURATION if Path(path).exists()],
     "distributions": sorted([one.metadata["Name"], one.version] for one in metadata.distributions()),
     "editable": sorted(one.metadata["Name"] for one in metadata.distributions() if one.read_text("direct_url.json")),
+    "extensions": extensions(),
     "packages": packages(),
     "sbom": json.loads(Path("/usr/share/penstock/sbom.cdx.json").read_text()),
 }

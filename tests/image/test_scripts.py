@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-NEEDED = ("bash", "dirname", "sed", "env")
+NEEDED = ("bash", "sh", "dirname", "sed", "env")
 
 
 @pytest.fixture
@@ -44,8 +44,17 @@ def test_says_what_a_base_is_made_with(bare_path, tmp_path):
     assert "apt-get install --no-install-recommends mmdebstrap podman" in done.stderr
 
 
+def test_says_what_to_do_where_nothing_can_be_compiled(bare_path, tmp_path):
+    (tmp_path / "python3").write_text("#!/bin/sh\necho /nowhere\n")
+    (tmp_path / "python3").chmod(0o755)
+    done = run("deploy/compile.sh", str(tmp_path / "compiled"), path=bare_path)
+    assert done.returncode == 1
+    assert "no /nowhere/Python.h" in done.stderr
+    assert "COMPILED=0" in done.stderr
+
+
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
 def test_shellcheck_has_nothing_to_say():
-    scripts = ["scripts/images.sh", "scripts/debian-base.sh", "scripts/test-dependencies.sh"]
+    scripts = ["deploy/compile.sh", "scripts/images.sh", "scripts/debian-base.sh", "scripts/test-dependencies.sh"]
     done = subprocess.run(["shellcheck", *scripts], capture_output=True, text=True, check=False)
     assert done.stdout == ""
