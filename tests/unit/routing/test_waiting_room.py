@@ -246,3 +246,66 @@ def test_a_pool_tells_whenever_there_may_be_more_room(bench):
     bench.pool.clear_cooldown("a", "m", "", bench.now)
     bench.pool.set_cooldowns([], bench.now)
     assert len(told) == 4
+
+
+class TestNotAskedInVain:
+    """Of whom only time can make room nobody is asked before, unless something else has happened."""
+
+    SECONDS = 20.0
+
+    @pytest.fixture
+    def asked(self, monkeypatch):
+        """A room with one who waits until an upstream has refilled, and how often the pool was asked since."""
+        bench = Bench(slots=-1, seconds=self.SECONDS)
+        self.pick = bench.seek("first")
+        self.tell(bench, 40_000)
+        assert bench.seek("large", tokens=12_000) is None
+        count = []
+        pick = bench.pool.pick
+        monkeypatch.setattr(bench.pool, "pick", lambda *args, **more: count.append(bench.now) or pick(*args, **more))
+        assert bench.turn() == []
+        assert count
+        count.clear()
+        return bench, count
+
+    def tell(self, bench, left):
+        hints = Hints(input_limit=100_000, input_remaining=left, input_reset_ms=(100_000 - left) * 3 // 5)
+        bench.pool.heard(self.pick, hints, bench.now)
+
+    def test_while_nothing_happens(self, asked):
+        bench, count = asked
+        due = bench.room.due()
+        assert bench.now < due <= bench.now + 0.1
+        bench.now = due
+        assert bench.turn() == []
+        assert bench.room.due() > bench.now
+        assert count == []
+
+    def test_when_its_time_has_come(self, asked):
+        bench, count = asked
+        while not (departed := bench.turn()):
+            bench.now = bench.room.due()
+            assert bench.now < 100.0 + self.SECONDS
+        assert departed == [("large", "a")]
+        assert len(count) <= 2
+
+    @pytest.mark.parametrize("left", [100_000, 39_000])
+    def test_when_the_upstream_has_told_something_else(self, asked, left):
+        bench, count = asked
+        self.tell(bench, left)
+        assert bench.turn() == ([("large", "a")] if left == 100_000 else [])
+        assert count
+
+    def test_when_the_router_has_spoken(self, asked):
+        bench, _ = asked
+        bench.pool.load([AccountFacts(name="b", models=("m", "n"))], bench.now)
+        assert bench.turn() == [("large", "b")]
+
+    def test_slots_are_asked_for_whenever_there_is_a_turn(self, bench):
+        bench.seek("first")
+        assert bench.seek("next") is None
+        assert bench.turn() == []
+        before = bench.pool.changes
+        bench.slots("a", 2)
+        assert bench.pool.changes > before
+        assert bench.turn() == [("next", "a")]

@@ -103,6 +103,8 @@ class NoneLeft:
     """The account that has its cache and will have room so soon that waiting costs less than going elsewhere."""
     worth_seconds: float = 0.0
     """For how long that holds."""
+    stands_seconds: float = 0.0
+    """For so long the same will be said, unless `Pool.changes`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

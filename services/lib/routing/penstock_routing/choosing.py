@@ -27,8 +27,11 @@ _REMEMBERED: Final = 4096
 
 Obstacle = tuple[str, float, bool]
 """Why an account is not taken, seconds until it may be, and whether that is for throttling."""
-FULL: Final = frozenset({"SlotsFull", "RequestsSpent", "TokensSpent", "UpstreamSpent"})
+UPSTREAM_SPENT: Final = "UpstreamSpent"
+FULL: Final = frozenset({"SlotsFull", "RequestsSpent", "TokensSpent", UPSTREAM_SPENT})
 """Obstacles of accounts with which nothing is wrong: they are to have room again."""
+BY_TIME: Final = frozenset({"RequestsSpent", "TokensSpent", UPSTREAM_SPENT, "Tried"})
+"""Obstacles that end when it was said, or by something that the pool counts (`Pool.changes`)."""
 WARM: Final = "Warm"
 """Why a candidate is first that has served the conversation lately."""
 STORM: Final = "Storm"
@@ -63,6 +66,8 @@ class Chooser:
     def __init__(self, policy: Policy, gates: Gates) -> None:
         self._policy = policy
         self._gates = gates
+        self.obstacles: dict[Lane, Obstacle] = {}
+        """What stood in the way in the tier that was last looked at as a whole."""
         self._favourites: OrderedDict[tuple[str, frozenset[str] | None, int, int], tuple[Lane, ...]] = OrderedDict()
 
     def forget(self) -> None:
@@ -181,7 +186,7 @@ class Chooser:
         if lane.gauges is not None:
             wait = lane.gauges.wait(traits, fresh, now, at_home=at_home)
             if wait > 0.0:
-                return ("UpstreamSpent", wait, True)
+                return (UPSTREAM_SPENT, wait, True)
         return None
 
     def standing(self, lane: Lane, now: float, *, scarcity: bool) -> tuple[float, str]:
@@ -237,6 +242,8 @@ class Chooser:
         weights: list[float] = []
         last: list[Lane] = []
         loose = traits.affinity is None
+        obstacles = self.obstacles
+        obstacles.clear()
         for lane in lanes:
             account = lane.account
             if account.name in tried:
@@ -248,12 +255,17 @@ class Chooser:
                 continue
             fresh = traits.estimated_tokens - traits.estimated_output
             if gauges is not None and lane.plain and account.plain and traits.operation != o.COUNT_TOKENS:
-                if gauges.wait(traits, fresh, now) <= 0.0:
-                    good.append(lane)
-                    scarcity = gauges.scarcity(self._policy.scarce_fraction, now) if loose else 1.0
-                    weights.append(lane.weight * scarcity)
+                wait = gauges.wait(traits, fresh, now)
+                if wait > 0.0:
+                    obstacles[lane] = (UPSTREAM_SPENT, wait, True)
+                    continue
+                good.append(lane)
+                scarcity = gauges.scarcity(self._policy.scarce_fraction, now) if loose else 1.0
+                weights.append(lane.weight * scarcity)
                 continue
-            if self.obstacle(lane, traits, fresh, now) is not None:
+            obstacle = self.obstacle(lane, traits, fresh, now)
+            if obstacle is not None:
+                obstacles[lane] = obstacle
                 continue
             weight, reason = self.standing(lane, now, scarcity=loose)
             if not reason:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from penstock_routing import outcomes as o
 from penstock_routing.candidates import Candidate, Cooldown, NoneLeft, Pick, Traits
-from penstock_routing.choosing import Chooser
+from penstock_routing.choosing import BY_TIME, OVERLOADED, Chooser
 from penstock_routing.explaining import explained, left_out
 from penstock_routing.gates import Gates
 from penstock_routing.lanes import Account, Lane, Tier
@@ -53,6 +53,8 @@ class Pool:
         self._chooser = Chooser(self.policy, self._gates)
         self._warmth = Warmth(self.policy)
         self._told: Callable[[], None] = _nobody
+        self.changes = 0
+        """How often something happened, other than time, that may change what a refused request would be told."""
 
     def listen(self, told: Callable[[], None]) -> None:
         """Call `told` whenever an account may have more room than before. It must not call back: act later."""
@@ -75,7 +77,7 @@ class Pool:
             known.adopt(facts)
         self._index()
         self._gates.keep(now)
-        self._told()
+        self._changed()
 
     def account(self, name: str) -> AccountFacts | None:
         """Return an account's facts (with its credential); None when it is not (or no longer) in the catalog."""
@@ -103,12 +105,12 @@ class Pool:
     def set_cooldown(self, cooldown: Cooldown, now: float) -> None:
         """Take the router's word. It wins, but never shortens a cooldown that this edge set itself in the last 2 s."""
         self._gates.set(cooldown, now)
-        self._told()
+        self._changed()
 
     def clear_cooldown(self, account: str, model: str, operation: str, now: float) -> None:
         """Take the router's word that nothing is wrong there; the same exception as for `set_cooldown`."""
         self._gates.clear(account, model, operation, now)
-        self._told()
+        self._changed()
 
     def set_cooldowns(self, cooldowns: Iterable[Cooldown], now: float) -> None:
         """Take a full snapshot's cooldowns: whatever is not named is cleared."""
@@ -118,14 +120,14 @@ class Pool:
                 self._gates.clear(*key, now)
         for item in named.values():
             self._gates.set(item, now)
-        self._told()
+        self._changed()
 
     def set_share(self, account: str, version: int, share: Share, now: float) -> None:
         """Obey a share from now on. An older version than the one in force is ignored."""
         known = self._accounts.get(account)
         if known is not None and version >= known.share_version:
             known.obey(version, share, now)
-            self._told()
+            self._changed()
 
     def shares(self) -> dict[str, tuple[int, Share]]:
         """Return (version, share) by account: what a reconnecting edge declares, and the version for Demand."""
@@ -148,6 +150,7 @@ class Pool:
         """
         chooser, affinity = self._chooser, traits.affinity
         warm = self._warmth.find(traits.model, affinity, now) if affinity is not None else None
+        stands = math.inf
         for tier in self._tiers_for(traits):
             if warm is None and not tried and self._gates:
                 lane = chooser.trial(tier, traits, now, rng)
@@ -161,6 +164,7 @@ class Pool:
                     patience = self._patience(home, warm, traits)
                     if home.obstacle[1] <= min(patience, stay):
                         return _home_full(home, home.obstacle, patience)
+                    stands = min(stands, 0.0 if home.obstacle is OVERLOADED else home.obstacle[1])
             if warm is not None and warm.lane.gate is not None:
                 lane = self._despite(tier, traits, warm, tried, now)
                 if lane is warm.lane:
@@ -172,7 +176,7 @@ class Pool:
             lane = self._despite(tier, traits, warm, tried, now)
             if lane is not None:
                 return self._take_despite(lane, traits, warm, now)
-        return self._none_left(traits, tried, now)
+        return self._none_left(traits, tried, now, stands)
 
     def _patience(self, home: Home, warm: Warm | None, traits: Traits) -> float:
         """Return for how many seconds waiting for a home costs less than reading the prompt anew elsewhere does."""
@@ -197,6 +201,7 @@ class Pool:
             self._storms[pick.model].told(answered=True)
         pick.heard = hints
         pick.lane.heard(hints, now)
+        self.changes += 1
 
     def begun(self, pick: Pick, now: float) -> bool:
         """Note that output of a watched pick has begun. True once: report an Outcome of class Begun at once."""
@@ -206,7 +211,7 @@ class Pool:
         pick.lane.refresh()
         self._gates.succeeded(pick, now)
         self._gates.left(pick)
-        self._told()
+        self._changed()
         return True
 
     def finished(self, pick: Pick, outcome: Outcome, now: float) -> bool:
@@ -308,11 +313,14 @@ class Pool:
         storm = self._storms.get(traits.model)
         if storm is not None and not storm.open():
             return None
+        if not self._gates:
+            return None
         able = self._chooser.storming(tier, traits, warm, tried, now)
         return able[0] if able else None
 
     def _take(self, lane: Lane, traits: Traits, fresh: int, now: float, *, despite: bool = False) -> Pick:
         """Take a place. One that is taken `despite` a cooldown is no trial, and shows nothing of its end."""
+        self.changes += 1
         account = lane.account
         pick = Pick(lane, traits, fresh, now)
         pick.despite = despite
@@ -343,6 +351,13 @@ class Pool:
             lane.output_out -= pick.output
         if pick.limited:
             account.give(requests, tokens, now)
+        # Otherwise only its load has changed, and what its upstream says is left when its answer begins.
+        if pick.limited or pick.heard is None or pick.gates or pick.despite:
+            self.changes += 1
+        self._told()
+
+    def _changed(self) -> None:
+        self.changes += 1
         self._told()
 
     def _undrained(self, pick: Pick, now: float) -> None:
@@ -358,24 +373,31 @@ class Pool:
         if gauges is not None and pick.operation != o.COUNT_TOKENS:
             gauges.refused(pick.tokens, pick.fresh, pick.output, seconds, now)
 
-    def _none_left(self, traits: Traits, tried: frozenset[str], now: float) -> NoneLeft:
+    def _none_left(self, traits: Traits, tried: frozenset[str], now: float, stands: float) -> NoneLeft:
         reasons: dict[str, str] = {
             lane.account.name: lane.account.closed for lane in self._closed.get(traits.model, ())
         }
         soonest, throttled, candidates = math.inf, True, 0
         fresh = traits.estimated_tokens - traits.estimated_output
+        known = self._chooser.obstacles
         for lane in self._open(traits):
             if lane.account.name in tried:
                 reasons[lane.account.name] = "Tried"
                 continue
-            reason, seconds, throttle = self._chooser.obstacle(lane, traits, fresh, now) or ("Busy", 0.1, False)
+            obstacle = known.get(lane) or self._chooser.obstacle(lane, traits, fresh, now)
+            reason, seconds, throttle = obstacle or ("Busy", 0.1, False)
             reasons[lane.account.name] = reason
             soonest = min(soonest, seconds)
             throttled = throttled and throttle
             candidates += 1
         if soonest == math.inf:
             soonest = self.policy.unknown_recovery_seconds
-        return NoneLeft(throttled=throttled and candidates > 0, soonest_seconds=max(soonest, 0.001), reasons=reasons)
+        return NoneLeft(
+            throttled=throttled and candidates > 0,
+            soonest_seconds=max(soonest, 0.001),
+            reasons=reasons,
+            stands_seconds=min(stands, soonest) if BY_TIME.issuperset(reasons.values()) else 0.0,
+        )
 
     def _open(self, traits: Traits) -> Iterator[Lane]:
         return (lane for tier in self._tiers_for(traits) for lane in tier.lanes)
@@ -430,6 +452,7 @@ def _home_full(home: Home, obstacle: Obstacle, patience: float) -> NoneLeft:
         reasons={name: reason},
         home=name,
         worth_seconds=patience,
+        stands_seconds=seconds if reason in BY_TIME else 0.0,
     )
 
 

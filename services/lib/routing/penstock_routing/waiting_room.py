@@ -58,14 +58,26 @@ class Departure(NamedTuple, Generic[Ticket]):
     answer: Pick | NoneLeft
 
 
-class _Refusal:
-    """What the first of a line was told last, and when."""
+class _Refusal(Generic[Ticket]):
+    """What the first of a line was told last, and when; `changes`: the pool's count of them then."""
 
-    __slots__ = ("at", "none")
+    __slots__ = ("at", "changes", "none", "reserve", "seen_at", "until", "wish")
 
-    def __init__(self, none: NoneLeft, at: float) -> None:
+    def __init__(self, none: NoneLeft, wish: Wish[Ticket], at: float, changes: int) -> None:
         self.none = none
-        self.at = at
+        self.wish = wish
+        self.reserve = wish.traits.reserve
+        self.at = self.seen_at = at
+        self.changes = changes
+        self.until = at + none.stands_seconds if wish.preferred is None else -math.inf
+
+    def stands(self, wish: Wish[Ticket], reserve: float, changes: int, now: float) -> bool:
+        """Tell whether the same would be told again: only time can change it, and has not come."""
+        return now < self.until and changes == self.changes and wish is self.wish and reserve == self.reserve
+
+    def due(self) -> float:
+        left = self.none.soonest_seconds - (self.seen_at - self.at)
+        return self.seen_at + min(max(left, _SHORTEST_NAP_SECONDS), _LONGEST_NAP_SECONDS)
 
     def aged(self, now: float) -> NoneLeft:
         left = max(self.none.soonest_seconds - (now - self.at), 0.001)
@@ -90,7 +102,7 @@ class WaitingRoom(Generic[Ticket]):
         self._queue: FairQueue[Wish[Ticket]] = FairQueue(
             places, places - places // 4 if per_project is None else per_project
         )
-        self._refusals: dict[Line, _Refusal] = {}
+        self._refusals: dict[Line, _Refusal[Ticket]] = {}
         self._crowded_out: list[Wish[Ticket]] = []
         self._restless = False
 
@@ -119,7 +131,7 @@ class WaitingRoom(Generic[Ticket]):
             return answer
         else:
             line = self._enter(wish, "", fresh, wish.gives_up_at, now)
-        self._refusals[line] = _Refusal(answer, now)
+        self._refusals[line] = self._refusal(answer, wish, now)
         return None
 
     def refusal(self, wish: Wish[Ticket], now: float) -> NoneLeft | None:
@@ -162,8 +174,7 @@ class WaitingRoom(Generic[Ticket]):
             refusal = self._refusals.get(line)
             if refusal is None:
                 return -math.inf
-            nap = min(max(refusal.none.soonest_seconds, _SHORTEST_NAP_SECONDS), _LONGEST_NAP_SECONDS)
-            soonest = min(soonest, refusal.at + nap)
+            soonest = min(soonest, refusal.due())
         return soonest
 
     def _ask(self, wish: Wish[Ticket], now: float, *, stay: float, reserve: float = RESERVE) -> Pick | NoneLeft:
@@ -187,14 +198,20 @@ class WaitingRoom(Generic[Ticket]):
         return line
 
     def _step(self, place: Place[Wish[Ticket]], blocked: set[Line], now: float) -> Departure[Ticket] | None:
-        wish, line = place.ticket, place.line
+        wish, line, reserve = place.ticket, place.line, self._reserve(place, now)
+        known = self._refusals.get(line)
+        if known is not None and known.stands(wish, reserve, self._pool.changes, now):
+            known.seen_at = now
+            self._queue.pressed(place, now)
+            blocked.add(line)
+            return None
         stay = max(place.deadline - now, 0.0) if wish.home else 0.0
-        answer = self._ask(wish, now, stay=stay, reserve=self._reserve(place, now))
+        answer = self._ask(wish, now, stay=stay, reserve=reserve)
         if not isinstance(answer, NoneLeft):
             self._queue.served(place, now)
             self._forget(line)
             return Departure(wish.ticket, answer)
-        self._refusals[line] = _Refusal(answer, now)
+        self._refusals[line] = self._refusal(answer, wish, now)
         self._queue.pressed(place, now)
         if place.deadline > now and hopeless(answer, wish.gives_up_at - now):
             self._queue.leave(place)
@@ -224,8 +241,12 @@ class WaitingRoom(Generic[Ticket]):
         if hopeless(answer, wish.gives_up_at - now):
             return Departure(wish.ticket, answer)
         fresh = wish.traits.estimated_tokens - wish.traits.estimated_output
-        self._refusals[self._enter(wish, "", fresh, wish.gives_up_at, now)] = _Refusal(answer, now)
+        line = self._enter(wish, "", fresh, wish.gives_up_at, now)
+        self._refusals[line] = self._refusal(answer, wish, now)
         return None
+
+    def _refusal(self, none: NoneLeft, wish: Wish[Ticket], now: float) -> _Refusal[Ticket]:
+        return _Refusal(none, wish, now, self._pool.changes)
 
     def _told(self, wish: Wish[Ticket], now: float) -> NoneLeft:
         refusal = self.refusal(wish, now)
