@@ -42,7 +42,7 @@ from penstock_edge.session import Session
 from penstock_edge.settlement import Settlement
 from penstock_edge.snapshot import RouterView
 from penstock_edge.spool import Spool
-from penstock_edge.upstream import Call
+from penstock_edge.upstream import Call, Deadlines
 from penstock_edge.usage import UsageMeter
 from penstock_routing import Policy, Pool
 
@@ -114,9 +114,12 @@ class Granting:
 class Ready:
     """An upstream client whose answers are there already."""
 
-    async def send(self, target, request, deadlines, before=None):
+    def __init__(self):
+        self._loop = asyncio.get_running_loop()
+
+    def try_send(self, target, request, deadlines, before):
         before()
-        call = Call(asyncio.get_running_loop(), SimpleNamespace(abort=lambda: None), deadlines)
+        call = Call(self._loop, SimpleNamespace(abort=lambda: None), deadlines)
         call.status, call.headers, call.first_byte_at = 200, ANSWER_HEADERS, call.sent_at
         call.answered = call.head_done = True
         call.take(ANSWER)
@@ -134,7 +137,7 @@ class Turn:
     def __init__(self, body: bytes) -> None:
         self._body = body
 
-    async def body(self, limit, seconds=300.0):
+    def try_body(self, limit):
         return self._body
 
     def listen(self, callback):
@@ -143,9 +146,10 @@ class Turn:
     def forget(self):
         pass
 
-    async def whole(self, status, headers, body):
+    def try_whole(self, status, headers, body):
         if status != 200:
             sys.exit(f"{status}: {body!r}")
+        return True
 
 
 def _now_ms() -> int:
@@ -210,23 +214,15 @@ def _event(kind: str, data: str) -> bytes:
 
 
 class Streaming:
-    """A call whose chunks, and a reply that takes them, are there at once."""
+    """A reply that takes everything at once, and nothing else of a client."""
 
     started = False
 
-    def __init__(self, count: int) -> None:
-        chunk = _event("content_block_delta", '"index":0,"delta":{"type":"text_delta","text":" tok @1234567890123456"}')
-        end = _event("message_delta", '"usage":{"output_tokens":60}') + _event("message_stop", '"x":1')
-        self._chunks = iter([_event("message_start", '"message":{"usage":{"input_tokens":5}}'), *[chunk] * count, end])
-
-    def header(self, name):
-        return None
-
-    async def read(self):
-        return next(self._chunks, b"")
-
     async def begin(self, status, headers):
         self.started = True
+
+    def try_piece(self, data):
+        return True
 
     async def piece(self, data):
         pass
@@ -236,19 +232,28 @@ class Streaming:
 
 
 async def chunks(count: int = 20_000) -> None:
-    """Measure the relaying of chunks."""
+    """Measure the relaying of chunks, from where the upstream's connection hands them over."""
+    chunk = _event("content_block_delta", '"index":0,"delta":{"type":"text_delta","text":" tok @1234567890123456"}')
+    end = _event("message_delta", '"usage":{"output_tokens":60}') + _event("message_stop", '"x":1')
     best = float("inf")
     for _ in range(ROUNDS):
-        both = Streaming(count)
         passage = NativePassage(DIALECT, WIRE, Head("m", True, 1, "", ()), b"", "r", counting=False)
         attempt = SimpleNamespace(passage=passage, meter=UsageMeter(), index=0, characters=0, failure=None)
         exchange = SimpleNamespace(
-            reply=both, output_committed=False, delivered=-1, follower=None, error_forwarded=False
+            reply=Streaming(), output_committed=False, delivered=-1, follower=None, error_forwarded=False
         )
-        relay = StreamRelay(exchange, attempt, both, list, lambda: None)
+        call = Call(asyncio.get_running_loop(), SimpleNamespace(abort=lambda: None), Deadlines(1, 1, 1, 1, True))
+        call.take(_event("message_start", '"message":{"usage":{"input_tokens":5}}') + chunk)
+        relaying = asyncio.create_task(StreamRelay(exchange, attempt, call, list, lambda: None).run())
+        await asyncio.sleep(0)
         begun = time.process_time()
-        await relay.run()
+        for _ in range(count):
+            call.take(chunk)
+            call.wake()
         best = min(best, (time.process_time() - begun) / count)
+        call.take(end)
+        call.finish()
+        await relaying
         if attempt.failure is not None or not attempt.characters:
             sys.exit("the stream did not come through")
     print(f"chunk of a stream: {best * 1e6:.1f} µs")

@@ -25,7 +25,7 @@ PACKAGES = (ROOT / "services/edge/penstock_edge", ROOT / "services/lib/routing/p
 # inherits from uvicorn; what is inherited from by modules that are not here; what no ordinary request passes.
 HOT = {
     "penstock_edge": "admission allowance answering bodies closing cost credentials crossing decoding direct_turn "
-    "dispatch estimates exchange keepalive key_books limit_headers outcomes passage relay reply request_id "
+    "attempts dispatch estimates exchange keepalive key_books limit_headers outcomes passage relay reply request_id "
     "settlement settlement_messages signatures spool sse store_clock tallies waiting ways routes/inference "
     "upstream/answers upstream/call upstream/client upstream/connection upstream/deadlines upstream/pool",
     "penstock_routing": "access accounts affinity buckets candidates choosing condition gates gauges health lanes "

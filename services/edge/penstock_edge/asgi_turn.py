@@ -29,6 +29,11 @@ class AsgiTurn:
         self._send = send
         self._watcher: asyncio.Task[None] | None = None
 
+    def try_body(self, limit: int) -> bytes | None:
+        """Return None: ASGI always waits."""
+        del limit
+        return None
+
     async def body(self, limit: int, seconds: float = 300.0) -> bytes:
         """Return the whole body. Raises ProblemError and ClientLeftError."""
         return await bodies.read_body(self._receive, self.headers, limit=limit, seconds=seconds)

@@ -133,6 +133,14 @@ class DirectTurn:
 
     # The request
 
+    def try_body(self, limit: int) -> bytes | None:
+        """Return the body if it is whole and no larger. Raises ProblemError (415)."""
+        if not self._whole or self.gone or self._size > limit:
+            return None
+        accept(self.headers, limit)
+        pieces, self._pieces = self._pieces, []
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
     async def body(self, limit: int, seconds: float = 300.0) -> bytes:
         """Return the whole body. Raises ProblemError (413, 408, 415) and ClientLeftError."""
         accept(self.headers, limit)

@@ -9,26 +9,20 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from penstock_chassis import logs
 from penstock_edge import errors
 from penstock_edge.answering import Answering
+from penstock_edge.attempts import Attempts
 from penstock_edge.closing import Closing
 from penstock_edge.crossing import cross
-from penstock_edge.decoding import UndecodableError
 from penstock_edge.errors import Problem, ProblemError
 from penstock_edge.exchange import Attempt
 from penstock_edge.keepalive import KeepAlive
-from penstock_edge.providers.failure import of_transport
-from penstock_edge.records import Opened
-from penstock_edge.relay import BROKEN, StreamRelay, passed_headers, receive_whole
 from penstock_edge.spool import SpoolFull
-from penstock_edge.upstream import UpstreamError
 from penstock_edge.waiting import WaitingLine
-from penstock_edge.ways import Ways
-from penstock_routing import NoneLeft, Outcome, Pick, RetryBudget, outcomes
+from penstock_routing import NoneLeft, Pick, RetryBudget, outcomes
 from penstock_routing.accounts import ACTIVE
 from penstock_routing.retry import Attempted, may_retry
 
@@ -38,14 +32,15 @@ if TYPE_CHECKING:
     from penstock_edge.estimates import Estimates
     from penstock_edge.exchange import Exchange
     from penstock_edge.metrics import EdgeMetrics
+    from penstock_edge.providers.failure import Failure
     from penstock_edge.seams import Admission, Reports, Settlement, Spool, View
-    from penstock_edge.upstream import Call, UpstreamClient
+    from penstock_edge.upstream import UpstreamClient
     from penstock_routing import Traits
     from penstock_routing.policy import Policy
 
 log = logs.get(__name__)
 
-_MOST_ERROR_BYTES = 256 * 1024
+_NOBODY: Final[frozenset[str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,17 +76,21 @@ class Dispatcher:
         rng: Callable[[], float],
     ) -> None:
         self._view = view
-        self._client = client
-        self._spool = spool
-        self._reporter = reporter
         self._metrics = metrics
         self._policy = policy
         self._pace = pace
-        self._rng = rng
         self._budget = RetryBudget()
         self._line = WaitingLine(view.pool, rng, pace.wait_places, pace.wait, reporter.waiting)
         self._answering = Answering(view.pool)
-        self._ways = Ways(view.account)
+        self._attempts = Attempts(
+            view=view,
+            client=client,
+            spool=spool,
+            reporter=reporter,
+            metrics=metrics,
+            answering=self._answering,
+            seconds=pace.total,
+        )
         self._closing = Closing(admission=admission, settlement=settlement, estimates=estimates, metrics=metrics)
         self.active: set[Exchange] = set()
         """Every exchange between admission and settlement."""
@@ -145,61 +144,81 @@ class Dispatcher:
     # The loop
 
     async def _run(self, exchange: Exchange) -> None:
-        self._budget.request(time.monotonic())
-        history: list[Attempted] = []
-        tried: frozenset[str] = frozenset()
-        second_chance = True
+        now = time.monotonic()
+        self._budget.request(now)
+        tries = _Tries()
         while True:
-            choice = await self._pick(exchange, tried)
+            choice = self._try_pick(exchange, tries.tried, now) or await self._pick(exchange, tries.tried)
             if isinstance(choice, NoneLeft):
-                await self._answering.problem(exchange, self._no_account(exchange, history, choice, tried))
+                await self._answering.problem(exchange, self._no_account(exchange, choice, tries))
                 return
-            if history and not self._budget.try_retry(time.monotonic()):
+            if tries.history and not self._budget.try_retry(time.monotonic()):
                 self._view.pool.unused(choice, time.monotonic())
                 self._metrics.retry_budget_empty()
-                await self._answering.problem(exchange, self._given_up(exchange, history[-1].cls))
+                await self._answering.problem(exchange, self._given_up(exchange, tries.history[-1].cls))
                 return
-            account = self._view.account(choice.account)
-            if account is None:
-                self._view.pool.unused(choice, time.monotonic())
-                tried |= {choice.account}
-                continue
-            try:
-                name, passage = cross(exchange, account)
-            except ProblemError as refusal:
-                # An account of another provider may be able to carry what this one cannot.
-                self._view.pool.unused(choice, time.monotonic())
-                exchange.refusal = refusal.problem
-                tried |= {account.name}
-                continue
-            exchange.ignored = tuple(passage.ignored)
-            attempt = await self._attempt(exchange, Attempt(len(exchange.attempts), account, choice, name, passage))
-            failure = attempt.failure
-            if failure is None:
-                return
-            fault = failure.fault
-            if fault is not None and not passage.native:
-                # An upstream's own error object means something in its own wire format alone.
-                fault = replace(fault, detail=None)
-            if failure.cls == outcomes.CLIENT_FAULT and fault is not None and not exchange.output_committed:
-                await self._answering.problem(exchange, fault)
-                return
-            if exchange.output_committed:
-                await self._break_off(exchange, failure.cls)
-                return
-            if failure.stale and second_chance:
-                # The upstream had hung up before we spoke: that says nothing, and the same account may be asked again.
-                second_chance = False
-                continue
-            tried |= {account.name}
-            history.append(Attempted(account.name, failure.cls, failure.status, repeatable=failure.repeatable))
-            exchange.refusal = fault
-            if not may_retry(history, self._policy) or self._left(exchange) <= 0:
-                await self._answering.problem(exchange, self._given_up(exchange, failure.cls))
-                return
+            attempt = self._cross(exchange, choice, tries)
+            if attempt is not None:
+                await self._attempts.make(exchange, attempt)
+                failure = attempt.failure
+                if failure is None:
+                    return
+                problem = self._verdict(exchange, attempt, failure, tries)
+                if problem is not None:
+                    await self._answering.problem(exchange, problem)
+                    return
+            now = time.monotonic()
+
+    def _cross(self, exchange: Exchange, choice: Pick, tries: _Tries) -> Attempt | None:
+        """Return an attempt at the account that was picked; None when it cannot be made, and another has to be."""
+        account = self._view.account(choice.account)
+        if account is None:
+            self._view.pool.unused(choice, time.monotonic())
+            tries.tried |= {choice.account}
+            return None
+        try:
+            name, passage = cross(exchange, account)
+        except ProblemError as refusal:
+            # An account of another provider may be able to carry what this one cannot.
+            self._view.pool.unused(choice, time.monotonic())
+            exchange.refusal = refusal.problem
+            tries.tried |= {account.name}
+            return None
+        exchange.ignored = tuple(passage.ignored)
+        return Attempt(len(exchange.attempts), account, choice, name, passage)
+
+    def _verdict(self, exchange: Exchange, attempt: Attempt, failure: Failure, tries: _Tries) -> Problem | None:
+        """Return what the client is told after a failed attempt; None when another account is to be tried."""
+        fault = failure.fault
+        if fault is not None and not attempt.passage.native:
+            # An upstream's own error object means something in its own wire format alone.
+            fault = replace(fault, detail=None)
+        if failure.cls == outcomes.CLIENT_FAULT and fault is not None and not exchange.output_committed:
+            return fault
+        if exchange.output_committed:
+            # The stream ends with an error event, never with its proper end.
+            return errors.last_failure(failure.cls, None)
+        if failure.stale and tries.second_chance:
+            # The upstream had hung up before we spoke: that says nothing, and the same account may be asked again.
+            tries.second_chance = False
+            return None
+        account = attempt.account.name
+        tries.tried |= {account}
+        tries.history.append(Attempted(account, failure.cls, failure.status, repeatable=failure.repeatable))
+        exchange.refusal = fault
+        if not may_retry(tries.history, self._policy) or self._left(exchange) <= 0:
+            return self._given_up(exchange, failure.cls)
+        return None
 
     def _left(self, exchange: Exchange) -> float:
         return exchange.started_at + self._pace.total - time.monotonic()
+
+    def _try_pick(self, exchange: Exchange, tried: frozenset[str], now: float) -> Pick | NoneLeft | None:
+        """Return an account if one has room, or why none will have; None when that takes more."""
+        traits = exchange.traits
+        if traits is None or exchange.origins:
+            return None
+        return self._line.try_seek(traits, tried, now)
 
     async def _pick(self, exchange: Exchange, tried: frozenset[str]) -> Pick | NoneLeft:
         traits = exchange.traits
@@ -207,13 +226,11 @@ class Dispatcher:
         # Thinking goes back to who signed it, if any of them has room.
         return await self._line.seek(traits, tried, _of(traits, exchange.origins))
 
-    def _no_account(
-        self, exchange: Exchange, history: list[Attempted], none: NoneLeft, tried: frozenset[str]
-    ) -> Problem:
-        if history:
-            return self._given_up(exchange, history[-1].cls)
+    def _no_account(self, exchange: Exchange, none: NoneLeft, tries: _Tries) -> Problem:
+        if tries.history:
+            return self._given_up(exchange, tries.history[-1].cls)
         # A refusal is final only when no account is left that may take the request later.
-        if exchange.refusal is not None and not any(map(self._may_return, none.reasons.keys() - tried)):
+        if exchange.refusal is not None and not any(map(self._may_return, none.reasons.keys() - tries.tried)):
             return exchange.refusal
         return errors.none_left(throttled=none.throttled, soonest_seconds=none.soonest_seconds)
 
@@ -229,185 +246,16 @@ class Dispatcher:
         assert traits is not None  # noqa: S101 -- set before serve
         return errors.last_failure(cls, self._view.pool.soonest(traits, time.monotonic()))
 
-    # One attempt
 
-    async def _attempt(self, exchange: Exchange, attempt: Attempt) -> Attempt:
-        """Try one account; `failure` of the returned attempt is None when the client has its answer."""
-        wire = attempt.passage.wire
-        relay: StreamRelay | None = None
-        try:
-            exchange.current = attempt
-            call = attempt.call = await self._send(exchange, attempt)
-            await call.head()
-            attempt.status = call.status
-            # Now, not when the answer has ended: by then others know better.
-            if (hints := wire.hints(call.headers)) is not None:
-                self._view.pool.heard(attempt.pick, hints, time.monotonic())
-            if not 200 <= call.status < 300:
-                body = await call.read_all(_MOST_ERROR_BYTES)
-                attempt.failure = wire.of_status(call.status, call.headers, body)
-            elif exchange.streamed and (call.header(b"content-type") or b"").startswith(b"text/event-stream"):
-                relay = StreamRelay(
-                    exchange,
-                    attempt,
-                    call,
-                    lambda: self._answering.stream_headers(exchange),
-                    lambda: self._output_begins(exchange, attempt),
-                )
-                await relay.run()
-                call.let_go()
-            else:
-                await self._relay_whole(exchange, attempt, call)
-        except UpstreamError as error:
-            attempt.failure = of_transport(error, streamed=exchange.streamed)
-        except UndecodableError:
-            attempt.failure = BROKEN
-        except SpoolFull:
-            attempt.unsent = True
-            raise
-        except asyncio.CancelledError:
-            attempt.cls = outcomes.CLIENT_LEFT
-            self._salvage(exchange, attempt, relay)
-            raise
-        finally:
-            self._end_attempt(exchange, attempt)
-        return attempt
+class _Tries:
+    """What the attempts of one request have come to so far."""
 
-    def _open(self, exchange: Exchange) -> None:
-        """Write the open record, once, in the moment before the first byte to an upstream."""
-        admitted, model = exchange.admitted, exchange.model
-        if exchange.opened is not None or exchange.operation != outcomes.MESSAGES or admitted is None or model is None:
-            return
-        key, need = admitted.key, admitted.need
-        opened = Opened(
-            request_id=exchange.request_id,
-            key_id=key.key_id,
-            key_sha256=exchange.digest,
-            project=key.project,
-            model=model.name,
-            dialect=exchange.dialect.name,
-            price_digest="" if exchange.price is None else exchange.price.digest,
-            price_multiplier_ppm=key.price_multiplier_ppm,
-            admitted_at_ms=admitted.admitted_at_ms,
-            started_at_ms=time.time_ns() // 1_000_000,
-            streamed=exchange.streamed,
-            hold_input_tokens=need.input_tokens,
-            hold_output_tokens=need.output_tokens,
-            hold_micro_usd=need.micro_usd,
-        )
-        self._spool.open(opened)
-        exchange.opened = opened
+    __slots__ = ("history", "second_chance", "tried")
 
-    async def _send(self, exchange: Exchange, attempt: Attempt) -> Call:
-        way = self._ways.to(attempt.account)
-        passage = attempt.passage
-        wire, body, streamed = passage.wire, passage.body, exchange.streamed
-        counting = exchange.operation == outcomes.COUNT_TOKENS
-        head = wire.head(
-            way.target,
-            wire.path(attempt.upstream_model, streamed=streamed, counting=counting),
-            wire.query(exchange.query if passage.native else b"", streamed=streamed),
-            way.credential,
-            exchange.client_headers if passage.native else [],
-            exchange.request_id,
-            len(body),
-        )
-        deadlines = way.deadlines(self._left(exchange), streamed=streamed)
-        return await self._client.send(way.target, [head, body], deadlines, partial(self._open, exchange))
-
-    async def _relay_whole(self, exchange: Exchange, attempt: Attempt, call: Call) -> None:
-        body = await receive_whole(attempt, call)
-        if body is None:
-            return
-        reply = exchange.reply
-        if reply.started or (exchange.streamed and not attempt.passage.native):
-            # Pings went out, so the client reads a stream: this answer is none.
-            attempt.failure = BROKEN
-            return
-        attempt.cls = outcomes.OK
-        exchange.output_committed = True
-        exchange.delivered = attempt.index
-        headers = passed_headers(call.headers, native=attempt.passage.native)
-        headers += self._answering.unary_headers(exchange, attempt)
-        await reply.whole(call.status, headers, body)
-
-    def _output_begins(self, exchange: Exchange, attempt: Attempt) -> None:
-        exchange.forget_request()
-        now = time.monotonic()
-        self._metrics.first_output(exchange.operation, now - exchange.started_at)
-        if attempt.pick.watched and self._view.pool.begun(attempt.pick, now):
-            self._reporter.outcome(self._outcome(exchange, attempt, outcomes.BEGUN, now), urgent=True)
-
-    @staticmethod
-    def _salvage(exchange: Exchange, attempt: Attempt, relay: StreamRelay | None) -> None:
-        """End an interrupted attempt: the upstream sees its client go, and what it had said counts."""
-        call = attempt.call
-        if call is None:
-            return
-        left = call.leftover()
-        if relay is not None:
-            relay.salvage(left)
-        elif call.complete and not exchange.streamed and 200 <= call.status < 300:
-            attempt.passage.whole(b"".join(left), attempt.meter)
-        call.abort()
-
-    def _end_attempt(self, exchange: Exchange, attempt: Attempt) -> None:
-        """Give the place back, tell health, keep the record."""
-        now = time.monotonic()
-        pool = self._view.pool
-        exchange.current = None
-        if exchange.opened is None and exchange.operation == outcomes.MESSAGES and attempt.failure is None:
-            pool.unused(attempt.pick, now)
-            return
-        call, failure = attempt.call, attempt.failure
-        if failure is not None:
-            attempt.cls = failure.cls
-            attempt.status = attempt.status or failure.status
-            if call is not None:
-                call.abort()
-        exchange.characters = attempt.characters
-        exchange.final_usage = attempt.meter.final
-        loop_offset = now - exchange.reply.clock()
-        exchange.attempts.append(attempt.record(now, loop_offset))
-        if exchange.trace is not None:
-            exchange.trace.attempted(attempt, now, loop_offset)
-        self._metrics.attempt(attempt.account.name, attempt.cls)
-        if failure is not None and not failure.blames_account:
-            pool.unused(attempt.pick, now)
-            return
-        outcome = self._outcome(exchange, attempt, attempt.cls, now)
-        urgent = pool.finished(attempt.pick, outcome, now)
-        self._reporter.outcome(outcome, urgent=urgent)
-
-    def _outcome(self, exchange: Exchange, attempt: Attempt, cls: str, now: float) -> Outcome:
-        call, failure = attempt.call, attempt.failure
-        traits = exchange.traits
-        tokens = -1
-        if attempt.meter.reported:
-            usage = attempt.meter.usage()
-            tokens = usage.whole_input + usage.output_tokens
-        return Outcome(
-            request_id=exchange.request_id,
-            project="" if traits is None else traits.project,
-            account=attempt.account.name,
-            model="" if traits is None else traits.model,
-            operation=exchange.operation,
-            cls=cls,
-            status=attempt.status,
-            retry_after=None if failure is None else failure.retry_after,
-            sent_at=attempt.sent_at,
-            ended_at=now,
-            first_byte=call is not None and call.answered,
-            tokens=tokens,
-            trial=attempt.pick.trial,
-            hints=attempt.pick.heard,
-        )
-
-    # Ends
-
-    async def _break_off(self, exchange: Exchange, cls: str) -> None:
-        """End a stream whose output had begun: with an error event, never with its proper end."""
-        await self._answering.problem(exchange, errors.last_failure(cls, None))
+    def __init__(self) -> None:
+        self.history: list[Attempted] = []
+        self.tried: frozenset[str] = _NOBODY
+        self.second_chance = True
 
 
 def _of(traits: Traits, origins: frozenset[str]) -> Traits | None:

@@ -49,43 +49,57 @@ def passed_headers(headers: Headers, *, native: bool) -> Headers:
     return [pair for pair in headers if pair[0] in _PASSED] if native else list(_TRANSLATED)
 
 
-async def receive_whole(attempt: Attempt, call: Call) -> bytes | None:
-    """Return a unary answer for the client if it is sound; else None, with `attempt.failure` set.
+def try_receive(call: Call) -> bytes | None:
+    """Return a unary answer as it came, if all of it has come and it needs no decoding; else None."""
+    return call.try_read_all(MOST_ANSWER_BYTES) if not call.header(b"content-encoding") else None
 
-    Raises UpstreamError.
+
+async def receive(call: Call) -> bytes | None:
+    """Return a unary answer, decoded; None when it is larger than anybody will hold.
+
+    Raises UpstreamError and UndecodableError.
     """
     try:
         decoder = decoder_for(call.header(b"content-encoding"))
         body = await call.read_all(MOST_ANSWER_BYTES)
-        if decoder is not None:
-            body = decoder.feed(body)
-            if not decoder.whole():
-                raise TruncatedBodyError("the compressed body broke off")
     except BodyTooLargeError:
-        attempt.failure = BROKEN
         return None
+    if decoder is not None:
+        body = decoder.feed(body)
+        if not decoder.whole():
+            raise TruncatedBodyError("the compressed body broke off")
+    return body
+
+
+def read_whole(attempt: Attempt, body: bytes) -> bytes | None:
+    """Return the client's answer for an account's; None when that is none."""
     answer = attempt.passage.whole(body, attempt.meter)
-    if answer is None:
-        attempt.failure = BROKEN
-    elif not attempt.meter.reported:
+    if answer is not None and not attempt.meter.reported:
         # An upstream that counts nothing: an estimate is made of what it said.
         attempt.characters = len(body)
     return answer
 
 
 class StreamRelay:
-    """Relays one stream of one attempt."""
+    """Relays one stream of one attempt.
+
+    Once output has begun, what comes from the upstream goes on to the client in the very call that brought it, as long
+    as it is nothing but output and the client has room. The task sleeps through that; it wakes for everything else.
+    """
 
     __slots__ = (
         "_attempt",
         "_call",
+        "_crash",
         "_decoder",
         "_exchange",
         "_follower",
         "_headers",
         "_held",
         "_held_bytes",
+        "_last",
         "_on_output",
+        "_out",
         "_splitter",
     )
 
@@ -107,56 +121,87 @@ class StreamRelay:
         self._decoder = decoder_for(call.header(b"content-encoding"))
         self._held: list[bytes] = []
         self._held_bytes = 0
+        self._out: list[bytes] = []
+        """What may go out and has not."""
+        self._last = Signal.OUTPUT
+        """How the stream stands: OUTPUT (it goes on), STOP, ERROR or BROKEN."""
+        self._crash: Exception | None = None
 
     async def run(self) -> None:
         """Relay to the stream's end. Raises UpstreamError; a failure inside the stream is left in `attempt.failure`."""
-        reply = self._exchange.reply
         call = self._call
-        splitter = self._splitter
-        while True:
-            chunk = await call.read()
-            if not chunk:
-                await self._end()
-                return
-            if self._decoder is not None:
-                try:
-                    chunk = self._decoder.feed(chunk)
-                except UndecodableError:
-                    self._attempt.failure = BROKEN
+        call.listen(self._hear)
+        try:
+            while True:
+                chunk = call.try_read()
+                if chunk is None:
+                    await call.change()
+                    if self._crash is not None:
+                        raise self._crash
+                elif chunk:
+                    self._take(chunk)
+                else:
+                    await self._end()
                     return
-            try:
-                events = splitter.feed(chunk)
-            except EventTooLargeError:
-                self._attempt.failure = BROKEN
-                return
-            if not events:
+                if (self._out or self._last is not Signal.OUTPUT) and not await self._pass_on():
+                    return
+        finally:
+            call.listen(_nobody)
+            self._attempt.characters = self._follower.characters
+
+    def _hear(self) -> bool:
+        """Pass on all that has come, if that takes no more; False: the task has to see to it."""
+        call, reply, out = self._call, self._exchange.reply, self._out
+        if not self._exchange.output_committed:
+            return False
+        try:
+            # All of it: the upstream may be held up for what would be left.
+            while call.flowing:
+                self._take(call.try_read() or b"")
+                if self._last is not Signal.OUTPUT:
+                    return False
+                if out and not reply.try_piece(out[0] if len(out) == 1 else b"".join(out)):
+                    return False
+                out.clear()
+        except Exception as error:  # noqa: BLE001 -- whatever it is, it is the task's and not the connection's
+            self._crash = error
+            return False
+        return not call.over
+
+    def _take(self, chunk: bytes) -> None:
+        """Read a piece of the stream, up to the first event after which it does not simply go on."""
+        try:
+            events = self._splitter.feed(chunk if self._decoder is None else self._decoder.feed(chunk))
+        except (UndecodableError, EventTooLargeError):
+            self._last = Signal.BROKEN
+            return
+        for event in events:
+            signal, said = self._follower.take(event)
+            if signal is Signal.OUTPUT and self._exchange.output_committed:
+                if said:
+                    self._out.append(said)
                 continue
-            if len(events) == 1 and reply.started and self._exchange.output_committed:
-                # Nearly every chunk is one event of output, and nothing is held: it goes out as it is.
-                signal, said = self._follower.take(events[0])
-                if signal is Signal.OUTPUT:
-                    self._attempt.characters = self._follower.characters
-                    if said:
-                        await reply.piece(said)
-                    continue
-                out: list[bytes] = []
-                last = self._judge(signal, said, out)
-            else:
-                out, last = self._sort(events)
-            if last is Signal.STOP:
-                await self._stop(out)
+            self._last = self._judge(signal, said, self._out)
+            if self._last is not Signal.OUTPUT:
                 return
-            if out:
-                await self._open_reply()
-                await reply.piece(out[0] if len(out) == 1 else b"".join(out))
-            if last is not Signal.OUTPUT:
-                self._attempt.failure = self._follower.failure or BROKEN
-                return
+
+    async def _pass_on(self) -> bool:
+        """Send what was read, waiting for the client; returns whether the stream goes on."""
+        out, self._out = self._out, []
+        if self._last is Signal.STOP:
+            await self._stop(out)
+            return False
+        if out:
+            await self._open_reply()
+            await self._exchange.reply.piece(out[0] if len(out) == 1 else b"".join(out))
+        if self._last is Signal.OUTPUT:
+            return True
+        self._attempt.failure = self._follower.failure or BROKEN
+        return False
 
     async def _end(self) -> None:
         """Judge a body that ended in due form. Raises TruncatedBodyError when the stream had more to say."""
         signal, last = self._follower.end(self._splitter.rest())
-        self._attempt.characters = self._follower.characters
         if signal is Signal.ERROR:
             self._attempt.failure = self._follower.failure or BROKEN
             return
@@ -184,19 +229,9 @@ class StreamRelay:
         except (UndecodableError, EventTooLargeError):
             return
 
-    def _sort(self, events: list[bytes]) -> tuple[list[bytes], Signal]:
-        """Return what may go out now, and how the stream stands: OUTPUT (goes on), STOP, ERROR or BROKEN."""
-        out: list[bytes] = []
-        for event in events:
-            signal = self._judge(*self._follower.take(event), out)
-            if signal is not Signal.OUTPUT:
-                return out, signal
-        return out, Signal.OUTPUT
-
     def _judge(self, signal: Signal, said: bytes, out: list[bytes]) -> Signal:
         """Add to `out` what may go out for one event; returns how the stream stands after it."""
         exchange = self._exchange
-        self._attempt.characters = self._follower.characters
         if signal is Signal.OUTPUT or signal is Signal.STOP:
             if not exchange.output_committed:
                 self._commit(out)
@@ -237,3 +272,7 @@ class StreamRelay:
         reply = self._exchange.reply
         if not reply.started:
             await reply.begin(200, self._headers())
+
+
+def _nobody() -> bool:
+    return False

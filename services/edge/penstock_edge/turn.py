@@ -26,6 +26,10 @@ class Turn(Protocol):
 
     # The request
 
+    def try_body(self, limit: int) -> bytes | None:
+        """Return the whole body if it is there; None when it has to be waited for. Raises as `body` does."""
+        ...
+
     async def body(self, limit: int, seconds: float = 300.0) -> bytes:
         """Return the whole body, at most `limit` bytes, within `seconds`.
 

@@ -41,6 +41,10 @@ class WaitingLine:
         """How many wait."""
         return len(self._room)
 
+    def try_seek(self, traits: Traits, tried: frozenset[str], now: float) -> Answer | None:
+        """Return an account that has been taken, or why there will be none; None when it has to be `seek`."""
+        return self._room.try_seek(traits, tried, now)
+
     async def seek(self, traits: Traits, tried: frozenset[str], preferred: Traits | None = None) -> Answer:
         """Return an account that has been taken, or why there is none; `preferred` names accounts to ask first."""
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from penstock_edge.attempts import Attempts
 from penstock_edge.dispatch import Pace
 from penstock_edge.records import Refused
 from penstock_edge.upstream.connection import Connection
@@ -705,7 +706,7 @@ async def test_a_crash_is_answered_and_settled(gateway, books, play, monkeypatch
     async def crash(*args):
         raise RuntimeError("bug")
 
-    monkeypatch.setattr(edge.dispatcher, "_attempt", crash)
+    monkeypatch.setattr(Attempts, "make", crash)
     answer = await edge.post()
     assert (answer.status_code, answer.json()["error"]["type"]) == (500, "api_error")
     assert "bug" not in answer.text
@@ -720,10 +721,10 @@ async def test_a_crash_is_logged_without_what_it_was_about(gateway, play, monkey
         def error(self, event, **fields):
             lines.append((event, fields))
 
-    async def crash(exchange, attempt):
+    async def crash(self, exchange, attempt):
         raise RuntimeError(f"{exchange.body} {exchange.client_headers} {attempt.account.api_key}")
 
-    monkeypatch.setattr(edge.dispatcher, "_attempt", crash)
+    monkeypatch.setattr(Attempts, "make", crash)
     monkeypatch.setattr("penstock_edge.dispatch.log", Log())
     answer = await edge.post(system="the launch code is 1234")
     [(event, fields)] = lines

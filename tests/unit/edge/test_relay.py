@@ -6,8 +6,17 @@ import asyncio
 import gzip
 import json
 import zlib
+from types import SimpleNamespace
 
 import pytest
+
+from penstock_edge.dialects.anthropic import DIALECT
+from penstock_edge.dialects.dialect import Head
+from penstock_edge.passage import NativeFollower, NativePassage
+from penstock_edge.providers.anthropic import WIRE
+from penstock_edge.relay import StreamRelay
+from penstock_edge.upstream import Call, ConnectionLostError, Deadlines
+from penstock_edge.usage import UsageMeter
 
 
 def packed_stream(play, pieces, *, encoding="gzip", whole=True):
@@ -182,3 +191,102 @@ async def test_nor_is_it_in_other_formats(gateway, play):
     assert "org-1" not in answer.text
     assert "event: response.failed" in answer.text
     assert '"code":"server_error"' in answer.text
+
+
+async def test_a_crash_while_a_piece_is_passed_on_is_the_requests_and_not_the_connections(
+    gateway, books, play, monkeypatch
+):
+    honest = NativeFollower.take
+
+    def crash(self, raw):
+        if b"crash" in raw:
+            raise RuntimeError("bug")
+        return honest(self, raw)
+
+    monkeypatch.setattr(NativeFollower, "take", crash)
+    pieces = [play.start(), play.block, play.text("a"), 0.05, play.text("b"), 0.05, play.text("crash")]
+    edge = await gateway([play.stream(pieces, end="hang")])
+    answer, names = await edge.events()
+    assert names[-1] == "error"
+    assert b'"b"' in answer.content
+    assert b"bug" not in answer.content
+    [closed] = await books.settled_count(1)
+    assert closed.state == "error_after_output"
+    assert (books.holds, books.slots) == (0, 0)
+
+
+class Reply:
+    """A client that has room, or has not."""
+
+    started = True
+
+    def __init__(self):
+        self.room = True
+        self.sent = []
+
+    def try_piece(self, data):
+        if self.room:
+            self.sent.append(data)
+        return self.room
+
+    async def piece(self, data):
+        while not self.try_piece(data):
+            await asyncio.sleep(0)
+
+    async def end(self, data=b""):
+        self.sent.append(data)
+
+
+@pytest.fixture
+async def relaying(play):
+    """A stream whose output has begun: its call, its client, and the task that relays."""
+    call = Call(asyncio.get_running_loop(), None, Deadlines(1, 1, 1, 1, streamed=True))
+    passage = NativePassage(DIALECT, WIRE, Head("m", True, 1, "", ()), b"", "r", counting=False)
+    attempt = SimpleNamespace(passage=passage, meter=UsageMeter(), index=0, characters=0, failure=None)
+    exchange = SimpleNamespace(reply=Reply(), output_committed=True, delivered=0, follower=None, error_forwarded=False)
+    relay = StreamRelay(exchange, attempt, call, list, lambda: None)
+    task = asyncio.create_task(relay.run())
+    await asyncio.sleep(0)
+    return SimpleNamespace(call=call, reply=exchange.reply, task=task, attempt=attempt)
+
+
+async def test_output_goes_on_in_the_call_that_brings_it(relaying, play):
+    call, reply = relaying.call, relaying.reply
+    for number in range(3):
+        call.take(play.text(f"{number}"))
+        call.wake()
+        assert len(reply.sent) == number + 1
+    call.take(play.ending() + play.event("message_stop"))
+    call.finish()
+    await relaying.task
+    assert (relaying.attempt.cls, relaying.attempt.characters) == ("Ok", 3)
+    assert b"message_stop" in b"".join(reply.sent)
+
+
+async def test_what_a_slow_client_cannot_take_at_once_goes_out_in_order(relaying, play):
+    call, reply = relaying.call, relaying.reply
+    reply.room = False
+    texts = [play.text(f"{number}") for number in range(5)]
+    for text in texts:
+        call.take(text)
+        call.wake()
+    assert reply.sent == []
+    await asyncio.sleep(0.01)
+    reply.room = True
+    call.take(play.ending() + play.event("message_stop"))
+    call.finish()
+    await relaying.task
+    assert b"".join(reply.sent) == b"".join(texts) + play.ending() + play.event("message_stop")
+
+
+async def test_half_an_event_waits_for_the_other_half(relaying, play):
+    call, reply = relaying.call, relaying.reply
+    text = play.text("hello")
+    for half in (text[:20], text[20:]):
+        call.take(half)
+        call.wake()
+    assert reply.sent == [text]
+    call.fail(ConnectionLostError(stale=False))
+    with pytest.raises(ConnectionLostError):
+        await relaying.task
+    assert relaying.attempt.characters == 5

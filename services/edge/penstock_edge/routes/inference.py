@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from penstock_edge.dispatch import Dispatcher
     from penstock_edge.estimates import Estimates
     from penstock_edge.metrics import EdgeMetrics
-    from penstock_edge.records import KeyFacts, Kind
+    from penstock_edge.records import KeyFacts, Kind, Need
     from penstock_edge.seams import Admission, View
     from penstock_edge.snapshot import Model
     from penstock_edge.tracing import Tracing
@@ -115,33 +115,42 @@ class Inference:
     async def _prepare(self, exchange: Exchange, door: Door) -> None:
         """Read, check and admit. Raises ProblemError and ClientLeftError; nothing is held when it does."""
         digest = exchange.digest = key_digest(exchange.client_headers, self._admission.known)
-        body = exchange.body = await exchange.turn.body(self._max_body_bytes)
+        body = exchange.turn.try_body(self._max_body_bytes)
+        exchange.body = await exchange.turn.body(self._max_body_bytes) if body is None else body
         exchange.body_read = True
-        exchange.body_bytes = len(body)
         try:
-            head = exchange.head = door.read(body)
-            model = self._resolve(head.model)
+            model = self._read(exchange, door)
         except ProblemError:
             # Whose request it is comes first: a stranger is told so, whatever else is wrong.
             await self._identify(exchange)
             raise
-        exchange.model = model
-        exchange.asked_model = head.model
-        exchange.streamed = head.stream
-        exchange.origins = signatures.origins(body)
-        exchange.price = self._view.price(model, time.time_ns() // 1_000_000)
         key = self._admission.known(digest)
-        if key is None or not _includes(key, model, head.model):
+        if key is None or not _includes(key, model, exchange.asked_model):
             # What is known may be old; only fresh facts may refuse.
             key = await self._identify(exchange)
         providers = self._check(exchange, key, model)
-        admitted = await self._admit(exchange, key, model)
+        need, now = self._need(exchange, key, model), time.monotonic()
+        admitted = self._admission.try_admit(digest, need, now) or await self._admit(exchange, need, now)
+        if isinstance(admitted, Refused):
+            raise _RefusedError(admitted)
         if admitted.key is not key:
             providers = self._check_again(exchange, admitted, model)
         exchange.admitted = admitted
         exchange.traits = self._traits(exchange, admitted, model, providers)
         if exchange.trace is not None:
             exchange.trace.admitted()
+
+    def _read(self, exchange: Exchange, door: Door) -> Model:
+        """Read the head of the body, and what else has to be known of it. Raises ProblemError."""
+        body = exchange.body
+        exchange.body_bytes = len(body)
+        head = exchange.head = door.read(body)
+        model = exchange.model = self._resolve(head.model)
+        exchange.asked_model = head.model
+        exchange.streamed = head.stream
+        exchange.origins = signatures.origins(body)
+        exchange.price = self._view.price(model, time.time_ns() // 1_000_000)
+        return model
 
     def _resolve(self, name: str) -> Model:
         model = self._view.resolve(name)
@@ -183,11 +192,11 @@ class Inference:
             self._admission.settled(admitted)
             raise
 
-    async def _admit(self, exchange: Exchange, key: KeyFacts, model: Model) -> Admitted:
+    def _need(self, exchange: Exchange, key: KeyFacts, model: Model) -> Need:
         counting = exchange.operation == outcomes.COUNT_TOKENS
         kind: Kind = "count_tokens" if counting else "requests"
         exchange.blobs = has_blobs(exchange.body, exchange.dialect.wire)
-        need = self._estimates.need(
+        return self._estimates.need(
             body=exchange.body,
             model=model.name,
             max_tokens=_most_output(exchange, model),
@@ -199,15 +208,11 @@ class Inference:
             kind=kind,
             blobs=exchange.blobs,
         )
-        now = time.monotonic()
-        answer = self._admission.try_admit(exchange.digest, need, now)
-        if answer is None:
-            exchange.waited = True
-            self._before_auth(exchange)
-            answer = await self._admission.admit(exchange.digest, need, now + self._admit_seconds)
-        if isinstance(answer, Refused):
-            raise _RefusedError(answer)
-        return answer
+
+    async def _admit(self, exchange: Exchange, need: Need, now: float) -> Admitted | Refused:
+        exchange.waited = True
+        self._before_auth(exchange)
+        return await self._admission.admit(exchange.digest, need, now + self._admit_seconds)
 
     def _traits(self, exchange: Exchange, admitted: Admitted, model: Model, providers: frozenset[str] | None) -> Traits:
         session = ""

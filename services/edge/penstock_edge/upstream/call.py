@@ -8,6 +8,7 @@ from penstock_edge.upstream.errors import BodyTooLargeError, UpstreamError
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
     from penstock_edge.upstream.connection import Connection
     from penstock_edge.upstream.deadlines import Deadlines
@@ -20,12 +21,18 @@ _DRAIN_SECONDS = 1.0
 
 
 class Call:
-    """The consumer's side of one exchange. Single consumer; `abort` may come from anywhere on the loop."""
+    """The consumer's side of one exchange. Single consumer; `abort` may come from anywhere on the loop.
+
+    What is there already is had without waiting: `has_head`, `try_read`, `try_read_all`. Who then has to wait awaits
+    `change`, or is called when something comes (`listen`).
+    """
 
     __slots__ = (
+        "_by_name",
         "_chunks",
         "_connection",
         "_error",
+        "_hears",
         "_loop",
         "_paused",
         "_size",
@@ -44,9 +51,11 @@ class Call:
     def __init__(self, loop: asyncio.AbstractEventLoop, connection: Connection, deadlines: Deadlines) -> None:
         self._loop = loop
         self._connection: Connection | None = connection
+        self._by_name: dict[bytes, bytes] | None = None
         self._chunks: list[bytes] = []
         self._size = 0
         self._waiter: asyncio.Future[None] | None = None
+        self._hears: Callable[[], bool] | None = None
         self._error: UpstreamError | None = None
         self._paused = False
         self.deadlines = deadlines
@@ -64,31 +73,34 @@ class Call:
         """When the first byte of the answer came, on the loop's clock; 0.0 before."""
 
     def header(self, name: bytes) -> bytes | None:
-        """Return the first header of that (lower-case) name."""
-        for known, value in self.headers:
-            if known == name:
-                return value
-        return None
+        """Return the first header of that (lower-case) name. Only once the head is there."""
+        if self._by_name is None:
+            self._by_name = dict(reversed(self.headers))
+        return self._by_name.get(name)
+
+    def has_head(self) -> bool:
+        """Whether status and headers are there. Raises UpstreamError when they will never be."""
+        if not self.head_done and self._error is not None:
+            raise self._error
+        return self.head_done
 
     async def head(self) -> None:
         """Wait until status and headers are there. Raises UpstreamError."""
-        while not self.head_done:
-            if self._error is not None:
-                raise self._error
-            await self._wait()
+        while not self.has_head():
+            await self.change()
 
-    async def read(self) -> bytes:
-        """Return what has come of the body, waiting for some; empty at its end. Raises UpstreamError."""
-        while not self._chunks:
+    def try_read(self) -> bytes | None:
+        """Return what has come of the body; empty at its end, None when more has to be waited for.
+
+        Raises UpstreamError.
+        """
+        chunks = self._chunks
+        if not chunks:
             if self._error is not None:
                 raise self._error
-            if self.complete:
-                return b""
-            await self._wait()
-        chunks = self._chunks
+            return b"" if self.complete else None
         if len(chunks) == 1:
-            data = chunks[0]
-            chunks.clear()
+            data = chunks.pop()
             self._size = 0
         else:
             data = self._take_some(chunks)
@@ -96,6 +108,12 @@ class Call:
             self._paused = False
             if self._connection is not None:
                 self._connection.resume()
+        return data
+
+    async def read(self) -> bytes:
+        """Return what has come of the body, waiting for some; empty at its end. Raises UpstreamError."""
+        while (data := self.try_read()) is None:
+            await self.change()
         return data
 
     def _take_some(self, chunks: list[bytes]) -> bytes:
@@ -111,17 +129,19 @@ class Call:
         self._size -= size
         return data
 
+    def try_read_all(self, limit: int) -> bytes | None:
+        """Return the whole body if it is there and has at most `limit` bytes; else None."""
+        if not self.complete or self._size > limit:
+            return None
+        chunks, self._chunks = self._chunks, []
+        self._size = 0
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
     async def read_all(self, limit: int) -> bytes:
         """Return the whole body. Raises UpstreamError; BodyTooLargeError beyond `limit` bytes."""
-        if self.complete and self._size <= limit:
-            whole = self._chunks
-            self._chunks = []
-            self._size = 0
-            return whole[0] if len(whole) == 1 else b"".join(whole)
-        if self.complete and self._error is None and len(self._chunks) == 1 and self._size <= limit:
-            # A short answer came with its head.
-            self._size = 0
-            return self._chunks.pop()
+        whole = self.try_read_all(limit)
+        if whole is not None:
+            return whole
         pieces: list[bytes] = []
         size = 0
         while piece := await self.read():
@@ -131,6 +151,25 @@ class Call:
                 raise BodyTooLargeError(f"the body is larger than {limit} bytes")
             pieces.append(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def change(self) -> asyncio.Future[None]:
+        """Return what is done when something more has come, or the call has ended."""
+        waiter = self._waiter = self._loop.create_future()
+        return waiter
+
+    def listen(self, hears: Callable[[], bool]) -> None:
+        """Call `hears` whenever a `change` is about to be done: where it returns True, the waiting goes on."""
+        self._hears = hears
+
+    @property
+    def over(self) -> bool:
+        """Nothing more will come than what has come."""
+        return self.complete or self._error is not None
+
+    @property
+    def flowing(self) -> bool:
+        """A piece of the body is there, and more may come."""
+        return bool(self._chunks) and not self.over
 
     def leftover(self) -> list[bytes]:
         """Return what came and was not read."""
@@ -160,7 +199,6 @@ class Call:
     def begin_body(self) -> None:
         """Note that the head is whole."""
         self.head_done = True
-        self._wake()
 
     def take(self, piece: bytes) -> None:
         """Queue a piece of the body; pauses the connection when the consumer is slow."""
@@ -173,37 +211,30 @@ class Call:
             self._connection.pause()
 
     def wake(self) -> None:
-        """Tell the consumer that something came."""
-        self._wake()
+        """Tell the consumer that something came, if it waits."""
+        waiter = self._waiter
+        if waiter is None:
+            return
+        if not waiter.done():
+            if self._hears is not None and self._hears():
+                return
+            waiter.set_result(None)
+        self._waiter = None
 
     def finish(self) -> None:
         """Note the end of the body; the connection is no longer this call's."""
         self.complete = True
         self._connection = None
-        self._wake()
+        self.wake()
 
     def fail(self, error: UpstreamError) -> None:
         """Note that no more will come. What was received before is still read first."""
         if not self.complete and self._error is None:
             self._error = error
         self._connection = None
-        self._wake()
+        self.wake()
 
     @property
     def paused(self) -> bool:
         """The consumer is slow, so the upstream's silence is ours."""
         return self._paused
-
-    def _wake(self) -> None:
-        waiter = self._waiter
-        if waiter is not None:
-            self._waiter = None
-            if not waiter.done():
-                waiter.set_result(None)
-
-    async def _wait(self) -> None:
-        waiter = self._waiter = self._loop.create_future()
-        try:
-            await waiter
-        finally:
-            self._waiter = None

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from penstock_chassis.proxies import Proxy
     from penstock_edge.upstream.addresses import Origin, Target
     from penstock_edge.upstream.call import Call
+    from penstock_edge.upstream.connection import Connection
     from penstock_edge.upstream.deadlines import Deadlines
 
 _DIRECT = Proxies({})
@@ -43,6 +44,14 @@ class UpstreamClient:
         self._forward: dict[Origin, Proxy] = {}
         self._sweep: asyncio.TimerHandle | None = None
 
+    def try_send(
+        self, target: Target, request: list[bytes], deadlines: Deadlines, before: Callable[[], None]
+    ) -> Call | None:
+        """Do what `send` does if a connection is idle; else nothing, and return None. Raises UpstreamError."""
+        pool = self._pools.get(target.origin)
+        connection = None if pool is None else pool.take()
+        return None if connection is None else self._begin(connection, target, request, deadlines, before)
+
     async def send(
         self, target: Target, request: list[bytes], deadlines: Deadlines, before: Callable[[], None] | None = None
     ) -> Call:
@@ -50,15 +59,24 @@ class UpstreamClient:
 
         `before` is called when there is a connection, in the moment before the first byte goes out.
         """
-        origin = target.origin
-        pool = self._pools.get(origin)
+        pool = self._pools.get(target.origin)
         if pool is None:
-            pool = self._pool(origin)
+            pool = self._pool(target.origin)
         connection = pool.take()
         if connection is None:
             connection = await pool.acquire(deadlines.connect)
-        if self._forward and origin in self._forward:
-            head = absolute(request[0], target.host_header, self._forward[origin])
+        return self._begin(connection, target, request, deadlines, before)
+
+    def _begin(
+        self,
+        connection: Connection,
+        target: Target,
+        request: list[bytes],
+        deadlines: Deadlines,
+        before: Callable[[], None] | None,
+    ) -> Call:
+        if self._forward and target.origin in self._forward:
+            head = absolute(request[0], target.host_header, self._forward[target.origin])
             request = [head, *request[1:]]
         if before is not None:
             try:

@@ -109,6 +109,13 @@ class WaitingRoom(Generic[Ticket]):
     def __len__(self) -> int:
         return len(self._queue) + len(self._crowded_out)
 
+    def try_seek(self, traits: Traits, tried: frozenset[str], now: float) -> Pick | NoneLeft | None:
+        """Return an account, or why there will be none; None when that takes a wish (`seek`) and perhaps a wait."""
+        if self._queue.crowded((traits.model, traits.operation), now):
+            return None
+        answer = self._pool.pick(traits, tried, now, self._rng, stay=self._seconds)
+        return None if isinstance(answer, NoneLeft) and not self._final(answer, tried) else answer
+
     def seek(self, wish: Wish[Ticket], now: float) -> Pick | NoneLeft | None:
         """Return an account, or why there is none; None when the wish waits: it departs in one of the next turns."""
         wish.gives_up_at = now + self._seconds
@@ -123,16 +130,20 @@ class WaitingRoom(Generic[Ticket]):
         answer = self._ask(wish, now, stay=self._seconds)
         if not isinstance(answer, NoneLeft):
             return answer
+        if self._final(answer, wish.tried):
+            return answer
         name, _, fresh = self._pool.home(wish.traits, now)
         wish.known = bool(name)
         if answer.home:
             line = self._enter(wish, answer.home, fresh, min(now + answer.worth_seconds, wish.gives_up_at), now)
-        elif answer.reasons.keys() <= wish.tried or hopeless(answer, self._seconds):
-            return answer
         else:
             line = self._enter(wish, "", fresh, wish.gives_up_at, now)
         self._refusals[line] = self._refusal(answer, wish, now)
         return None
+
+    def _final(self, answer: NoneLeft, tried: frozenset[str]) -> bool:
+        """Tell whether waiting would not help."""
+        return not answer.home and (answer.reasons.keys() <= tried or hopeless(answer, self._seconds))
 
     def refusal(self, wish: Wish[Ticket], now: float) -> NoneLeft | None:
         """Return what the first of the line of a wish that waits was told last."""
