@@ -43,6 +43,8 @@ class EventSplitter:
             # One chunk is one event, most of the time.
             if chunk.endswith(b"\n\n") and chunk.find(b"\n\n") == len(chunk) - 2 and b"\r" not in chunk:
                 return [chunk]
+            if chunk[-4:] == b"\r\n\r\n" and _is_one(chunk):
+                return [chunk]
             return self._cut(chunk, 0)
         start = max(0, len(tail) - _OVERLAP)
         tail += chunk
@@ -72,22 +74,30 @@ class EventSplitter:
         return events
 
 
+def _is_one(chunk: bytes) -> bool:
+    """Whether what ends with a blank line is one short event, all of whose lines end with CRLF: as Google writes."""
+    lines = chunk.split(b"\n")
+    return len(lines) <= 4 and all(len(line) > 1 and line.find(b"\r") == len(line) - 1 for line in lines[:-2])
+
+
 def data_of(event: bytes) -> bytes:
     """Return the data of one whole event (its `data` lines joined by LF); empty when it has none."""
-    begin = event.find(b"\ndata: ")
-    if (
-        begin > 0
-        and event.count(b"\n") == 3
-        and event.endswith(b"\n\n")
-        and b"\r" not in event
-        and not event.startswith(b"data")
-    ):
-        # One line before the data and one of data, as nearly all events are.
-        return event[begin + 7 : -2].strip(b" ")
-    begin = event.find(b"data:")
-    if begin > 0 and event[begin - 1] == 0x0A and b"\r" not in event:
-        end = event.find(b"\n", begin)
-        if event.find(b"\ndata", end) < 0 and begin == event.find(b"\ndata") + 1:
-            return event[begin + 5 : end].strip(b" ")
+    lines = event.split(b"\n")
+    if len(lines) == 3 or (len(lines) == 4 and _names_only(lines[0])):
+        # One line of data, before it perhaps one that names the event, as nearly all events are.
+        line, blank = lines[-3], lines[-2]
+        if blank == b"\r" and line[-1:] == b"\r":
+            line, blank = line[:-1], b""
+        if not blank and not lines[-1] and line[:6] == b"data: " and b"\r" not in line:
+            return line[6:].strip(b" ")
+    return _data_of_any(event)
+
+
+def _names_only(line: bytes) -> bool:
+    """Whether a line that ends at a LF is one, and holds no data."""
+    return line[:4] != b"data" and b"\r" not in line[:-1]
+
+
+def _data_of_any(event: bytes) -> bytes:
     lines = [line[5:].removeprefix(b" ") for line in _LINE_END.split(event) if line.startswith(b"data:")]
     return b"\n".join(lines)

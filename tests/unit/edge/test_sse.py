@@ -57,6 +57,25 @@ def test_every_byte_boundary_of_one_stream():
     assert [d for event in drip if (d := data_of(event))] == [d for d in expected if d]
 
 
+@pytest.mark.parametrize(
+    ("chunk", "events"),
+    [
+        (b"data: 1\r\n\r\n", 1),
+        (b"event: x\r\ndata: 1\r\n\r\n", 1),
+        (b"data: 1\n\ndata: 2\r\n\r\n", 2),
+        (b"data: 1\r\rdata: 2\r\n\r\n", 2),
+        (b"data: 1\n\rdata: 2\r\n\r\n", 2),
+        (b"\r\n\r\n", 1),
+        (b"data: 1\r\n\r\n\r\n", 1),
+    ],
+)
+def test_one_chunk_of_whole_events(chunk, events):
+    splitter = EventSplitter()
+    found = splitter.feed(chunk)
+    assert len(found) == events
+    assert b"".join(found) + splitter.rest() == chunk
+
+
 def test_what_is_not_whole_is_held():
     splitter = EventSplitter()
     assert splitter.feed(b"event: a\ndata: 1\n") == []
@@ -79,8 +98,14 @@ def test_an_endless_event_is_refused(pieces):
         (b"event: x\ndata: {}\n\n", b"{}"),
         (b"event: x\ndata:{}\n\n", b"{}"),
         (b"data: {}\n\n", b"{}"),
-        (b"event: x\ndata: {}  \n\n", b"{}"),
+        (b"data: {}\r\n\r\n", b"{}"),
         (b"event: x\r\ndata: {}\r\n\r\n", b"{}"),
+        (b"event: x\rdata: 1\ndata: 2\n\n", b"1\n2"),
+        (b"data: 1\rdata: 2\n\n", b"1\n2"),
+        (b"data: 1\r\ndata: 2\r\n\r\n", b"1\n2"),
+        (b"data: 1\n\r\n", b"1"),
+        (b"data: 1\r\n\n", b"1"),
+        (b"event: x\ndata: {}  \n\n", b"{}"),
         (b"data: a\ndata: b\n\n", b"a\nb"),
         (b"event: x\ndata: a\ndata: b\n\n", b"a\nb"),
         (b": data: {}\n\n", b""),
