@@ -18,7 +18,7 @@ settings.load_profile("usual")
 
 
 # What takes minutes and mostly waits begins first, so that nobody waits for it alone at the end.
-_LONGEST = ("limits-memory", "limits-redis", "books", "operator-processes", "image", "scale", "scraped")
+_LONGEST = ("limits-minutes", "books", "operator-processes", "image", "scale", "scraped")
 
 
 def _place(item: pytest.Item) -> int:
