@@ -63,6 +63,13 @@ def test_what_a_page_tells_to_run_runs(stack: ClientStack, tmp_path: Path, page:
         assert done.stdout.strip(), f"{page.name}: nothing was printed by\n{text}"
 
 
+def test_the_program_in_the_readme_runs(stack: ClientStack, tmp_path: Path) -> None:
+    (program,) = [text for language, text in blocks(ROOT / "README.md") if language == "python"]
+    assert program.count("http://127.0.0.1:8080") == 3
+    own = program.replace("http://127.0.0.1:8080", stack.gateway.url).replace(KEY, stack.key)
+    stack.run(str(BIN / "python"), "-W", "error", "-c", own, home=tmp_path)
+
+
 @pytest.mark.parametrize(
     ("client", "options"), [("claude-code", ()), ("codex", ("--model", "gpt-5.3-codex")), ("opencode", ())]
 )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Facts:
     metrics: Mapping[str, int]
     simulator: str | None
     plan: str | None
+    program: str = "penstock"
 
 
 def text(facts: Facts, command: str | None) -> str:
@@ -43,9 +45,9 @@ def text(facts: Facts, command: str | None) -> str:
     lines = ["", "Penstock is up.", *(f"  {title:<11}{words}" for title, words in rows)]
     lines += ["", "Ways in, all with the same keys:", *(f"  {way}" for way in _ways_in(facts.gateway)), "", "Next:"]
     lines += [
-        f"  penstock keys create --project my-team --plan {plan}{option}",
-        f"  penstock accounts list{option}",
-        f"  penstock usage list{option}",
+        f"  {facts.program} keys create --project my-team --plan {plan}{option}",
+        f"  {facts.program} accounts list{option}",
+        f"  {facts.program} usage list{option}",
         "",
     ]
     if command is None:
@@ -58,6 +60,13 @@ def text(facts: Facts, command: str | None) -> str:
 def _ways_in(gateway: str) -> tuple[str, ...]:
     """Name what each provider's SDK reads, in the form in which it takes a base URL."""
     return (f"ANTHROPIC_BASE_URL={gateway}", f"OPENAI_BASE_URL={gateway}/v1", f"GOOGLE_GEMINI_BASE_URL={gateway}")
+
+
+def program(own: Path, here: Path, found: str | None) -> str:
+    """Return how a shell in `here` calls our own script; `found` is what it finds under the name alone."""
+    if not own.exists() or (found is not None and Path(found).resolve() == own.resolve()):
+        return "penstock"
+    return shlex.quote(str(own.relative_to(here) if own.is_relative_to(here) else own))
 
 
 def metrics_ports(run_dir: Path, names: Sequence[str]) -> dict[str, int]:

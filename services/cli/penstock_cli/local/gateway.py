@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import sys
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
@@ -280,4 +282,5 @@ class Greeting:
             metrics=banner.metrics_ports(folder.run, sorted(names)),
             simulator=self._places.simulator,
             plan=chosen.plan if chosen else None,
+            program=banner.program(Path(sys.prefix, "bin", "penstock"), Path.cwd(), shutil.which("penstock")),
         )
