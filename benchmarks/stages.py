@@ -67,7 +67,7 @@ _WITHIN: Final = (
     ("read", r"penstock_edge/dialects/|penstock_edge/(signatures|snapshot)\.py", ""),
     ("read", r"penstock_edge/routes/(inference|visible)\.py", "_prepare|_read|_resolve|_check|_includes|may_use"),
     ("relay", r"penstock_edge/(dispatch|attempts)\.py", ""),
-    ("front", r"uvicorn/|penstock_edge/(protocol|app|reply|bodies|cork|departure|keepalive|front|request_id)\b", ""),
+    ("front", r"uvicorn/|penstock_edge/(protocol|flow|direct_turn|answer_head|asgi_\w+|app|reply|bodies|keepalive|request_id)\b", ""),
     ("front", r"penstock_edge/routes/", ""),
 )
 _LOOP: Final = re.compile(r"asyncio/|uvloop/|penstock_chassis/process\.py")
