@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from penstock_edge.cost import hold_micro
@@ -38,28 +37,29 @@ def has_blobs(body: bytes, wire: str) -> bool:
 
 
 class _Averages:
-    """Moving averages by key, the least used forgotten first."""
+    """Moving averages by key, in two generations: when the younger is full, the older one is forgotten."""
 
-    __slots__ = ("_known", "_limit", "_weight")
+    __slots__ = ("_limit", "_old", "_weight", "_young")
 
     def __init__(self, weight: float, limit: int = _KNOWN_AT_MOST) -> None:
-        self._known: OrderedDict[Hashable, float] = OrderedDict()
+        self._young: dict[Hashable, float] = {}
+        self._old: dict[Hashable, float] = {}
         self._weight = weight
         self._limit = limit
 
     def get(self, key: Hashable) -> float | None:
-        return self._known.get(key)
+        known = self._young.get(key)
+        return self._old.get(key) if known is None else known
 
     def learn(self, key: Hashable, value: float) -> None:
-        known = self._known
-        old = known.get(key)
-        if old is None:
-            known[key] = value
-            if len(known) > self._limit:
-                known.popitem(last=False)
-            return
-        known[key] = old + self._weight * (value - old)
-        known.move_to_end(key)
+        young = self._young
+        known = young.get(key)
+        if known is None:
+            known = self._old.get(key, value)
+            if len(young) * 2 >= self._limit:
+                self._old = young
+                young = self._young = {}
+        young[key] = known + self._weight * (value - known)
 
 
 class Estimates:
@@ -94,7 +94,7 @@ class Estimates:
         most = min(max(0, max_tokens), _MOST_OUTPUT_TOKENS)
         output = most if strict else min(most, self._usual_output(digest, model))
         money = 0 if price is None else hold_micro(tokens, output, price, multiplier_ppm)
-        return Need(input_tokens=tokens, output_tokens=output, micro_usd=money, kind=kind)
+        return Need(tokens, output, money, kind)
 
     def input_tokens(self, body: bytes, model: str, context_tokens: int, *, blobs: bool) -> int:
         """Return the estimated whole input of a request body, at most the model's context."""

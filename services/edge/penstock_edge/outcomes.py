@@ -10,6 +10,7 @@ import grpc
 
 from penstock.router.v1 import router_pb2
 from penstock_chassis import logs
+from penstock_edge.outcome_messages import OutcomeMessages
 from penstock_routing import outcomes as classes
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class Reporter:
         self._queue: deque[Outcome] = deque()
         self._bad: deque[Outcome] = deque()
         self._seq = 0
+        self._messages = OutcomeMessages()
         self._sending: list[Outcome] = []
         self._wake = asyncio.Event()
         self._urgent = asyncio.Event()
@@ -168,7 +170,7 @@ class Reporter:
             final=final,
         )
         for number, outcome in enumerate(self._sending, 1):
-            _fill(request.outcomes.add(), outcome, now)
+            self._messages.fill(request.outcomes.add(), outcome, now)
             if number % _AT_A_STRETCH == 0:
                 await asyncio.sleep(0)
         try:
@@ -258,31 +260,3 @@ class _Rate:
 
     def idle(self, now: float) -> bool:
         return self.requests(now) == 0
-
-
-def _fill(row: router_pb2.Outcome, o: Outcome, now: float) -> None:
-    """Fill in an outcome in its place: a message that is made apart is copied."""
-    hints = o.hints
-    row.request_id = o.request_id
-    row.project = o.project
-    row.account = o.account
-    row.model = o.model
-    row.operation = o.operation
-    setattr(row, "class", o.cls)
-    row.status = o.status
-    row.retry_after_ms = -1 if o.retry_after is None else int(o.retry_after * 1000)
-    row.sent_ago_ms = max(0, int((now - o.sent_at) * 1000))
-    row.ended_ago_ms = max(0, int((now - o.ended_at) * 1000))
-    row.duration_ms = max(0, int((o.ended_at - o.sent_at) * 1000))
-    row.tokens = o.tokens
-    if not o.first_byte:
-        row.first_byte_ms = -1
-    if o.trial:
-        row.trial = True
-    if hints is not None:
-        row.hints.requests_limit = hints.requests_limit
-        row.hints.requests_remaining = hints.requests_remaining
-        row.hints.requests_reset_ms = hints.requests_reset_ms
-        row.hints.tokens_limit = hints.tokens_limit
-        row.hints.tokens_remaining = hints.tokens_remaining
-        row.hints.tokens_reset_ms = hints.tokens_reset_ms

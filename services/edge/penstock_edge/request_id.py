@@ -7,24 +7,18 @@ import time
 
 PREFIX = "req_"
 _HEX_DIGITS = 32
-_VERSION_7 = 0x7 << 76
-_VARIANT = 0x2 << 62
+_VERSION_AND_VARIANT = 0x7 << 76 | 0x2 << 62
+_NOISE = 0xFFF << 64 | 0x3FFFFFFFFFFFFFFF
 
 
 def uuid7(unix_ms: int, noise: int) -> int:
-    """Return RFC 9562's UUID version 7 of a time and 74 random bits, as an integer."""
-    return (
-        (unix_ms & 0xFFFFFFFFFFFF) << 80
-        | _VERSION_7
-        | ((noise >> 62) & 0xFFF) << 64
-        | _VARIANT
-        | (noise & 0x3FFFFFFFFFFFFFFF)
-    )
+    """Return RFC 9562's UUID version 7 of a time and 80 random bits, of which 74 are used, as an integer."""
+    return unix_ms << 80 | noise & _NOISE | _VERSION_AND_VARIANT
 
 
 def new() -> str:
     """Return a new request id: `req_` and the 32 hex digits of a UUIDv7."""
-    return PREFIX + uuid7(time.time_ns() // 1_000_000, random.getrandbits(74)).to_bytes(16, "big").hex()
+    return PREFIX + uuid7(time.time_ns() // 1_000_000, random.getrandbits(80)).to_bytes(16, "big").hex()
 
 
 def made_at_ms(request_id: str) -> int | None:

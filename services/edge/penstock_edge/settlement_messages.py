@@ -1,7 +1,8 @@
 """Ended requests as auth reads them.
 
-Most of what a settlement says is the same for all requests of one key to one model, and filling in a message field by
-field is what it costs: so those fields come from a pattern, of which there is one for each such group.
+Most of what a settlement says is the same for all requests of one key to one model, and most of what it says of an
+attempt for all that ended like it. Filling in a message field by field is what it costs: so those fields come from
+patterns, of which there is one for each such group.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ _STATES: Final = {
 _PATTERNS_AT_MOST: Final = 1024
 
 Group = tuple[str, str, str, str, str, str, int, bytes, bool]
+AttemptGroup = tuple[int, str, str, int, str, bool, bool]
 
 
 class SettlementMessages:
@@ -34,6 +36,7 @@ class SettlementMessages:
 
     def __init__(self) -> None:
         self._patterns: dict[Group, auth_pb2.Settlement] = {}
+        self._attempts: dict[AttemptGroup, auth_pb2.Attempt] = {}
 
     def add(self, request: auth_pb2.SettleRequest, session_id: str, opened: Opened, closed: Closed) -> None:
         """Add a request to those to be settled: as `abandoned` when its numbers are beyond what a message carries."""
@@ -57,7 +60,9 @@ class SettlementMessages:
         if closed.estimated:
             row.estimated = True
         for attempt in closed.attempts:
-            _fill_attempt(row.attempts.add(), attempt)
+            new = row.attempts.add()
+            new.CopyFrom(self._attempt_pattern(attempt))
+            _fill_attempt(new, attempt)
 
     def _pattern(self, session_id: str, opened: Opened) -> auth_pb2.Settlement:
         """Return a settlement with what is the same for all requests like this one."""
@@ -90,6 +95,25 @@ class SettlementMessages:
             self._patterns[group] = pattern
         return pattern
 
+    def _attempt_pattern(self, a: AttemptRecord) -> auth_pb2.Attempt:
+        """Return an attempt with what is the same for all that ended like this one."""
+        group: AttemptGroup = (a.index, a.account, a.cls, a.status, a.upstream_model, a.reported, a.estimated)
+        pattern = self._attempts.get(group)
+        if pattern is None:
+            pattern = auth_pb2.Attempt(
+                index=a.index,
+                account=a.account,
+                status=a.status,
+                upstream_model=a.upstream_model,
+                reported=a.reported,
+                estimated=a.estimated,
+            )
+            setattr(pattern, "class", a.cls)
+            if len(self._attempts) >= _PATTERNS_AT_MOST:
+                self._attempts.clear()
+            self._attempts[group] = pattern
+        return pattern
+
 
 def abandoned(opened: Opened) -> Closed:
     """Return how a request ends whose edge died: nobody knows what it used, so it is not charged."""
@@ -97,21 +121,11 @@ def abandoned(opened: Opened) -> Closed:
 
 
 def _fill_attempt(row: auth_pb2.Attempt, a: AttemptRecord) -> None:
-    """Fill in an attempt; what is nothing need not be written."""
-    if a.index:
-        row.index = a.index
-    row.account = a.account
-    setattr(row, "class", a.cls)
-    row.status = a.status
-    row.upstream_model = a.upstream_model
+    """Fill in what is an attempt's own; what is nothing need not be written."""
     row.upstream_request_id = a.upstream_request_id
     row.started_at_ms = a.started_at_ms
     row.first_byte_ms = a.first_byte_ms
     row.duration_ms = a.duration_ms
-    if a.reported:
-        row.reported = True
-    if a.estimated:
-        row.estimated = True
     used, usage = a.usage, row.usage
     if used.input_tokens:
         usage.input_tokens = used.input_tokens

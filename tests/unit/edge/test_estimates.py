@@ -118,4 +118,11 @@ def test_what_is_known_is_bounded(monkeypatch):
     monkeypatch.setattr(estimates._outputs, "_limit", 10)
     for number in range(50):
         learn(estimates, Usage(1, 1), digest=b"%d" % number)
-    assert len(estimates._outputs._known) == 10
+        assert len(estimates._outputs._young) + len(estimates._outputs._old) <= 10
+    usual = need(estimates, digest=b"49").output_tokens
+    for number in range(50, 100):
+        learn(estimates, Usage(1, 1), digest=b"%d" % number)
+        # What is used is not forgotten.
+        learn(estimates, Usage(1, 1), digest=b"49")
+    assert need(estimates, digest=b"49").output_tokens == usual
+    assert need(estimates, digest=b"48").output_tokens > usual

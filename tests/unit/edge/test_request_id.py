@@ -24,7 +24,7 @@ def test_ids_differ():
 
 
 def test_the_fields_stand_where_the_standard_says():
-    assert f"{request_id.uuid7(0x0123456789AB, 2**74 - 1):032x}" == "0123456789ab7fffbfffffffffffffff"
+    assert f"{request_id.uuid7(0x0123456789AB, 2**80 - 1):032x}" == "0123456789ab7fffbfffffffffffffff"
     assert f"{request_id.uuid7(0, 0):032x}" == "00000000000070008000000000000000"
 
 
