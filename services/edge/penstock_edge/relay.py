@@ -156,8 +156,8 @@ class StreamRelay:
             return False
         try:
             # All of it: the upstream may be held up for what would be left.
-            while call.flowing:
-                self._take(call.try_read() or b"")
+            while (chunk := call.try_flow()) is not None:
+                self._take(chunk)
                 if self._last is not Signal.OUTPUT:
                     return False
                 if out and not reply.try_piece(out[0] if len(out) == 1 else b"".join(out)):

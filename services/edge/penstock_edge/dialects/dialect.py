@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 Headers = list[tuple[bytes, bytes]]
 
 
-@dataclass(slots=True)
+# Of every request, so it is made by an `__init__` of its own: the one of a dataclass is slow in compiled modules.
+@dataclass(slots=True, init=False)
 class Head:
     """What the gateway must know of any request, read without decoding the rest.
 
@@ -32,6 +33,15 @@ class Head:
     """The client's own name of its conversation or user, "" without one."""
     prefix: tuple[bytes | memoryview, ...]
     """The parts that stay the same from turn to turn (tools, system, first message), as raw JSON."""
+
+    def __init__(
+        self, model: str, stream: bool, max_tokens: int, session: str, prefix: tuple[bytes | memoryview, ...]
+    ) -> None:
+        self.model = model
+        self.stream = stream
+        self.max_tokens = max_tokens
+        self.session = session
+        self.prefix = prefix
 
 
 @dataclass(frozen=True, slots=True)

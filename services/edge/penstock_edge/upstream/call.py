@@ -166,10 +166,11 @@ class Call:
         """Nothing more will come than what has come."""
         return self.complete or self._error is not None
 
-    @property
-    def flowing(self) -> bool:
-        """A piece of the body is there, and more may come."""
-        return bool(self._chunks) and not self.over
+    def try_flow(self) -> bytes | None:
+        """Return what has come of the body if there is some and more may come; else None."""
+        if not self._chunks or self.complete or self._error is not None:
+            return None
+        return self.try_read()
 
     def leftover(self) -> list[bytes]:
         """Return what came and was not read."""

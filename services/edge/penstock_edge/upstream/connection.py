@@ -64,6 +64,7 @@ class Connection(asyncio.Protocol):
         "_poll",
         "_retire_at",
         "_reused",
+        "_rings_at",
         "_secure",
         "_size",
         "_spoiled",
@@ -96,6 +97,7 @@ class Connection(asyncio.Protocol):
         self._poll: select.poll | None = None
         self._call: Call | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._rings_at = 0.0
         self._deadline = 0.0
         self._phase = ""
         self._stall_timer: asyncio.TimerHandle | None = None
@@ -241,8 +243,9 @@ class Connection(asyncio.Protocol):
         if self._bodiless > MAX_HEAD_BYTES:
             self._fail(MalformedAnswerError("the head of the upstream's answer is too large"))
             return
-        if call.deadlines.streamed and call.head_done and not call.discarding:
-            self._touch()
+        deadlines = call.deadlines
+        if deadlines.streamed and call.head_done and not call.discarding:
+            self._arm(self._loop.time() + deadlines.idle, "idle")
         call.wake()
 
     def eof_received(self) -> bool | None:
@@ -410,12 +413,15 @@ class Connection(asyncio.Protocol):
     def _arm(self, deadline: float, phase: str) -> None:
         self._deadline = deadline
         self._phase = phase
-        timer = self._timer
-        if timer is not None:
-            if timer.when() <= deadline:
+        if self._timer is not None:
+            if self._rings_at <= deadline:
                 return
-            timer.cancel()
-        self._timer = self._loop.call_at(deadline, self._expire)
+            self._timer.cancel()
+        self._set_timer(deadline)
+
+    def _set_timer(self, at: float) -> None:
+        self._timer = self._loop.call_at(at, self._expire)
+        self._rings_at = at
 
     def _expire(self) -> None:
         self._timer = None
@@ -427,7 +433,7 @@ class Connection(asyncio.Protocol):
             self._deadline = max(self._deadline, now + call.deadlines.idle)
         # Timers may fire a little early on a millisecond clock.
         if now + 0.002 < self._deadline:
-            self._timer = self._loop.call_at(self._deadline, self._expire)
+            self._set_timer(self._deadline)
             return
         # Without the whole request nobody can have answered it.
         waited_for = "write" if not call.answered and self._unsent_bytes(transport) else self._phase

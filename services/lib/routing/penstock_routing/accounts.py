@@ -57,23 +57,56 @@ class Share:
     token_burst: int = UNLIMITED
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Of every answer, so it is made by an `__init__` of its own: the one of a dataclass is slow in compiled modules.
+@dataclass(slots=True, init=False)
 class Hints:
-    """What an upstream's answer said of its own limits. -1: nothing; resets are milliseconds from the answer."""
+    """What an upstream's answer said of its own limits. -1: nothing; resets are milliseconds from the answer.
 
-    requests_limit: int = -1
-    requests_remaining: int = -1
-    requests_reset_ms: int = -1
-    tokens_limit: int = -1
-    tokens_remaining: int = -1
-    tokens_reset_ms: int = -1
-    input_limit: int = -1
+    Nobody changes one.
+    """
+
+    requests_limit: int
+    requests_remaining: int
+    requests_reset_ms: int
+    tokens_limit: int
+    tokens_remaining: int
+    tokens_reset_ms: int
+    input_limit: int
     """Input that counts against the limit, where input and output are limited apart (Anthropic)."""
-    input_remaining: int = -1
-    input_reset_ms: int = -1
-    output_limit: int = -1
-    output_remaining: int = -1
-    output_reset_ms: int = -1
+    input_remaining: int
+    input_reset_ms: int
+    output_limit: int
+    output_remaining: int
+    output_reset_ms: int
+
+    def __init__(
+        self,
+        *,
+        requests_limit: int = -1,
+        requests_remaining: int = -1,
+        requests_reset_ms: int = -1,
+        tokens_limit: int = -1,
+        tokens_remaining: int = -1,
+        tokens_reset_ms: int = -1,
+        input_limit: int = -1,
+        input_remaining: int = -1,
+        input_reset_ms: int = -1,
+        output_limit: int = -1,
+        output_remaining: int = -1,
+        output_reset_ms: int = -1,
+    ) -> None:
+        self.requests_limit = requests_limit
+        self.requests_remaining = requests_remaining
+        self.requests_reset_ms = requests_reset_ms
+        self.tokens_limit = tokens_limit
+        self.tokens_remaining = tokens_remaining
+        self.tokens_reset_ms = tokens_reset_ms
+        self.input_limit = input_limit
+        self.input_remaining = input_remaining
+        self.input_reset_ms = input_reset_ms
+        self.output_limit = output_limit
+        self.output_remaining = output_remaining
+        self.output_reset_ms = output_reset_ms
 
     def any_left(self) -> bool:
         """Tell whether of no limit that was told all is used."""

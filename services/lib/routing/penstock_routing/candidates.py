@@ -13,26 +13,50 @@ if TYPE_CHECKING:
     from penstock_routing.lanes import Gate, Lane
 
 
-@dataclass(slots=True, kw_only=True)
+# Of every request, so it is made by an `__init__` of its own: the one of a dataclass is slow in compiled modules.
+@dataclass(slots=True, init=False)
 class Traits:
     """What selection needs to know of a request. Nobody changes one."""
 
     model: str
     """Public name, aliases resolved."""
-    operation: str = MESSAGES
-    affinity: bytes | None = None
+    operation: str
+    affinity: bytes | None
     """Project and client session, or a cacheable prefix; None: no stickiness."""
-    project: str = ""
-    estimated_tokens: int = 0
+    project: str
+    estimated_tokens: int
     """Input and output together; debited from the account's token share, corrected by the outcome."""
-    estimated_output: int = 0
+    estimated_output: int
     """The output's part of it."""
-    session: str = ""
+    session: str
     """The *edge* session that asks (half-open trials belong to one of them)."""
-    providers: frozenset[str] | None = None
+    providers: frozenset[str] | None
     """Only accounts of these providers may take it; None: any."""
-    reserve: float = RESERVE
+    reserve: float
     """The part of an upstream's limits that it leaves in store."""
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        operation: str = MESSAGES,
+        affinity: bytes | None = None,
+        project: str = "",
+        estimated_tokens: int = 0,
+        estimated_output: int = 0,
+        session: str = "",
+        providers: frozenset[str] | None = None,
+        reserve: float = RESERVE,
+    ) -> None:
+        self.model = model
+        self.operation = operation
+        self.affinity = affinity
+        self.project = project
+        self.estimated_tokens = estimated_tokens
+        self.estimated_output = estimated_output
+        self.session = session
+        self.providers = providers
+        self.reserve = reserve
 
 
 class Pick:

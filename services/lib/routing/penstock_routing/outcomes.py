@@ -41,7 +41,8 @@ MESSAGES: Final = "messages"
 COUNT_TOKENS: Final = "count_tokens"
 
 
-@dataclass(slots=True, kw_only=True)
+# Of every request, so it is made by an `__init__` of its own: the one of a dataclass is slow in compiled modules.
+@dataclass(slots=True, init=False)
 class Outcome:
     """One attempt's end. Times are seconds of the caller's own monotonic `now`. Nobody changes one."""
 
@@ -50,18 +51,51 @@ class Outcome:
     account: str
     model: str
     """Public model name (not an alias, not the upstream's name)."""
-    operation: str = MESSAGES
-    cls: str = OK
-    status: int = 0
+    operation: str
+    cls: str
+    status: int
     """HTTP status of the upstream; 0 when none came."""
-    retry_after: float | None = None
+    retry_after: float | None
     """Seconds that the upstream asked for; None without a hint."""
-    sent_at: float = 0.0
-    ended_at: float = 0.0
-    first_byte: bool = False
+    sent_at: float
+    ended_at: float
+    first_byte: bool
     """True when any byte of an answer came."""
-    tokens: int = -1
+    tokens: int
     """Input and output together, as reported; -1 unknown (the estimate then stands)."""
-    trial: bool = False
+    trial: bool
     """It was the one request of a half-open return."""
-    hints: Hints | None = None
+    hints: Hints | None
+
+    def __init__(
+        self,
+        *,
+        request_id: str,
+        project: str,
+        account: str,
+        model: str,
+        operation: str = MESSAGES,
+        cls: str = OK,
+        status: int = 0,
+        retry_after: float | None = None,
+        sent_at: float = 0.0,
+        ended_at: float = 0.0,
+        first_byte: bool = False,
+        tokens: int = -1,
+        trial: bool = False,
+        hints: Hints | None = None,
+    ) -> None:
+        self.request_id = request_id
+        self.project = project
+        self.account = account
+        self.model = model
+        self.operation = operation
+        self.cls = cls
+        self.status = status
+        self.retry_after = retry_after
+        self.sent_at = sent_at
+        self.ended_at = ended_at
+        self.first_byte = first_byte
+        self.tokens = tokens
+        self.trial = trial
+        self.hints = hints
