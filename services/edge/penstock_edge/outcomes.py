@@ -158,7 +158,8 @@ class Reporter:
             while self._queue and len(self._sending) < _BATCH:
                 self._sending.append(self._queue.popleft())
             if self._bad or self._queue:
-                self._wake.set()
+                # What is left is as old as what goes: it must not wait for a batch of its own.
+                self._soon()
             self._seq += 1
         now = self._clock()
         demand = self._demand(now)

@@ -244,6 +244,17 @@ async def test_good_news_waits_for_company_and_bad_news_does_not(tmp_path):
         assert not row.HasField("hints")
 
 
+async def test_what_one_report_cannot_carry_goes_with_the_next_at_once(tmp_path):
+    """An edge may have more outcomes in a moment than a batch holds: they must not gather."""
+    router = FakeRouter()
+    async with reporting(router, tmp_path, max_delay_seconds=60) as reporter:
+        for i in range(4_500):
+            reporter.outcome(outcome(str(i)))
+        reporter.outcome(outcome("bad", cls="Unstable"))
+        await until(lambda: reporter.queued == 0)
+    assert len(said(router)) == 4_501
+
+
 async def test_a_report_is_repeated_with_its_number(tmp_path):
     router = FakeRouter()
     async with reporting(router, tmp_path, demand_seconds=30) as reporter:
