@@ -27,7 +27,8 @@ HOT = {
     "penstock_edge": "admission allowance answering bodies closing cost credentials crossing decoding direct_turn "
     "attempts dispatch estimates exchange keepalive key_books limit_headers outcomes passage relay reply request_id "
     "settlement settlement_messages signatures spool sse store_clock tallies waiting ways routes/inference "
-    "upstream/answers upstream/call upstream/client upstream/connection upstream/deadlines upstream/pool",
+    "upstream/answers upstream/call upstream/client upstream/connection upstream/deadlines upstream/outgoing "
+    "upstream/pool",
     "penstock_routing": "access accounts affinity buckets candidates choosing condition gates gauges health lanes "
     "outcomes policy pool rendezvous retry retry_budget selection shares warmth words",
 }

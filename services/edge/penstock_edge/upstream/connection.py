@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import select
-import termios
 from typing import TYPE_CHECKING, cast
 
 import httptools
@@ -20,6 +18,7 @@ from penstock_edge.upstream.errors import (
     TruncatedBodyError,
     UpstreamError,
 )
+from penstock_edge.upstream.outgoing import Outgoing
 from penstock_edge.upstream.proxies import PROXY_AUTHENTICATION_REQUIRED
 
 if TYPE_CHECKING:
@@ -32,10 +31,6 @@ if TYPE_CHECKING:
 MAX_HEAD_BYTES = 128 * 1024
 _MAX_HEADERS = 512
 _MAX_INTERIM_ANSWERS = 16
-# Bodies up to here are joined with their heads: cheaper than two writes.
-_SMALL_REQUEST_BYTES = 64 * 1024
-# How often a request that does not go out is looked at, in parts of the idle deadline.
-_STALL_LOOKS = 4
 _FOREVER = float("inf")
 
 
@@ -54,10 +49,10 @@ class Connection(asyncio.Protocol):
         "_in_head",
         "_interim",
         "_loop",
-        "_moved_at",
         "_on_closed",
         "_on_first_answer",
         "_on_free",
+        "_outgoing",
         "_over",
         "_parser",
         "_phase",
@@ -65,14 +60,10 @@ class Connection(asyncio.Protocol):
         "_retire_at",
         "_reused",
         "_rings_at",
-        "_secure",
-        "_size",
         "_spoiled",
-        "_stall_timer",
         "_timer",
         "_transport",
         "_unanswerable",
-        "_unsent",
         "idle_limit",
         "idle_since",
         "lost",
@@ -93,6 +84,7 @@ class Connection(asyncio.Protocol):
         self._on_free = on_free
         self._on_closed: Callable[[Connection], None] | None = on_closed
         self._transport: asyncio.Transport | None = None
+        self._outgoing: Outgoing | None = None
         self._parser: httptools.HttpResponseParser | None = None
         self._poll: select.poll | None = None
         self._call: Call | None = None
@@ -100,11 +92,6 @@ class Connection(asyncio.Protocol):
         self._rings_at = 0.0
         self._deadline = 0.0
         self._phase = ""
-        self._stall_timer: asyncio.TimerHandle | None = None
-        self._unsent = 0
-        self._moved_at = 0.0
-        self._size = 0
-        self._secure = False
         self._reused = False
         self._eof = False
         self._unanswerable = False
@@ -151,8 +138,8 @@ class Connection(asyncio.Protocol):
 
     def begin(self, request: list[bytes], deadlines: Deadlines) -> Call:
         """Send a request, its body last, and return its call."""
-        transport = self._transport
-        if transport is None or transport.is_closing() or self._call is not None:
+        transport, outgoing = self._transport, self._outgoing
+        if transport is None or outgoing is None or transport.is_closing() or self._call is not None:
             raise ConnectionLostError(stale=True)
         call = self._call = Call(self._loop, self, deadlines)
         self._reset_answer()
@@ -160,16 +147,7 @@ class Connection(asyncio.Protocol):
             self._arm(call.sent_at + deadlines.first_byte, "first_byte")
         else:
             self._arm(call.sent_at + deadlines.response, "response")
-        if len(request[-1]) <= _SMALL_REQUEST_BYTES:
-            whole = b"".join(request)
-            self._size = len(whole)
-            transport.write(whole)
-        else:
-            self._size = sum(map(len, request))
-            transport.writelines(request)
-            unsent = self._unsent_bytes(transport)
-            if unsent:
-                self._watch_writing(call, unsent)
+        outgoing.send(request, deadlines.idle, call.sent_at)
         return call
 
     def close(self) -> None:
@@ -210,9 +188,9 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport."""
-        self._transport = cast("asyncio.Transport", transport)
+        self._transport = made = cast("asyncio.Transport", transport)
+        self._outgoing = Outgoing(self._loop, made, self._waits, self._stalled)
         self._parser = httptools.HttpResponseParser(self)
-        self._secure = transport.get_extra_info("ssl_object") is not None
         self.idle_since = self._loop.time()
         descriptor = transport.get_extra_info("socket")
         if descriptor is not None:
@@ -264,11 +242,13 @@ class Connection(asyncio.Protocol):
             else:
                 call.fail(self._loss(call, exc))
         self._call = None
-        for timer in (self._timer, self._stall_timer):
-            if timer is not None:
-                timer.cancel()
-        self._timer = self._stall_timer = None
-        # Parser and connection name each other; without this, memory waits for the cycle collector.
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._outgoing is not None:
+            self._outgoing.stop()
+        # These and the connection name each other; without this, memory waits for the cycle collector.
+        self._outgoing = None
         self._parser = None
         self._transport = None
         self._poll = None
@@ -286,26 +266,15 @@ class Connection(asyncio.Protocol):
         return ConnectionLostError(stale=closed_before)
 
     def _nothing_arrived(self) -> bool:
-        """Whether the upstream's kernel has confirmed no byte of the request.
+        """Whether nothing of the request can have reached the upstream, whose FIN is there."""
+        return self._waits() and self._outgoing is not None and self._outgoing.nothing_arrived()
 
-        Asked when its FIN is there: a FIN confirms all that came before it. So the upstream had closed the connection
-        before the request reached it, and cannot have begun with it.
-        """
-        transport, call = self._transport, self._call
-        if transport is None or call is None or call.answered:
-            return False
-        # TLS only adds to it: 22 bytes and more to each record of 16 KiB.
-        return _unconfirmed(transport) + transport.get_write_buffer_size() >= self._size
+    def _waits(self) -> bool:
+        """Whether nothing of an answer has come yet."""
+        return self._call is not None and not self._call.answered
 
-    def _unsent_bytes(self, transport: asyncio.Transport) -> int:
-        """Return a number that is 0 when the whole request has gone out, and changes while it goes.
-
-        Under TLS the transport knows only what is not encrypted yet; what the upstream has not confirmed tells.
-        """
-        unsent = transport.get_write_buffer_size()
-        if unsent or not self._secure or self._size <= _SMALL_REQUEST_BYTES:
-            return unsent
-        return _unconfirmed(transport)
+    def _stalled(self) -> None:
+        self._fail(DeadlineError("write"))
 
     # httptools' callbacks
 
@@ -377,7 +346,7 @@ class Connection(asyncio.Protocol):
             self._learn(call)
         if call is not None and call.paused:
             transport.resume_reading()
-        if self._unsent_bytes(transport):
+        if self._outgoing is not None and self._outgoing.unsent():
             # An answer before the whole request went out: closing would wait for the rest to go.
             transport.abort()
             return
@@ -425,8 +394,8 @@ class Connection(asyncio.Protocol):
 
     def _expire(self) -> None:
         self._timer = None
-        call, transport = self._call, self._transport
-        if call is None or transport is None:
+        call, outgoing = self._call, self._outgoing
+        if call is None or outgoing is None:
             return
         now = self._loop.time()
         if call.paused:
@@ -436,45 +405,8 @@ class Connection(asyncio.Protocol):
             self._set_timer(self._deadline)
             return
         # Without the whole request nobody can have answered it.
-        waited_for = "write" if not call.answered and self._unsent_bytes(transport) else self._phase
+        waited_for = "write" if not call.answered and outgoing.unsent() else self._phase
         self._fail(DeadlineError(waited_for))
-
-    def _watch_writing(self, call: Call, unsent: int) -> None:
-        self._unsent = unsent
-        self._moved_at = call.sent_at
-        if self._stall_timer is None:
-            self._look_again(call)
-
-    def _look_again(self, call: Call) -> None:
-        self._stall_timer = self._loop.call_later(call.deadlines.idle / _STALL_LOOKS, self._look_at_writing)
-
-    def _look_at_writing(self) -> None:
-        """End a call whose request has stopped going out for the idle deadline."""
-        self._stall_timer = None
-        call, transport = self._call, self._transport
-        if call is None or transport is None or transport.is_closing() or call.answered:
-            return
-        unsent = self._unsent_bytes(transport)
-        if not unsent:
-            return
-        now = self._loop.time()
-        if unsent != self._unsent:
-            self._unsent = unsent
-            self._moved_at = now
-        elif now - self._moved_at + 0.002 >= call.deadlines.idle:
-            self._fail(DeadlineError("write"))
-            return
-        self._look_again(call)
-
-
-def _unconfirmed(transport: asyncio.Transport) -> int:
-    """Return how many bytes the other side's kernel has not confirmed; 0 where that cannot be known."""
-    descriptor = transport.get_extra_info("socket")
-    try:
-        raw = fcntl.ioctl(descriptor.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
-    except (AttributeError, OSError, ValueError):
-        return 0
-    return int.from_bytes(raw, "little")
 
 
 def _told(error: Exception) -> UpstreamError:
