@@ -65,10 +65,14 @@ class _Job:
 
 
 class _Lane:
-    """An engine with its threads. At most `_WAITING_LIMIT` jobs wait; more are refused at once."""
+    """An engine with its threads. At most `_WAITING_LIMIT` jobs wait; more are refused at once.
 
-    def __init__(self, engine: Engine, threads: int, name: str) -> None:
+    `usual_seconds` is the deadline that its connections tell the server of; another is told for each transaction.
+    """
+
+    def __init__(self, engine: Engine, threads: int, name: str, usual_seconds: float) -> None:
         self.engine = engine
+        self._usual_seconds = usual_seconds
         self._name = name
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=f"sql-{name}")
         self._jobs: set[_Job] = set()
@@ -102,7 +106,7 @@ class _Lane:
                     job.use(connection)
                     try:
                         with connection.begin():
-                            if self.engine.dialect.name == "postgresql":
+                            if self.engine.dialect.name == "postgresql" and seconds != self._usual_seconds:
                                 connection.exec_driver_sql(f"SET LOCAL statement_timeout = {int(seconds * 1000)}")
                             result = work(connection)
                             committing = True
@@ -185,10 +189,13 @@ def open_database(text: str, *, deadline_seconds: float = 5.0, connections: int 
     if url.drivername == "sqlite":
         Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         writer = _sqlite(url, "BEGIN IMMEDIATE", 1)
-        return Database(_Lane(writer, 1, "writer"), _Lane(_sqlite(url, "BEGIN", 2), 2, "reader"), deadline_seconds)
+        reader = _sqlite(url, "BEGIN", 2)
+        return Database(
+            _Lane(writer, 1, "writer", deadline_seconds), _Lane(reader, 2, "reader", deadline_seconds), deadline_seconds
+        )
     return Database(
-        _Lane(_postgres(url, deadline_seconds, connections), connections, "writer"),
-        _Lane(_postgres(url, deadline_seconds, connections), connections, "reader"),
+        _Lane(_postgres(url, deadline_seconds, connections), connections, "writer", deadline_seconds),
+        _Lane(_postgres(url, deadline_seconds, connections), connections, "reader", deadline_seconds),
         deadline_seconds,
     )
 

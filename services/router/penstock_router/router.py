@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 from penstock.router.v1 import router_pb2
@@ -16,6 +17,7 @@ from penstock_router.sessions import Sessions
 from penstock_router.stores import StoreDown
 from penstock_router.watching import Watchers
 from penstock_routing import Pool, Traits
+from penstock_routing import outcomes as classes
 from penstock_routing.condition import Phase
 from penstock_routing.shares import NOTHING, Demand, Offer
 
@@ -33,9 +35,11 @@ if TYPE_CHECKING:
     from penstock_routing import AccountFacts, Policy
     from penstock_routing.candidates import Candidate
     from penstock_routing.health import Key
+    from penstock_routing.outcomes import Outcome
 
 _log = logs.get(__name__)
 
+_GOOD: Final = frozenset({classes.OK, classes.BEGUN})
 _IDLE_TRIAL_SECONDS: Final = 5.0
 _SHORTEST_TURN: Final = 0.01
 _KEEP_EVERY_SECONDS: Final = 60.0
@@ -146,21 +150,31 @@ class Router:
         return (known is None or not known.watches) and not request.final
 
     def _take_outcomes(self, outcomes: Iterable[router_pb2.Outcome], now: float) -> None:
+        """Take in outcomes. A success, as nearly all are, says nothing new of an account that nothing is wrong with."""
+        accounts, effects = self.desired.accounts, self.policy.effects
+        unwell = {key.account for key in self.conditions.health.conditions}
+        counts: defaultdict[tuple[str, str], int] = defaultdict(int)
         for row in outcomes:
-            outcome = messages.outcome(row, now)
-            facts = self.desired.accounts.get(outcome.account)
-            if facts is None or outcome.model not in facts.models:
+            account, cls = row.account, getattr(row, "class")
+            facts = accounts.get(account)
+            if facts is None or row.model not in facts.models:
                 continue
-            cls = outcome.cls if outcome.cls in self.policy.effects else "Unknown"
-            self._metrics.outcomes.labels(outcome.account, cls).inc()
-            changed = self.conditions.health.observe(outcome, now)
-            self.conditions.changed(changed)
-            for key in changed:
-                condition = self.conditions.health.conditions[key]
-                if condition.phase(now) is Phase.COOLING:
-                    cls = condition.cls
-                    self._metrics.cooldowns_begun.labels(key.account, cls).inc()
-                    _log.info("cooldown", account=key.account, model=key.model, operation=key.operation, cls=cls)
+            counts[account, cls if cls in effects else "Unknown"] += 1
+            if cls not in _GOOD or account in unwell:
+                self._observe(messages.outcome(row, now), now)
+                unwell.add(account)
+        for (account, cls), count in counts.items():
+            self._metrics.outcomes.labels(account, cls).inc(count)
+
+    def _observe(self, outcome: Outcome, now: float) -> None:
+        changed = self.conditions.health.observe(outcome, now)
+        self.conditions.changed(changed)
+        for key in changed:
+            condition = self.conditions.health.conditions[key]
+            if condition.phase(now) is Phase.COOLING:
+                cls = condition.cls
+                self._metrics.cooldowns_begun.labels(key.account, cls).inc()
+                _log.info("cooldown", account=key.account, model=key.model, operation=key.operation, cls=cls)
 
     def _take_demand(self, session: EdgeSession, request: router_pb2.ReportRequest) -> None:
         session.catalog_version = request.catalog_version

@@ -14,6 +14,7 @@ from penstock_auth.pricing import Usage
 from penstock_auth.settlement import State
 from penstock_auth.tables import attempts, credit_entries, quarantine, settlements
 from penstock_auth.usage import history, list_rows, show, summarize
+from penstock_catalog.prices import PriceRow
 from tests.contract.ledger.books import NOW, PRICE, Books, attempt, settlement
 
 COST = 1000 * 3 + 100 * 15  # micro-USD of the usual attempt
@@ -220,6 +221,17 @@ async def test_a_price_is_immutable_under_its_digest(books):
     await books.database.write(lambda c: record_prices(c, [Forged()], NOW))
     found = await books.database.read(lambda c: read_prices(c, {PRICE.digest, "unknown"}))
     assert found == {PRICE.digest: PRICE}
+
+
+async def test_a_price_that_came_late_is_found_and_then_remembered(books):
+    from penstock_auth.price_book import Prices, record_prices
+
+    prices, late = Prices(), PriceRow(**{**PRICE.model_dump(), "input": 7})
+    asked = {PRICE.digest, late.digest}
+    assert set(await books.database.read(lambda c: prices.find(c, asked))) == {PRICE.digest}
+    await books.database.write(lambda c: record_prices(c, [late], NOW))
+    assert await books.database.read(lambda c: prices.find(c, asked)) == {PRICE.digest: PRICE, late.digest: late}
+    assert prices.find(None, asked).keys() == asked
 
 
 async def test_a_model_without_a_price_costs_nothing(books):
