@@ -66,7 +66,9 @@ class AsgiRequests:
         return cycle, service_unavailable if self._crowded() else self._config.loaded_app
 
     def _scope(self, parser: httptools.HttpRequestParser, url: bytes, headers: Headers, version: str) -> Any:
-        parsed, root, transport = httptools.parse_url(url), self._config.root_path, self._transport
+        root, transport = self._config.root_path, self._transport
+        # Its types do not say that there may be no query.
+        parsed: Any = httptools.parse_url(url)
         return {
             "type": "http",
             "asgi": {"version": self._config.asgi_version, "spec_version": "2.3"},
