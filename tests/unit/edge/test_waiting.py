@@ -48,6 +48,22 @@ async def test_room_is_taken_at_once():
     assert isinstance(await Bench().seek("a"), Pick)
 
 
+async def test_what_can_be_answered_at_once_is_and_nobody_passes_those_who_wait():
+    bench = Bench()
+    asked = Traits(model="m", project="p", estimated_tokens=1000)
+    pick = bench.line.try_seek(asked, NOBODY, time.monotonic())
+    assert isinstance(pick, Pick)
+    # Full, but perhaps not for long: that is for `seek` to wait for.
+    assert bench.line.try_seek(asked, NOBODY, time.monotonic()) is None
+    assert bench.line.waiting == 0
+    assert isinstance(bench.line.try_seek(asked, frozenset({"a"}), time.monotonic()), NoneLeft)
+    waiting = bench.wait("b")
+    await asyncio.sleep(0)
+    bench.give(pick)
+    assert bench.line.try_seek(asked, NOBODY, time.monotonic()) is None
+    assert isinstance(await waiting, Pick)
+
+
 async def test_a_finished_request_wakes_at_once_not_the_timer():
     bench = Bench()
     first = await bench.seek("a")
