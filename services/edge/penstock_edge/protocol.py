@@ -99,7 +99,9 @@ class EdgeProtocol(Line):
         self._config = config
         self._state = server_state
         self._app_state = app_state
-        self._keep_alive_seconds = float(config.timeout_keep_alive)
+        # Whole seconds by its type, which nobody checks.
+        seconds: Any = config.timeout_keep_alive
+        self._keep_alive_seconds = float(seconds)
         # Apps that are not the edge's, roots and limits are uvicorn's to deal with.
         plain = not config.root_path and config.limit_concurrency is None
         self._find: Any = getattr(config.loaded_app, "find", _nothing) if plain else _nothing
