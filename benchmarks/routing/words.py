@@ -9,6 +9,11 @@ gives the same figures). Ours is the code that the processes run: `penstock_rout
 budget, waiting room), the router's lending and its words to the edges, three edges, with the delays of reports and
 updates. What the models are and where they come from is written in `benchmarks/routing/accounts` and `clients`; what a
 policy may see of them, in `sight.py`: what a gateway reads off the wire, and nothing else.
+
+`tests/dataplane/test_routing_agrees.py` plays two small worlds with real processes and holds this to them: in an outage
+of one of four, one request in error more or less, cache hits within 9 points, the failing account's part within 7; at
+overload, errors and capacity used within 3 points, fairness within 5. (Measured on two cores with a load of 18: none,
+7, 4; 0.5, 0.7, 0.)
 """
 
 FINDINGS = """\

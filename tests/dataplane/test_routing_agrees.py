@@ -200,7 +200,7 @@ def one_that_agrees(play: Callable[[Path], dict[str, tuple[float, float, float]]
 
 @pytest.mark.xdist_group("routing-agrees")
 def test_one_of_four_fails_for_a_while(tmp_path: Path) -> None:
-    """Errors within 1 point, cache hits within 12 points, the failing account's part of attempts within 12 points."""
+    """One request in error more or less, cache hits within 9 points, the failing account's part of attempts within 7."""
     plans = agents()
     virtual, _ = simulated(
         scenario(4, ["p0", "p1"], AMPLE, faults=(Fault(0, Kind.OVERLOADED, 3.0, 6.0),)), plans, "account-0"
@@ -226,9 +226,9 @@ def test_one_of_four_fails_for_a_while(tmp_path: Path) -> None:
             during = [one["account"] for one in simulator.messages() if begins <= one["arrived"] < ends]
         assert played.asked == CONVERSATIONS * TURNS
         return {
-            "errors": (played.errors / played.asked, virtual.error_rate, 0.01),
-            "cache hits": (played.cached / played.prompt, virtual.cache_hit, 0.12),
-            "to the one that fails": (during.count("a") / max(len(during), 1), virtual.failing, 0.12),
+            "errors": (played.errors / played.asked, virtual.error_rate, 1.5 / played.asked),
+            "cache hits": (played.cached / played.prompt, virtual.cache_hit, 0.09),
+            "to the one that fails": (during.count("a") / max(len(during), 1), virtual.failing, 0.07),
         }
 
     one_that_agrees(play, tmp_path)
@@ -236,7 +236,7 @@ def test_one_of_four_fails_for_a_while(tmp_path: Path) -> None:
 
 @pytest.mark.xdist_group("routing-agrees")
 def test_more_is_asked_for_than_two_accounts_carry(tmp_path: Path) -> None:
-    """Errors and capacity used within 6 points, fairness within 10 points."""
+    """Errors and capacity used within 3 points, fairness within 5 points."""
     per_minute, rates = 60, {"big": 17.0, "small": 3.0}
     capacity = 2 * per_minute * (1 + SECONDS / 60)
     limits = ModelLimits(per_minute, 10**9, 10**9)
@@ -252,9 +252,9 @@ def test_more_is_asked_for_than_two_accounts_carry(tmp_path: Path) -> None:
             asyncio.run(played.run(plans))
         really_used, really_unfair = capacity_and_fairness(played.served, asked, capacity)
         return {
-            "errors": (played.errors / played.asked, virtual.error_rate, 0.06),
-            "used": (really_used, used, 0.06),
-            "unfair": (really_unfair, unfair, 0.10),
+            "errors": (played.errors / played.asked, virtual.error_rate, 0.03),
+            "used": (really_used, used, 0.03),
+            "unfair": (really_unfair, unfair, 0.05),
         }
 
     one_that_agrees(play, tmp_path)
