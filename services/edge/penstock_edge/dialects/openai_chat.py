@@ -27,14 +27,30 @@ _MOST_LEADING: Final = 4
 _MOST_TOKENS: Final = 2**31
 
 
-@dataclass(slots=True)
+# With an `__init__` of its own as the one that it inherits from.
+@dataclass(slots=True, init=False)
 class ChatHead(Head):
     """What the gateway must know of a chat request."""
 
-    wants_usage: bool = False
+    wants_usage: bool
     """The client asked for the chunk that tells usage."""
-    options: bytes = b""
+    options: bytes
     """`stream_options` as raw JSON; empty without."""
+
+    def __init__(
+        self,
+        model: str,
+        stream: bool,
+        max_tokens: int,
+        session: str,
+        prefix: tuple[bytes | memoryview, ...],
+        *,
+        wants_usage: bool = False,
+        options: bytes = b"",
+    ) -> None:
+        Head.__init__(self, model, stream, max_tokens, session, prefix)
+        self.wants_usage = wants_usage
+        self.options = options
 
 
 class ChatConversation:

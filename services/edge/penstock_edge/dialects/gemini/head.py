@@ -15,14 +15,30 @@ from penstock_edge.errors import ProblemError, invalid
 _MOST_TOKENS: Final = 1_000_000_000
 
 
-@dataclass(slots=True)
+# With an `__init__` of its own as the one that it inherits from.
+@dataclass(slots=True, init=False)
 class GeminiHead(Head):
     """A request's head; model and method stood in its path, `alt=sse` in its query."""
 
-    sse: bool = True
+    sse: bool
     """A streamed answer is to be server-sent events rather than one JSON array."""
-    counting: bool = False
+    counting: bool
     """It is a countTokens request."""
+
+    def __init__(
+        self,
+        model: str,
+        stream: bool,
+        max_tokens: int,
+        session: str,
+        prefix: tuple[bytes | memoryview, ...],
+        *,
+        sse: bool = True,
+        counting: bool = False,
+    ) -> None:
+        Head.__init__(self, model, stream, max_tokens, session, prefix)
+        self.sse = sse
+        self.counting = counting
 
 
 def read_head(body: bytes, model: str, *, streamed: bool, counting: bool, sse: bool) -> GeminiHead:

@@ -23,16 +23,34 @@ _DEFAULT_INSTRUCTIONS: Final = b'"You are a coding agent. Do what the user asks,
 _PREPARING_ROLES: Final = frozenset({"developer", "system"})
 
 
-@dataclass(slots=True)
+# With an `__init__` of its own as the one that it inherits from.
+@dataclass(slots=True, init=False)
 class ResponsesHead(Head):
     """The head of a Responses request."""
 
-    tools: bytes = b""
+    tools: bytes
     """As the client wrote them: answers repeat them."""
-    codex: bool = False
+    codex: bool
     """It is for one of the models that are streamed always and store nothing."""
-    instructed: bool = True
+    instructed: bool
     """It says how the model is to behave."""
+
+    def __init__(
+        self,
+        model: str,
+        stream: bool,
+        max_tokens: int,
+        session: str,
+        prefix: tuple[bytes | memoryview, ...],
+        *,
+        tools: bytes = b"",
+        codex: bool = False,
+        instructed: bool = True,
+    ) -> None:
+        Head.__init__(self, model, stream, max_tokens, session, prefix)
+        self.tools = tools
+        self.codex = codex
+        self.instructed = instructed
 
 
 def is_codex(model: str) -> bool:
