@@ -24,7 +24,7 @@ PACKAGES = (ROOT / "services/edge/penstock_edge", ROOT / "services/lib/routing/p
 # Not here, and why: modules that define messages for msgspec, which reads annotations of its own; EdgeProtocol, which
 # inherits from uvicorn; what is inherited from by modules that are not here; what no ordinary request passes.
 HOT = {
-    "penstock_edge": "admission allowance answering bodies closing cost credentials crossing decoding direct_turn "
+    "penstock_edge": "admission allowance answering bodies closing cost credentials crossing decoding "
     "attempts dispatch estimates exchange keepalive key_books limit_headers outcomes passage relay reply request_id "
     "settlement settlement_messages signatures spool sse store_clock tallies waiting ways routes/inference "
     "upstream/answers upstream/call upstream/client upstream/connection upstream/deadlines upstream/outgoing "
