@@ -39,12 +39,12 @@ _BESIDE: Final = (
 )
 # From the leaf upwards, the first that matches.
 _WITHIN: Final = (
-    ("spool", r"penstock_edge/(spool|segments)\.py", ""),
+    ("spool", r"penstock_edge/(spool|spooled|segments)\.py", ""),
     ("metrics", r"penstock_edge/(metrics|tallies)\.py", ""),
     ("upstream", r"penstock_edge/upstream/", ""),
     ("upstream", r"penstock_edge/providers/", "head|request_head"),
     ("upstream", r"penstock_edge/attempts\.py", "_sending|_request"),
-    ("settle and report", r"penstock_edge/(closing|settlement|outcomes|exchange|usage)\.py", ""),
+    ("settle and report", r"penstock_edge/(closing|settlement\w*|batch|outcome\w*|exchange|usage)\.py", ""),
     ("settle and report", r"penstock_routing/", "finished|unused|begun|_give|succeeded|failed|left|hinted|give"),
     ("settle and report", r"penstock_edge/attempts\.py", "_end|_outcome"),
     (
@@ -67,7 +67,11 @@ _WITHIN: Final = (
     ("read", r"penstock_edge/dialects/|penstock_edge/(signatures|snapshot)\.py", ""),
     ("read", r"penstock_edge/routes/(inference|visible)\.py", "_prepare|_read|_resolve|_check|_includes|may_use"),
     ("relay", r"penstock_edge/(dispatch|attempts)\.py", ""),
-    ("front", r"uvicorn/|penstock_edge/(protocol|flow|direct_turn|answer_head|asgi_\w+|app|reply|bodies|keepalive|request_id)\b", ""),
+    (
+        "front",
+        r"uvicorn/|penstock_edge/(protocol|flow|direct_turn|answer_head|asgi_\w+|app|reply|bodies|keepalive|request_id)\b",
+        "",
+    ),
     ("front", r"penstock_edge/routes/", ""),
 )
 _LOOP: Final = re.compile(r"asyncio/|uvloop/|penstock_chassis/process\.py")
