@@ -21,14 +21,22 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = (ROOT / "services/edge/penstock_edge", ROOT / "services/lib/routing/penstock_routing")
-# Not here, and why: modules that define messages for msgspec, which reads annotations of its own; EdgeProtocol, which
-# inherits from uvicorn; what is inherited from by modules that are not here; what no ordinary request passes.
+# Not here, and why: modules that define messages for msgspec (`fields`), which reads annotations of its own; what is
+# inherited from by modules that are not here; what no ordinary request passes.
 HOT = {
-    "penstock_edge": "admission allowance answering bodies closing cost credentials crossing decoding "
-    "attempts dispatch estimates exchange keepalive key_books limit_headers outcomes passage relay reply request_id "
-    "settlement settlement_messages signatures spool sse store_clock tallies waiting ways routes/inference "
-    "upstream/answers upstream/call upstream/client upstream/connection upstream/deadlines upstream/outgoing "
-    "upstream/pool",
+    "penstock_edge": "admission allowance answer_head answering bodies closing cost credentials "
+    "attempts crossing decoding direct_turn dispatch estimates exchange flow keepalive key_books "
+    "limit_headers outcomes passage protocol relay reply request_id settlement "
+    "settlement_messages signatures spool sse store_clock tallies usage waiting ways "
+    "dialects/anthropic dialects/dialect dialects/gemini/dialect dialects/gemini/framing "
+    "dialects/gemini/head dialects/openai_chat dialects/openai_embeddings dialects/openai_errors "
+    "dialects/openai_responses/dialect dialects/openai_responses/head dialects/unreadable "
+    "providers/anthropic providers/anthropic_failure providers/gemini/sniffer "
+    "providers/gemini/wire providers/openai_chat providers/openai_chat_sniffer "
+    "providers/openai_chat_usage providers/openai_embeddings providers/openai_failure "
+    "providers/openai_head providers/openai_responses/sniffer providers/openai_responses/wire "
+    "providers/splice providers/wire providers/wires routes/inference upstream/answers "
+    "upstream/call upstream/client upstream/connection upstream/deadlines upstream/outgoing upstream/pool",
     "penstock_routing": "access accounts affinity buckets candidates choosing condition gates gauges health lanes "
     "outcomes policy pool rendezvous retry retry_budget selection shares warmth words",
 }
