@@ -24,9 +24,9 @@ PACKAGES = (ROOT / "services/edge/penstock_edge", ROOT / "services/lib/routing/p
 # Not here, and why: modules that define messages for msgspec (`fields`), which reads annotations of its own; what is
 # inherited from by modules that are not here; what no ordinary request passes.
 HOT = {
-    "penstock_edge": "admission allowance answer_head answering bodies closing cost credentials "
+    "penstock_edge": "admission allowance answer_head answering batch bodies closing cost credentials "
     "attempts crossing decoding direct_turn dispatch estimates exchange flow keepalive key_books "
-    "limit_headers outcomes passage protocol relay reply request_id settlement "
+    "limit_headers outcome_messages outcomes passage protocol relay reply request_id settlement "
     "settlement_messages signatures spool sse store_clock tallies usage waiting ways "
     "dialects/anthropic dialects/dialect dialects/gemini/dialect dialects/gemini/framing "
     "dialects/gemini/head dialects/openai_chat dialects/openai_embeddings dialects/openai_errors "
