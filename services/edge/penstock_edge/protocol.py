@@ -100,8 +100,8 @@ class EdgeProtocol(Line):
         self._state = server_state
         self._app_state = app_state
         # Whole seconds by its type, which nobody checks.
-        seconds: Any = config.timeout_keep_alive
-        self._keep_alive_seconds = float(seconds)
+        unchecked: Any = config
+        self._keep_alive_seconds = float(unchecked.timeout_keep_alive)
         # Apps that are not the edge's, roots and limits are uvicorn's to deal with.
         plain = not config.root_path and config.limit_concurrency is None
         self._find: Any = getattr(config.loaded_app, "find", _nothing) if plain else _nothing
