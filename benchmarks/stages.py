@@ -85,8 +85,13 @@ class Frame(NamedTuple):
 
 
 def frames(line: str) -> tuple[list[Frame], int]:
-    """Take one line of py-spy's raw output apart: frames from the root on, and how many samples had them."""
+    """Take one line of py-spy's raw output apart: frames from the root on, and how many samples had them.
+
+    It looks while the process goes on, so now and then what it reads is torn: such a line counts for nothing.
+    """
     stack, _, count = line.rpartition(" ")
+    if not count.isdecimal():
+        return [], 0
     found = [_FRAME.match(text) for text in stack.split(";")]
     return [Frame(match["function"], match["file"]) for match in found if match], int(count)
 
