@@ -46,7 +46,7 @@ FINDINGS = """\
   cools after its first, and nobody was left: 53.4 % of all requests failed, 19.9 % of first tries. That was the gateway's
   doing: with no cooldowns at all for 529 it is 16.6 % and 8.7 %. Now accounts that cool are asked nevertheless where most
   of a tier of four or more do, conversations at their homes first, as long as a fifth of that is answered (else one
-  request at a time, so that a provider that is down is left in peace): 26.5 % and 15.4 % (seed 2: 56.4 and 28.4 % became
+  request at a time, so that a provider that is down is left in peace): 27.2 % and 14.6 % (seed 2: 56.4 and 28.4 % became
   32.9 and 21.7 %). The way from there to 16.6 % is not won yet. Some of the rest cannot be avoided: four attempts leave
   0.6⁴ = 13 % of what is asked during the storm, and prompts that were moved have to be read anew.
 - **Retries by clients multiply an overload.** In the scenarios with clients that retry, one turn is asked for up to a
