@@ -24,7 +24,10 @@ _LARGE_BYTES: Final = 64 * 1024
 
 
 class Line:
-    """What a turn needs of its connection."""
+    """What a turn needs of its connection.
+
+    A class and not a Protocol, since compiled modules call a class's methods straight.
+    """
 
     __slots__ = ("flow", "loop", "transport")
 
