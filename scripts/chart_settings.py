@@ -27,7 +27,7 @@ CLASSES: dict[str, type[ProcessSettings]] = {
     "simulator": SimulatorSettings,
 }
 
-_EVERYWHERE = {"name", "run_dir", "metrics_host", "metrics_port", "dies_with_parent", "turn_file", "turn_seconds"}
+_EVERYWHERE = {"name", "run_dir", "metrics_host", "metrics_port", "dies_with_parent", "ending_file", "ending_seconds"}
 _RPC = {"tls_cert_file", "tls_key_file", "tls_ca_file", "tls_domain", "insecure_plaintext"}
 _CATALOG = {"address", "catalog_path", "catalog_secrets", "catalog_namespace", "redis_url", "redis_cluster"}
 _OWN = {

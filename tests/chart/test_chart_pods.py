@@ -187,7 +187,7 @@ def test_every_setting_is_decided_or_given(name):
     }
     # Files that only a laptop has are decided by being left alone.
     unused = {"run_dir", "dies_with_parent", "ready_files", "catalog_path", "catalog_namespace"}
-    unused |= {"port_is_reserved", "turn_file", "turn_seconds"}
+    unused |= {"port_is_reserved", "ending_file", "ending_seconds"}
     assert decided - unused - {"insecure_plaintext", "tls_cert_file", "tls_key_file", "tls_ca_file", "tls_domain"} <= (
         rendered_ones
     )

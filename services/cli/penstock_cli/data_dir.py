@@ -49,9 +49,9 @@ class DataDir:
         return self.run / "ready"
 
     @property
-    def turn(self) -> Path:
-        """Says whose turn it is to end, while everything ends."""
-        return self.run / "turn"
+    def ending(self) -> Path:
+        """Says which processes are to end, while everything ends."""
+        return self.run / "ending"
 
     @property
     def catalog(self) -> Path:

@@ -140,8 +140,8 @@ class Fleet:
         }
         if stage == LAST:
             common |= {
-                "TURN_FILE": str(self._folder.turn),
-                "TURN_SECONDS": str(self._options.drain_seconds + TOTAL_MARGIN_SECONDS),
+                "ENDING_FILE": str(self._folder.ending),
+                "ENDING_SECONDS": str(self._options.drain_seconds + TOTAL_MARGIN_SECONDS),
             }
         prefix = f"PENSTOCK_{process.upper()}_"
         environment = {**self._inherited, **{prefix + field: value for field, value in {**common, **told}.items()}}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from penstock_chassis import turn
+from penstock_chassis import ending
 from penstock_cli.admin import Admin
 from penstock_cli.connection import Connection
 from penstock_cli.data_dir import DataDir, write_private
@@ -109,7 +109,7 @@ class Gateway:
             simulator if origin.simulated else None,
         )
         self._folder.token()
-        self._folder.turn.unlink(missing_ok=True)
+        self._folder.ending.unlink(missing_ok=True)
         write_private(self._folder.admin_url, places.admin + "\n")
         write_private(self._folder.gateway_url, places.gateway + "\n")
         fleet = Fleet(
@@ -131,7 +131,7 @@ class Gateway:
             finally:
                 self._folder.ready.unlink(missing_ok=True)
                 code = await self._end(supervisor, options.drain_seconds + TOTAL_MARGIN_SECONDS)
-                self._folder.turn.unlink(missing_ok=True)
+                self._folder.ending.unlink(missing_ok=True)
                 self._folder.admin_url.unlink(missing_ok=True)
                 self._folder.gateway_url.unlink(missing_ok=True)
         return code
@@ -178,7 +178,7 @@ class Gateway:
     def _say_turn(self, last: bool) -> None:
         """Tell the processes whose turn it is: a signal to the whole group has reached all of them at once."""
         with contextlib.suppress(OSError):
-            write_private(self._folder.turn, turn.ALL if last else turn.FIRST)
+            write_private(self._folder.ending, ending.ALL if last else ending.FIRST)
 
     def _say_ending(self, signal_name: str) -> None:
         seconds = self._options.drain_seconds

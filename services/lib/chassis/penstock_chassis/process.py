@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Protocol
 import uvloop
 
 from penstock_chassis import compiled, heap, logs, process_metrics, tracing
+from penstock_chassis.ending import Ending
 from penstock_chassis.http import AddressTakenError, HttpServer, listen
 from penstock_chassis.probes import Probes, Pulse
 from penstock_chassis.telemetry_settings import TelemetrySettings
-from penstock_chassis.turn import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,13 +84,13 @@ def _begin_tracing(settings: ProcessSettings) -> Exporting | None:
 
 
 async def _live(build: Callable[[], Service], settings: ProcessSettings, exporting: Exporting | None) -> int:
-    turn = Turn(settings.turn_file, settings.turn_seconds)
-    stop = turn.come
+    ending = Ending(settings.ending_file, settings.ending_seconds)
+    stop = ending.due
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         # A supervisor that ends its processes in order starts them deaf to the terminal's Ctrl-C.
         if signal.getsignal(number) is not signal.SIG_IGN:
-            loop.add_signal_handler(number, turn.told)
+            loop.add_signal_handler(number, ending.told)
     service = build()
     pulse = Pulse()
     pulse.begin()

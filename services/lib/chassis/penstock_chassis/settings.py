@@ -25,9 +25,9 @@ class ProcessSettings(BaseSettings):
     log_format: Literal["json", "console"] = "json"
     drain_seconds: float = 8.0
     """How long open work may go on after SIGTERM."""
-    turn_file: Path | None = None
-    """Local mode: the file that says whose turn it is to end; SIGTERM is put off while it says `first`."""
-    turn_seconds: float = 30.0
+    ending_file: Path | None = None
+    """Local mode: the file that says who is to end; SIGTERM is put off while it says `first`."""
+    ending_seconds: float = 30.0
     """How long that may last; a second signal ends it at once."""
     dies_with_parent: bool = False
     """Ask the kernel to end this process when the one that started it dies (local mode)."""

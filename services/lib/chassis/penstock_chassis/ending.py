@@ -1,4 +1,4 @@
-"""Whose turn it is to end, in local mode: a signal to the whole process group reaches everybody at once.
+"""When a process is to end, in local mode: a signal to the whole process group reaches everybody at once.
 
 The supervisor's file says `first` while those end who need the others, and `all` afterwards.
 """
@@ -18,14 +18,14 @@ HEARSAY_SECONDS: Final = 1.0
 _POLL_SECONDS: Final = 0.02
 
 
-class Turn:
-    """`come` is set when this process is to end: at the first signal, or when the file lets it, or by a second signal.
+class Ending:
+    """`due` is set when this process is to end: at the first signal, or when the file lets it, or by a second signal.
 
     `seconds` bound how long the file can put that off.
     """
 
     def __init__(self, file: Path | None, seconds: float) -> None:
-        self.come = asyncio.Event()
+        self.due = asyncio.Event()
         self._file = file
         self._seconds = seconds
         self._waiting: asyncio.Task[None] | None = None
@@ -33,20 +33,20 @@ class Turn:
     def told(self) -> None:
         """Note a signal."""
         if self._file is None or self._waiting is not None:
-            self.come.set()
+            self.due.set()
         else:
-            self._waiting = asyncio.create_task(self._wait(self._file), name="turn")
+            self._waiting = asyncio.create_task(self._wait(self._file), name="ending")
 
     async def _wait(self, file: Path) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        while not self.come.is_set() and loop.time() - began < self._seconds:
+        while not self.due.is_set() and loop.time() - began < self._seconds:
             word = _read(file)
             # Without the file the signal was for us alone, or the supervisor has not heard of it yet.
             if word == ALL or (word != FIRST and loop.time() - began >= HEARSAY_SECONDS):
                 break
             await asyncio.sleep(_POLL_SECONDS)
-        self.come.set()
+        self.due.set()
 
 
 def _read(file: Path) -> str:
