@@ -35,6 +35,11 @@ def test_the_digest_of_a_good_key(play):
     assert key_digest([(b"x-api-key", play.key.encode())], lambda _: None) == api_key.digest(play.key)
 
 
+def test_the_digest_of_a_text_that_is_no_ascii():
+    text = "psk_\xff\xe4"
+    assert key_digest([(b"x-api-key", text.encode("latin-1"))], lambda _: "known") == api_key.digest(text)
+
+
 @pytest.mark.parametrize(
     "change", [lambda k: k[:-1] + ("a" if k[-1] != "a" else "b"), lambda k: "sk-ant-x", lambda k: k + "\xff"]
 )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+import subprocess
+import sys
 import time
 import uuid
 
@@ -24,8 +27,37 @@ def test_ids_differ():
 
 
 def test_the_fields_stand_where_the_standard_says():
-    assert f"{request_id.uuid7(0x0123456789AB, 2**80 - 1):032x}" == "0123456789ab7fffbfffffffffffffff"
-    assert f"{request_id.uuid7(0, 0):032x}" == "00000000000070008000000000000000"
+    assert request_id.tails(2 ** (64 * 80) - 1) == "7fffbfffffffffffffff" * 64
+    assert request_id.tails(0) == "70008000000000000000" * 64
+    assert request_id.tails(1)[-20:] == "70008000000000000001"
+
+
+def test_a_name_ends_with_noise_that_no_other_has(monkeypatch):
+    monkeypatch.setattr(request_id.random, "getrandbits", lambda bits: 2**bits - 1)
+    monkeypatch.setattr(request_id.time, "time_ns", lambda: 0x0123456789AB * 1_000_000 + 999_999)
+    names = request_id._Names()
+    assert names.new() == "req_0123456789ab7fffbfffffffffffffff"
+    drawn = random.getrandbits(64 * 80)
+    monkeypatch.setattr(request_id.random, "getrandbits", lambda _: drawn)
+    names.forget()
+    assert "".join(names.new()[-20:] for _ in range(64)) == request_id.tails(drawn)
+
+
+FORKING = """
+import os
+from penstock_edge import request_id
+request_id.new()
+child = os.fork()
+print(request_id.new()[-20:], flush=True)
+if child == 0:
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+
+
+def test_a_forked_process_makes_names_of_its_own():
+    done = subprocess.run([sys.executable, "-c", FORKING], capture_output=True, text=True, check=True)
+    assert len(set(done.stdout.split())) == 2
 
 
 @pytest.mark.parametrize(
