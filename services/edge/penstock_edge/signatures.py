@@ -15,6 +15,10 @@ _TAG: Final = b"penstock-v1:"
 # Twelve bytes are sixteen characters of base64, so the tag shows at the beginning of the text.
 _SHOWN: Final = base64.b64encode(_TAG).decode()
 _SHOWN_BYTES: Final = _SHOWN.encode()
+# The letter of it that texts and programs hold least: looking for one byte is five times as fast as for sixteen.
+_RARE: Final = b"V"
+_RARE_AT: Final = _SHOWN_BYTES.index(_RARE)
+_TRIES: Final = 32
 
 UNSIGNED_CALL: Final = "skip_thought_signature_validator"
 """What Google's documentation names for function calls that come from elsewhere; in place of a signature."""
@@ -52,8 +56,7 @@ def says_something(tagged: str) -> bool:
 
 def origins(body: bytes) -> frozenset[str]:
     """Return the providers whose tagged signatures stand in a request body. Quick when there are none."""
-    # From behind, because CPython looks several times faster that way.
-    if body.rfind(_SHOWN_BYTES) < 0:
+    if not _any(body):
         return _NOBODY_AT_ALL
     found: set[str] = set()
     start = body.find(_SHOWN_BYTES)
@@ -65,6 +68,17 @@ def origins(body: bytes) -> frozenset[str]:
             found.add(provider)
         start = body.find(_SHOWN_BYTES, start + len(_SHOWN_BYTES))
     return frozenset(found)
+
+
+def _any(body: bytes) -> bool:
+    """Whether there is any tag: at the first few of its rarest letters, then anywhere in the rest."""
+    place, tries = body.find(_RARE), _TRIES
+    while place >= 0 and tries > 0:
+        if body.startswith(_SHOWN_BYTES, max(0, place - _RARE_AT)):
+            return True
+        place, tries = body.find(_RARE, place + 1), tries - 1
+    # From behind, because CPython looks several times faster that way.
+    return place >= 0 and body.rfind(_SHOWN_BYTES, max(0, place - _RARE_AT)) >= 0
 
 
 def origin_of_beginning(text: bytes) -> str:

@@ -50,6 +50,15 @@ def test_the_makers_in_a_body_are_found_without_decoding_it(parts):
     assert signatures.origins(body) == {maker for maker, _ in parts}
 
 
+_SHOWN = signatures._SHOWN_BYTES
+_PIECES = st.sampled_from([_SHOWN, _SHOWN[:3], _SHOWN[:-1], _SHOWN[2:], b"V", b"cGV", b"V" * 40, b'"', b" words "])
+
+
+@given(st.lists(_PIECES, max_size=60).map(b"".join))
+def test_a_tag_is_found_wherever_it_stands_and_whatever_resembles_it(body):
+    assert signatures._any(body) == (_SHOWN in body)
+
+
 def test_what_others_signed_is_left_out_and_named():
     own, foreign = signatures.tag("mine", "Gemini"), signatures.tag("theirs", "Anthropic")
     document = {
