@@ -26,7 +26,7 @@ PACKAGES = (ROOT / "services/edge/penstock_edge", ROOT / "services/lib/routing/p
 HOT = {
     "penstock_edge": "admission allowance answer_head answering batch bodies closing cost credentials "
     "attempts crossing decoding direct_turn dispatch estimates exchange flow keepalive key_books "
-    "limit_headers outcome_messages outcomes passage protocol relay reply request_id settlement "
+    "limit_headers outcome_messages outcomes passage price protocol relay reply request_id settlement "
     "settlement_messages signatures spool sse store_clock tallies usage waiting ways "
     "dialects/anthropic dialects/dialect dialects/gemini/dialect dialects/gemini/framing "
     "dialects/gemini/head dialects/openai_chat dialects/openai_embeddings dialects/openai_errors "

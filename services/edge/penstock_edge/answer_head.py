@@ -27,7 +27,9 @@ _OUR_OWN: Final = (
     *(b"anthropic-ratelimit-%b-%b" % (unit, side) for unit in _UNITS for side in _SIDES),
     *(b"x-ratelimit-%b-%b" % (side, unit) for unit in _UNITS for side in _SIDES),
 )
-_BEGINNINGS: Final[dict[bytes, bytes]] = {name: b"\r\n%b: " % name for name in _OUR_OWN}
+READY: Final = b""
+"""In place of a header's name: its value is `lines`, made once for many answers."""
+_BEGINNINGS: Final[dict[bytes, bytes]] = {READY: b"", **{name: b"\r\n%b: " % name for name in _OUR_OWN}}
 
 
 def answer_head(status: int, default: bytes, headers: Headers, *, chunked: bool, keep_alive: bool) -> bytes:
@@ -36,14 +38,38 @@ def answer_head(status: int, default: bytes, headers: Headers, *, chunked: bool,
     Raises ValueError when a header could be read as anything but itself.
     """
     parts = [_STATUS_LINES[status], default]
-    for name, value in headers:
-        beginning = _BEGINNINGS.get(name)
-        parts.append(_checked(name, value) if beginning is None else beginning)
-        parts.append(value)
+    _add(parts, headers)
     if chunked:
         parts.append(b"\r\ntransfer-encoding: chunked")
     parts.append(b"\r\n\r\n" if keep_alive else b"\r\nconnection: close\r\n\r\n")
     return b"".join(parts)
+
+
+def lines(headers: Headers) -> bytes:
+    """Return headers as they stand in a head. Raises ValueError as `answer_head` does."""
+    parts: list[bytes] = []
+    _add(parts, headers)
+    return b"".join(parts)
+
+
+def pairs(headers: Headers) -> Headers:
+    """Return each header by itself, for a server that wants them so."""
+    found: Headers = []
+    for name, value in headers:
+        if name != READY:
+            found.append((name, value))
+            continue
+        for line in value.split(b"\r\n")[1:]:
+            first, _, rest = line.partition(b": ")
+            found.append((first, rest))
+    return found
+
+
+def _add(parts: list[bytes], headers: Headers) -> None:
+    for name, value in headers:
+        beginning = _BEGINNINGS.get(name)
+        parts.append(_checked(name, value) if beginning is None else beginning)
+        parts.append(value)
 
 
 def _checked(name: bytes, value: bytes) -> bytes:
@@ -66,6 +92,6 @@ class DefaultLines:
     def of(self, headers: Headers) -> bytes:
         """Return the lines of a list that is never changed."""
         if headers is not self._headers:
-            self._lines = b"".join([_checked(name, value) + value for name, value in headers])
+            self._lines = lines(headers)
             self._headers = headers
         return self._lines

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from penstock_catalog.prices import cost_micro
+from penstock_edge.answer_head import READY, lines
+from penstock_edge.cost import charge_micro, whole_input
 from penstock_edge.limit_headers import LimitHeaders
 from penstock_edge.route_header import route_header
 from penstock_routing import outcomes
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from penstock_routing import Pool
 
 _MOST_IGNORED_BYTES: Final = 2_000
+_MOST_MODELS: Final = 1_024
+_TOKENS: Final = b"\r\npenstock-input-tokens: %d\r\npenstock-output-tokens: %d"
 
 
 class Answering:
@@ -27,11 +30,12 @@ class Answering:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._limits = LimitHeaders()
+        self._models: dict[str, bytes] = {}
 
     def unary_headers(self, exchange: Exchange, attempt: Attempt) -> Headers:
-        """Return the headers of a whole answer that say what it used, and what is left."""
-        headers = self._figures(exchange, attempt)
-        headers += self._limit_headers(exchange)
+        """Return the headers of a whole answer that say what it used, and what is left; a new list."""
+        headers = [(READY, self._figures(exchange, attempt) + self._limit_lines(exchange))]
+        headers += self._rare(exchange)
         return headers + _ignored_header(exchange.ignored) if exchange.ignored else headers
 
     def stream_headers(self, exchange: Exchange) -> Headers:
@@ -39,7 +43,8 @@ class Answering:
         headers = exchange.dialect.stream_headers(exchange.asked)
         if exchange.model is not None:
             headers.append((b"penstock-model", exchange.model.name.encode()))
-        return headers + self._limit_headers(exchange) + _ignored_header(exchange.ignored)
+        headers.append((READY, self._limit_lines(exchange)))
+        return headers + self._rare(exchange) + _ignored_header(exchange.ignored)
 
     async def problem(self, exchange: Exchange, problem: Problem) -> None:
         """Tell the client what went wrong, in the form that is still possible."""
@@ -49,7 +54,9 @@ class Answering:
         if reply.started:
             await reply.end(b"" if exchange.error_forwarded else self._last_words(exchange, problem))
             return
-        headers = dialect.error_headers(problem) + self._limit_headers(exchange)
+        headers = dialect.error_headers(problem)
+        headers.append((READY, self._limit_lines(exchange)))
+        headers += self._rare(exchange)
         body = dialect.error_body(problem, exchange.request_id)
         await reply.whole(dialect.error_status(problem), headers, body)
 
@@ -60,30 +67,39 @@ class Answering:
             return exchange.follower.fail(problem)
         return exchange.dialect.error_event(problem, exchange.request_id, exchange.asked)
 
-    @staticmethod
-    def _figures(exchange: Exchange, attempt: Attempt) -> Headers:
-        if exchange.operation != outcomes.MESSAGES or exchange.model is None or not attempt.meter.reported:
-            return []
+    def _figures(self, exchange: Exchange, attempt: Attempt) -> bytes:
+        model = exchange.model
+        if exchange.operation != outcomes.MESSAGES or model is None or not attempt.meter.reported:
+            return b""
         usage = attempt.meter.usage()
-        figures = [
-            (b"penstock-model", exchange.model.name.encode()),
-            (b"penstock-input-tokens", b"%d" % usage.whole_input),
-            (b"penstock-output-tokens", b"%d" % usage.output_tokens),
-        ]
-        if exchange.price is not None and exchange.admitted is not None:
-            cost = cost_micro(usage, exchange.price, exchange.admitted.key.price_multiplier_ppm)
-            figures.append((b"penstock-cost-micro", b"%d" % cost))
-        return figures
+        figures = self._model_line(model.name) + _TOKENS % (whole_input(usage), usage.output_tokens)
+        if exchange.price is None or exchange.admitted is None:
+            return figures
+        cost = charge_micro(usage, exchange.price, exchange.admitted.key.price_multiplier_ppm)
+        return figures + b"\r\npenstock-cost-micro: %d" % cost
 
-    def _limit_headers(self, exchange: Exchange) -> Headers:
+    def _model_line(self, name: str) -> bytes:
+        line = self._models.get(name)
+        if line is None:
+            if len(self._models) >= _MOST_MODELS:
+                self._models.clear()
+            line = self._models[name] = lines([(b"penstock-model", name.encode())])
+        return line
+
+    def _limit_lines(self, exchange: Exchange) -> bytes:
+        admitted = exchange.admitted
+        return b"" if admitted is None else self._limits.get(exchange.dialect, exchange.digest, admitted)
+
+    def _rare(self, exchange: Exchange) -> Headers:
+        """Return what only some answers say, besides the limits."""
+        headers: Headers = []
         admitted = exchange.admitted
         if admitted is None:
-            return []
-        headers = self._limits.get(exchange.dialect, exchange.digest, admitted)
+            return headers
         if admitted.degraded:
-            headers = [*headers, (b"penstock-degraded", b"store-outage")]
+            headers.append((b"penstock-degraded", b"store-outage"))
         if admitted.key.shows_route:
-            headers = headers + route_header(exchange, self._pool, time.monotonic())
+            headers += route_header(exchange, self._pool, time.monotonic())
         return headers
 
 

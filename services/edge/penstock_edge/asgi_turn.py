@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from penstock_edge import bodies
+from penstock_edge.answer_head import pairs
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -75,7 +76,7 @@ class AsgiTurn:
 
     async def begin(self, status: int, headers: Headers) -> None:
         """Send status and headers."""
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send({"type": "http.response.start", "status": status, "headers": pairs(headers)})
 
     def try_piece(self, data: bytes) -> bool:
         """Send nothing: ASGI always waits."""

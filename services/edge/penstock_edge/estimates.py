@@ -11,8 +11,8 @@ from penstock_edge.records import Kind, Need
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
+    from penstock_edge.price import Price
     from penstock_edge.records import Usage
-    from penstock_edge.snapshot import Price
 
 _BYTES_PER_TOKEN = 4.0
 _CHARACTERS_PER_OUTPUT_TOKEN = 4.0

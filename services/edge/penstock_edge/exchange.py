@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from penstock_edge.dialects.dialect import Conversation, Dialect, Head, Headers
     from penstock_edge.errors import Problem
     from penstock_edge.passage import Follower, Passage
+    from penstock_edge.price import Price
     from penstock_edge.providers.failure import Failure
     from penstock_edge.records import Admitted, DeliveryState
     from penstock_edge.reply import Reply
-    from penstock_edge.snapshot import Model, Price
+    from penstock_edge.snapshot import Model
     from penstock_edge.tracing import Trace
     from penstock_edge.turn import Turn
     from penstock_edge.upstream import Call

@@ -1,9 +1,11 @@
-"""Remaining limits as headers, made anew at most every few milliseconds for each key: answers in a burst share them."""
+"""Remaining limits as lines of a head, made anew at most every few milliseconds for each key: answers share them."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from penstock_edge.answer_head import lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -11,8 +13,18 @@ if TYPE_CHECKING:
     from penstock_edge.dialects.dialect import Dialect
     from penstock_edge.records import Admitted
 
-_SECONDS = 0.005
-_KEYS = 1024
+_SECONDS: Final = 0.005
+_KEYS: Final = 1024
+
+
+class _Shown:
+    """What answers to one key say until `until`."""
+
+    __slots__ = ("lines", "until")
+
+    def __init__(self, until: float, shown: bytes) -> None:
+        self.until = until
+        self.lines = shown
 
 
 class LimitHeaders:
@@ -20,17 +32,19 @@ class LimitHeaders:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._known: dict[tuple[str, bytes], tuple[float, list[tuple[bytes, bytes]]]] = {}
+        self._known: dict[Dialect, dict[bytes, _Shown]] = {}
 
-    def get(self, dialect: Dialect, digest: bytes, admitted: Admitted) -> list[tuple[bytes, bytes]]:
-        """Return the headers of a key; not to be changed by the caller."""
+    def get(self, dialect: Dialect, digest: bytes, admitted: Admitted) -> bytes:
+        """Return the `lines` of a key's limits."""
         now = self._clock()
-        key = (dialect.name, digest)
-        known = self._known.get(key)
-        if known is not None and now < known[0]:
-            return known[1]
-        headers = dialect.limit_headers(admitted.limits(), time.time())
-        if len(self._known) >= _KEYS:
-            self._known.clear()
-        self._known[key] = (now + _SECONDS, headers)
-        return headers
+        keys = self._known.get(dialect)
+        if keys is None:
+            keys = self._known[dialect] = {}
+        known = keys.get(digest)
+        if known is not None and now < known.until:
+            return known.lines
+        if len(keys) >= _KEYS:
+            keys.clear()
+        shown = lines(dialect.limit_headers(admitted.limits(), time.time()))
+        keys[digest] = _Shown(now + _SECONDS, shown)
+        return shown

@@ -10,6 +10,7 @@ import grpc
 
 from penstock.router.v1 import router_pb2
 from penstock_chassis import logs
+from penstock_edge.price import Price
 from penstock_routing import AccountFacts, Cooldown, Share, Timeouts
 from penstock_routing.access import allows
 
@@ -24,25 +25,6 @@ _log = logs.get(__name__)
 _SILENCE_SECONDS = 3.0
 _FIRST_PAUSE_SECONDS = 0.05
 _LAST_PAUSE_SECONDS = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """One price row in force from `effective_at_ms`: micro-USD per million tokens. No long-context tier: above is 0."""
-
-    digest: str
-    effective_at_ms: int
-    input: int
-    output: int
-    cache_write_5m: int
-    cache_write_1h: int
-    cache_read: int
-    long_context_above: int
-    long_context_input: int
-    long_context_output: int
-    long_context_cache_write_5m: int
-    long_context_cache_write_1h: int
-    long_context_cache_read: int
 
 
 @dataclass(frozen=True, slots=True)

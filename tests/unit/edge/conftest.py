@@ -21,9 +21,10 @@ from penstock_edge.dispatch import Dispatcher, Pace
 from penstock_edge.estimates import Estimates
 from penstock_edge.metrics import EdgeMetrics
 from penstock_edge.plane import Plane
+from penstock_edge.price import Price
 from penstock_edge.protocol import EdgeProtocol
 from penstock_edge.records import Admitted, KeyFacts, LimitState, Refused
-from penstock_edge.snapshot import Model, Price
+from penstock_edge.snapshot import Model
 from penstock_edge.spool import SpoolFull
 from penstock_edge.upstream import UpstreamClient
 from penstock_routing import AccountFacts, Policy, Pool, Timeouts
@@ -404,6 +405,7 @@ class Gateway:
             policy=options.get("policy", Policy()),
             pace=options.get("pace", Pace(wait=0.2)),
             rng=rng,
+            tracing=options.get("tracing"),
         )
         self.ready = (True, "")
         plane = Plane(
@@ -412,7 +414,6 @@ class Gateway:
             settlement=self.books,
             dispatcher=self.dispatcher,
             estimates=self.estimates,
-            metrics=self.metrics,
             auth=options.get("auth"),
             session="es_test",
             ready=lambda: self.ready,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from penstock_edge.answer_head import DefaultLines, answer_head
+from penstock_edge.answer_head import READY, DefaultLines, answer_head, lines, pairs
 
 DATE = (b"date", b"Sat, 21 Nov 2026 22:30:00 GMT")
 LINE = b"\r\ndate: Sat, 21 Nov 2026 22:30:00 GMT"
@@ -34,6 +34,20 @@ def test_what_comes_from_elsewhere_holds_no_controls(control):
             continue
         with pytest.raises(ValueError, match="control characters"):
             answer_head(200, b"", [header], chunked=False, keep_alive=True)
+
+
+def test_lines_that_are_ready_stand_in_a_head_as_headers_do():
+    headers = [(b"penstock-model", b"a: b"), (b"penstock-input-tokens", b"1")]
+    ready = [(b"content-type", b"c"), (READY, lines(headers)), (READY, b""), (b"request-id", b"req_1")]
+    single = [ready[0], *headers, ready[3]]
+    assert pairs(ready) == single
+    heads = [answer_head(200, LINE, some, chunked=False, keep_alive=True) for some in (ready, single)]
+    assert heads[0] == heads[1]
+
+
+def test_no_line_that_is_made_ready_holds_controls():
+    with pytest.raises(ValueError, match="control characters"):
+        lines([(b"penstock-model", b"a\r\nb: c")])
 
 
 def test_the_default_lines_are_made_once_for_a_list():

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock_catalog.prices import cost_micro
-from penstock_edge.cost import hold_micro
+from penstock_edge.cost import charge_micro, hold_micro, whole_input
+from penstock_edge.price import Price
 from penstock_edge.records import Usage
-from penstock_edge.snapshot import Price
 
 amounts = st.integers(0, 10**7)
 usages = st.builds(Usage, amounts, amounts, amounts, amounts, amounts)
@@ -71,3 +71,32 @@ def test_holds_are_rounded_up(play):
     assert hold_micro(1, 0, dataclasses.replace(play.price, input=1)) == 1
     assert hold_micro(0, 0, play.price) == 0
     assert hold_micro(100, 10, play.price, 2_000_000) == 900
+
+
+counts = st.one_of(st.just(0), st.integers(0, 10**4), st.integers(0, 10**9))
+rows = st.builds(Price, st.just("d"), st.just(0), *[st.one_of(st.just(0), st.integers(0, 10**9))] * 11)
+
+
+@given(usage=st.builds(Usage, counts, counts, counts, counts, counts), price=rows, ppm=st.integers(0, 5_000_000))
+def test_headers_show_what_the_ledger_charges(usage, price, ppm):
+    assert charge_micro(usage, price, ppm) == cost_micro(usage, price, ppm)
+    assert whole_input(usage) == usage.whole_input
+
+
+def test_headers_show_the_long_context_tier_as_the_ledger_charges_it(play):
+    long = dataclasses.replace(
+        play.price,
+        long_context_above=10,
+        long_context_input=1,
+        long_context_output=20,
+        long_context_cache_read=300,
+        long_context_cache_write_5m=4_000,
+        long_context_cache_write_1h=50_000,
+    )
+    for whole in ((2, 2, 2, 2), (2, 3, 3, 2), (2, 3, 3, 3)):
+        usage = Usage(whole[0] * 10**6, 10**6, *(n * 10**6 for n in whole[1:]))
+        assert charge_micro(usage, long, 1_000_000) == cost_micro(usage, long, 1_000_000)
+    for whole in ((2, 2, 2, 2), (4, 2, 2, 2), (5, 2, 2, 2)):
+        assert charge_micro(Usage(whole[0], 7, *whole[1:]), long, 10**9) == cost_micro(
+            Usage(whole[0], 7, *whole[1:]), long, 10**9
+        )
