@@ -30,7 +30,7 @@ HOT = {
     "settlement_messages signatures spool sse store_clock tallies usage waiting ways "
     "dialects/anthropic dialects/dialect dialects/gemini/dialect dialects/gemini/framing "
     "dialects/gemini/head dialects/openai_chat dialects/openai_embeddings dialects/openai_errors "
-    "dialects/openai_responses/dialect dialects/openai_responses/head dialects/unreadable "
+    "dialects/openai_responses/dialect dialects/openai_responses/head dialects/plain_text dialects/unreadable "
     "providers/anthropic providers/anthropic_failure providers/gemini/sniffer "
     "providers/gemini/wire providers/openai_chat providers/openai_chat_sniffer "
     "providers/openai_chat_usage providers/openai_embeddings providers/openai_failure "

@@ -13,6 +13,7 @@ from penstock_edge import errors
 from penstock_edge.dialects.anthropic_conversation import MessagesConversation
 from penstock_edge.dialects.anthropic_fields import EMPTY, read_count, read_messages
 from penstock_edge.dialects.dialect import Head
+from penstock_edge.dialects.plain_text import are_plain
 from penstock_edge.errors import ProblemError, invalid
 from penstock_edge.providers.splice import splice_model
 
@@ -51,9 +52,10 @@ def _read(decode: Callable[[bytes], MessagesBody | CountBody], body: bytes) -> H
         raise ProblemError(invalid("model: String should have at least 1 character"))
     session = (asked.metadata.user_id or "") if asked.metadata is not None else ""
     first = asked.messages[0] if asked.messages else EMPTY
-    # Views of the body: copies of a long prompt would cost as much as reading it.
-    prefix = (memoryview(asked.tools), memoryview(asked.system), memoryview(first))
-    return Head(asked.model, bool(asked.stream), asked.max_tokens, session, prefix)
+    # Places in the body: copies of a long prompt would cost as much as reading it.
+    prefix = (asked.tools, asked.system, first)
+    plain = are_plain(body, asked.messages)
+    return Head(asked.model, bool(asked.stream), asked.max_tokens, session, prefix, plain=plain)
 
 
 def _explain(error: Exception) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from penstock_routing.affinity import Part  # noqa: TC001 -- a compiled dataclass looks it up
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -31,17 +33,27 @@ class Head:
     """0 when the client did not say."""
     session: str
     """The client's own name of its conversation or user, "" without one."""
-    prefix: tuple[bytes | memoryview, ...]
+    prefix: tuple[Part, ...]
     """The parts that stay the same from turn to turn (tools, system, first message), as raw JSON."""
+    plain: bool
+    """The request is known to hold neither images nor documents nor signatures; False when nobody has looked."""
 
     def __init__(
-        self, model: str, stream: bool, max_tokens: int, session: str, prefix: tuple[bytes | memoryview, ...]
+        self,
+        model: str,
+        stream: bool,
+        max_tokens: int,
+        session: str,
+        prefix: tuple[Part, ...],
+        *,
+        plain: bool = False,
     ) -> None:
         self.model = model
         self.stream = stream
         self.max_tokens = max_tokens
         self.session = session
         self.prefix = prefix
+        self.plain = plain
 
 
 @dataclass(frozen=True, slots=True)

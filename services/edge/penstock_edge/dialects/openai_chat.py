@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +14,7 @@ from penstock_edge.dialects.openai_chat_answer import Writer, answer
 from penstock_edge.dialects.openai_chat_fields import read_body, read_options, read_role
 from penstock_edge.dialects.openai_chat_request import ReadRequest
 from penstock_edge.dialects.openai_errors import OpenAIManners
+from penstock_edge.dialects.plain_text import are_plain
 from penstock_edge.dialects.unreadable import UNREADABLE, unreadable, wrong, wrong_type
 from penstock_edge.errors import ProblemError, invalid
 from penstock_edge.providers.splice import splice
@@ -20,11 +22,14 @@ from penstock_edge.providers.splice import splice
 if TYPE_CHECKING:
     from penstock_edge.canonical import Message, Request
     from penstock_edge.dialects.dialect import Birth
+    from penstock_routing.affinity import Part
 
 _ASKING: Final = b'{"include_usage":true}'
 # Leading messages that may stay the same: instructions, and what was said first.
 _MOST_LEADING: Final = 4
 _MOST_TOKENS: Final = 2**31
+_LAST_LEADING: Final = frozenset({"user", ""})
+_ROLE_FIRST: Final = re.compile(rb'\{"role": ?"([a-z]+)"').match
 
 
 # With an `__init__` of its own as the one that it inherits from.
@@ -43,12 +48,13 @@ class ChatHead(Head):
         stream: bool,
         max_tokens: int,
         session: str,
-        prefix: tuple[bytes | memoryview, ...],
+        prefix: tuple[Part, ...],
         *,
         wants_usage: bool = False,
         options: bytes = b"",
+        plain: bool = False,
     ) -> None:
-        Head.__init__(self, model, stream, max_tokens, session, prefix)
+        Head.__init__(self, model, stream, max_tokens, session, prefix, plain=plain)
         self.wants_usage = wants_usage
         self.options = options
 
@@ -101,9 +107,10 @@ class ChatDialect(OpenAIManners):
             stream=bool(found.stream),
             max_tokens=min(max(0, most or 0), _MOST_TOKENS),
             session=found.prompt_cache_key or found.user or found.safety_identifier or user or "",
-            prefix=(bytes(found.tools), *_leading(found.messages)),
+            prefix=(found.tools, *_leading(found.messages)),
             wants_usage=_asks(options),
             options=b"" if options == b"null" else options,
+            plain=are_plain(body, found.messages),
         )
 
     def forwarded(self, head: Head, body: bytes, upstream_model: str) -> bytes:
@@ -139,17 +146,24 @@ def _asks(options: bytes) -> bool:
         raise wrong_type("stream_options", "object") from None
 
 
-def _leading(messages: list[msgspec.Raw]) -> list[bytes]:
+def _leading(messages: list[msgspec.Raw]) -> list[msgspec.Raw]:
     """Return the messages up to what a user said first, as raw JSON."""
-    found: list[bytes] = []
+    found: list[msgspec.Raw] = []
     for message in messages[:_MOST_LEADING]:
-        found.append(bytes(message))
-        try:
-            if read_role(message).role == "user":
-                break
-        except UNREADABLE:
+        found.append(message)
+        if _role(message) in _LAST_LEADING:
             break
     return found
+
+
+def _role(message: msgspec.Raw) -> str:
+    """Return whose message it is, "" when it cannot be told. Where the role comes first, nothing else is read."""
+    if (beginning := _ROLE_FIRST(message)) is not None:
+        return beginning[1].decode()
+    try:
+        return read_role(message).role
+    except UNREADABLE:
+        return ""
 
 
 DIALECT: Final = ChatDialect()

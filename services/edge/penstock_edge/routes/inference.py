@@ -148,7 +148,8 @@ class Inference:
         model = exchange.model = self._resolve(head.model)
         exchange.asked_model = head.model
         exchange.streamed = head.stream
-        exchange.origins = signatures.origins(body)
+        if not head.plain:
+            exchange.origins = signatures.origins(body)
         exchange.price = self._view.price(model, time.time_ns() // 1_000_000)
         return model
 
@@ -195,7 +196,7 @@ class Inference:
     def _need(self, exchange: Exchange, key: KeyFacts, model: Model) -> Need:
         counting = exchange.operation == outcomes.COUNT_TOKENS
         kind: Kind = "count_tokens" if counting else "requests"
-        exchange.blobs = has_blobs(exchange.body, exchange.dialect.wire)
+        exchange.blobs = not exchange.asked.plain and has_blobs(exchange.body, exchange.dialect.wire)
         return self._estimates.need(
             body=exchange.body,
             model=model.name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hashlib import blake2b
+from typing import Protocol
 
 # An upstream caches prefixes of at least 1,024 tokens; this is that in bytes.
 _CACHEABLE_BYTES = 4096
@@ -11,7 +12,19 @@ _LOOKED_AT_BYTES = 512
 _MARK = b'"cache_control"'
 
 
-def affinity_key(project: str, session: str, prefix: tuple[bytes | memoryview, ...], body: bytes) -> bytes | None:
+class Part(Protocol):
+    """Bytes of any kind: what `len` and `memoryview` take."""
+
+    def __len__(self) -> int:
+        """Return how many they are."""
+        ...
+
+    def __buffer__(self, flags: int, /) -> memoryview:
+        """Return a view of them."""
+        ...
+
+
+def affinity_key(project: str, session: str, prefix: tuple[Part, ...], body: bytes) -> bytes | None:
     """Return the key that selection hashes, or None when no account is better than another.
 
     `session` is the client's own name of its conversation, "" without one; `prefix` are the parts of `body` that stay
@@ -31,19 +44,19 @@ def affinity_key(project: str, session: str, prefix: tuple[bytes | memoryview, .
     return _key_of(project, prefix)
 
 
-def _key_of(project: str, prefix: tuple[bytes | memoryview, ...]) -> bytes:
+def _key_of(project: str, prefix: tuple[Part, ...]) -> bytes:
     """Return the key of a prefix. All that counts is hashed at once: each call costs as much as a hundred bytes."""
     said = f"{project}\0p"
-    looked_at: list[bytes | memoryview] = []
+    looked_at: list[Part] = []
     for part in prefix:
         size = len(part)
         said = f"{said}\0{size}"
         if size <= 3 * _LOOKED_AT_BYTES:
             looked_at.append(part)
             continue
-        middle = (size - _LOOKED_AT_BYTES) // 2
-        looked_at.append(part[:_LOOKED_AT_BYTES])
-        looked_at.append(part[middle : middle + _LOOKED_AT_BYTES])
-        looked_at.append(part[size - _LOOKED_AT_BYTES :])
+        view, middle = memoryview(part), (size - _LOOKED_AT_BYTES) // 2
+        looked_at.append(view[:_LOOKED_AT_BYTES])
+        looked_at.append(view[middle : middle + _LOOKED_AT_BYTES])
+        looked_at.append(view[size - _LOOKED_AT_BYTES :])
     looked_at.append(said.encode())
     return blake2b(b"".join(looked_at), digest_size=16).digest()

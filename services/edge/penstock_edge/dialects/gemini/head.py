@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -11,6 +11,9 @@ from penstock_edge.dialects.dialect import Head
 from penstock_edge.dialects.gemini.fields import Body, Number, read_body, read_count
 from penstock_edge.dialects.unreadable import UNREADABLE, unreadable
 from penstock_edge.errors import ProblemError, invalid
+
+if TYPE_CHECKING:
+    from penstock_routing.affinity import Part
 
 _MOST_TOKENS: Final = 1_000_000_000
 
@@ -31,7 +34,7 @@ class GeminiHead(Head):
         stream: bool,
         max_tokens: int,
         session: str,
-        prefix: tuple[bytes | memoryview, ...],
+        prefix: tuple[Part, ...],
         *,
         sse: bool = True,
         counting: bool = False,
@@ -64,16 +67,20 @@ def read_head(body: bytes, model: str, *, streamed: bool, counting: bool, sse: b
         stream=streamed,
         max_tokens=0 if config is None else _tokens(config.camel if config.camel is not None else config.snake),
         session="",
-        prefix=(bytes(request.tools), bytes(request.system) or bytes(request.system_snake), _first(request.contents)),
+        prefix=(
+            request.tools,
+            request.system if len(request.system) else request.system_snake,
+            _first(request.contents),
+        ),
         sse=sse,
         counting=counting,
     )
 
 
-def _first(contents: list[msgspec.Raw] | dict[str, msgspec.Raw]) -> bytes:
+def _first(contents: list[msgspec.Raw] | dict[str, msgspec.Raw]) -> Part:
     if isinstance(contents, dict):
         return msgspec.json.encode(contents)
-    return bytes(contents[0]) if contents else b""
+    return contents[0] if contents else b""
 
 
 def _tokens(value: Number) -> int:

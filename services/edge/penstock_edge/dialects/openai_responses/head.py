@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -17,10 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from penstock_edge.dialects.openai_responses.fields import Body
+    from penstock_routing.affinity import Part
 
 _NOTHING: Final = frozenset({b"", b"null", b'""'})
 _DEFAULT_INSTRUCTIONS: Final = b'"You are a coding agent. Do what the user asks, carefully and completely."'
 _PREPARING_ROLES: Final = frozenset({"developer", "system"})
+_MESSAGE: Final = re.compile(rb'\{(?:"type": ?"message", ?)?"role": ?"([a-z]+)", ?"content"').match
 
 
 # With an `__init__` of its own as the one that it inherits from.
@@ -41,13 +44,14 @@ class ResponsesHead(Head):
         stream: bool,
         max_tokens: int,
         session: str,
-        prefix: tuple[bytes | memoryview, ...],
+        prefix: tuple[Part, ...],
         *,
         tools: bytes = b"",
         codex: bool = False,
         instructed: bool = True,
+        plain: bool = False,
     ) -> None:
-        Head.__init__(self, model, stream, max_tokens, session, prefix)
+        Head.__init__(self, model, stream, max_tokens, session, prefix, plain=plain)
         self.tools = tools
         self.codex = codex
         self.instructed = instructed
@@ -84,6 +88,7 @@ def read_head(body: bytes) -> ResponsesHead:
         tools=b"" if tools == b"null" else tools,
         codex=codex,
         instructed=prepared or instructions not in _NOTHING,
+        plain=isinstance(read.input, str),
     )
 
 
@@ -102,11 +107,11 @@ def _session(read: Body) -> str:
     return read.prompt_cache_key or read.user or read.safety_identifier or user_id or ""
 
 
-def _opening(given: list[msgspec.Raw] | str | None) -> tuple[tuple[bytes, ...], bool]:
+def _opening(given: list[msgspec.Raw] | str | None) -> tuple[tuple[Part, ...], bool]:
     """Return the items up to the first that is no preparation, as raw JSON, and whether there is any preparation."""
     if not isinstance(given, list):
         return ((given or "").encode(),), False
-    opening: list[bytes] = []
+    opening: list[Part] = []
     prepared = False
     for item, role in _roles(given):
         opening.append(item)
@@ -116,13 +121,17 @@ def _opening(given: list[msgspec.Raw] | str | None) -> tuple[tuple[bytes, ...], 
     return tuple(opening), prepared
 
 
-def _roles(items: Iterable[msgspec.Raw]) -> Iterable[tuple[bytes, str]]:
-    for raw in items:
-        item = bytes(raw)
-        try:
-            known = read_item(item)
-        except UNREADABLE:
-            yield item, ""
-            continue
-        # Codex puts its tools into an item of their own, before the messages.
-        yield item, "developer" if known.type == "additional_tools" else known.role
+def _roles(items: Iterable[msgspec.Raw]) -> Iterable[tuple[msgspec.Raw, str]]:
+    return ((item, _role(item)) for item in items)
+
+
+def _role(item: msgspec.Raw) -> str:
+    """Return whose item it is. Of one that begins as SDKs write messages, nothing else is read."""
+    if (beginning := _MESSAGE(item)) is not None:
+        return beginning[1].decode()
+    try:
+        known = read_item(item)
+    except UNREADABLE:
+        return ""
+    # Codex puts its tools into an item of their own, before the messages.
+    return "developer" if known.type == "additional_tools" else known.role
