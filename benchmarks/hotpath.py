@@ -30,8 +30,10 @@ from penstock_edge.admission import Admission
 from penstock_edge.changes import Changes
 from penstock_edge.dialects.anthropic import DIALECT
 from penstock_edge.dialects.dialect import Head
+from penstock_edge.direct_turn import DirectTurn, Line
 from penstock_edge.dispatch import Dispatcher, Pace
 from penstock_edge.estimates import Estimates
+from penstock_edge.flow import Flow
 from penstock_edge.metrics import EdgeMetrics
 from penstock_edge.outcomes import Reporter
 from penstock_edge.passage import NativePassage
@@ -127,29 +129,34 @@ class Ready:
         return call
 
 
-class Turn:
-    """A client's request; its answer goes nowhere."""
+class Nowhere(Line):
+    """A client's connection; answers go nowhere."""
 
-    query = b""
-    path = "/v1/messages"
-    headers = HEADERS
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.transport = self
+        self.flow = Flow(self)
 
-    def __init__(self, body: bytes) -> None:
-        self._body = body
+    def write(self, data):
+        if not data.startswith(b"HTTP/1.1 200 "):
+            sys.exit(repr(data))
 
-    def try_body(self, limit):
-        return self._body
-
-    def listen(self, callback):
+    def pause_reading(self):
         pass
 
-    def forget(self):
+    def default_lines(self):
+        return b""
+
+    def turn_over(self):
         pass
 
-    def try_whole(self, status, headers, body):
-        if status != 200:
-            sys.exit(f"{status}: {body!r}")
-        return True
+
+def _turn(serve, body: bytes) -> DirectTurn:
+    """Return a client's request whose body is there."""
+    turn = DirectTurn(Nowhere(), serve, b"/v1/messages", HEADERS, b"", keep_alive=True)
+    turn.feed(body)
+    turn.finish()
+    return turn
 
 
 def _now_ms() -> int:
@@ -183,7 +190,13 @@ async def requests(folder: Path) -> None:
     parts = {"view": view, "estimates": estimates, "metrics": metrics}
     dispatcher = Dispatcher(client=Ready(), policy=Policy(), pace=Pace(), rng=rng, **parts, **books)
     inference = Inference(
-        admission=admission, dispatcher=dispatcher, session="es", max_body_bytes=1 << 25, admit_seconds=2.0, **parts
+        view=view,
+        estimates=estimates,
+        admission=admission,
+        dispatcher=dispatcher,
+        session="es",
+        max_body_bytes=1 << 25,
+        admit_seconds=2.0,
     )
     serve = inference.at(Door(DIALECT, DIALECT.head))
     work = [asyncio.create_task(part) for part in (session.run(admission), admission.run(), settlement.run())]
@@ -197,7 +210,9 @@ async def requests(folder: Path) -> None:
         for _ in range(ROUNDS):
             begun = time.process_time()
             for _ in range(count):
-                await serve(Turn(body))
+                rest = serve(_turn(serve, body))
+                if rest is not None:
+                    await rest
             served = time.process_time()
             # What was left to be done by the batch.
             await asyncio.sleep(0.5)

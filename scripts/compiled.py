@@ -35,7 +35,7 @@ HOT = {
     "providers/gemini/wire providers/openai_chat providers/openai_chat_sniffer "
     "providers/openai_chat_usage providers/openai_embeddings providers/openai_failure "
     "providers/openai_head providers/openai_responses/sniffer providers/openai_responses/wire "
-    "providers/splice providers/wire providers/wires routes/inference upstream/answers "
+    "providers/splice providers/wire providers/wires routes/inference unattended upstream/answers "
     "upstream/call upstream/client upstream/connection upstream/deadlines upstream/outgoing upstream/pool",
     "penstock_routing": "access accounts affinity buckets candidates choosing condition gates gauges health lanes "
     "outcomes policy pool rendezvous retry retry_budget selection shares warmth words",

@@ -82,7 +82,9 @@ class EdgeApp(FastAPI):
             if scope["method"] == "POST":
                 serve = self._hot.get(scope["path"]) or self._by_pattern(scope["path"], scope["query_string"])
                 if serve is not None:
-                    await serve(AsgiTurn(scope, receive, send))
+                    rest = serve(AsgiTurn(scope, receive, send))
+                    if rest is not None:
+                        await rest
                     return
             if scope["method"] == "HEAD":
                 # What can be got can be asked about; the server leaves out the body by its own scope.

@@ -1,7 +1,8 @@
 """One try at one account: from the open record and the first byte that goes out to its outcome, whatever happens.
 
-What waits for nobody is done by plain functions: with an idle connection and an answer that comes in one piece, an
-attempt waits once, for the upstream.
+What waits for nobody is done by plain functions: with an idle connection `try_begin` sends the request, and `try_end`
+takes a plain answer to its client when the upstream's connection calls. `make` does all of it in a task, or goes on
+with what has begun.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from penstock_edge.decoding import UndecodableError
 from penstock_edge.providers.failure import of_transport
@@ -32,6 +33,12 @@ if TYPE_CHECKING:
     from penstock_edge.ways import Way
 
 _MOST_ERROR_BYTES = 256 * 1024
+
+# How an attempt stands that is being taken to its end without a task.
+UNDERWAY: Final = 0
+ENDED: Final = 1
+UNFIT: Final = 2
+"""It takes a task."""
 
 
 class Attempts:
@@ -57,20 +64,49 @@ class Attempts:
         self._seconds = seconds
         self._ways = Ways(view.account)
 
-    async def make(self, exchange: Exchange, attempt: Attempt) -> None:
-        """Try one account; `attempt.failure` is None then when the client has its answer. Raises SpoolFull."""
-        exchange.current = attempt
+    def try_begin(self, exchange: Exchange, attempt: Attempt) -> Call | None:
+        """Send the request if a connection is idle; else nothing, and return None. Raises UpstreamError, SpoolFull."""
+        call = attempt.call = self._client.try_send(*self._sending(exchange, attempt))
+        return call
+
+    def try_end(self, exchange: Exchange, attempt: Attempt, call: Call) -> int:
+        """Take a plain answer to its client as soon as it is whole; returns how the attempt stands then."""
+        if call.failed:
+            return UNFIT
+        if not attempt.status:
+            self._note_head(attempt, call)
+        if exchange.streamed or call.paused or not 200 <= call.status < 300:
+            return UNFIT
+        if not call.complete:
+            return UNDERWAY
+        body = try_receive(call)
+        if body is None:
+            return UNFIT
+        answer = self._answer(exchange, attempt, call, body)
+        if answer is not None:
+            exchange.reply.try_whole(call.status, *answer)
+        self._end(exchange, attempt)
+        return UNFIT if answer is None else ENDED
+
+    async def make(self, exchange: Exchange, attempt: Attempt, crash: BaseException | None = None) -> None:
+        """Try one account, or go on with a try that has begun; `crash`: why that cannot be gone on with.
+
+        `attempt.failure` is None then when the client has its answer. Raises SpoolFull and what `crash` is, unless it
+        is the upstream's failure.
+        """
         wire = attempt.passage.wire
         relay: StreamRelay | None = None
         try:
-            sending = self._sending(exchange, attempt)
-            call = attempt.call = self._client.try_send(*sending) or await self._client.send(*sending)
+            if crash is not None:
+                raise crash
+            call = attempt.call
+            if call is None:
+                sending = self._sending(exchange, attempt)
+                call = attempt.call = self._client.try_send(*sending) or await self._client.send(*sending)
             while not call.has_head():
                 await call.change()
-            attempt.status = call.status
-            # Now, not when the answer has ended: by then others know better.
-            if (hints := wire.hints(call.headers)) is not None:
-                self._pool.heard(attempt.pick, hints, time.monotonic())
+            if not attempt.status:
+                self._note_head(attempt, call)
             if not 200 <= call.status < 300:
                 attempt.failure = wire.of_status(call.status, call.headers, await call.read_all(_MOST_ERROR_BYTES))
             elif exchange.streamed and (call.header(b"content-type") or b"").startswith(b"text/event-stream"):
@@ -94,6 +130,12 @@ class Attempts:
             raise
         finally:
             self._end(exchange, attempt)
+
+    def _note_head(self, attempt: Attempt, call: Call) -> None:
+        attempt.status = call.status
+        # Now, not when the answer has ended: by then others know better.
+        if (hints := attempt.passage.wire.hints(call.headers)) is not None:
+            self._pool.heard(attempt.pick, hints, time.monotonic())
 
     # The request
 

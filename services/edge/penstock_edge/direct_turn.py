@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
@@ -13,7 +13,7 @@ from penstock_edge.errors import BODY_TOO_LARGE, ProblemError, invalid
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from penstock_edge.dialects.dialect import Headers
     from penstock_edge.flow import Flow
@@ -39,6 +39,10 @@ class Line:
         """Return what stands in the head of every answer."""
         raise NotImplementedError
 
+    def carry_on(self, turn: DirectTurn, rest: Coroutine[Any, Any, None]) -> None:
+        """Serve the rest of a turn in a task."""
+        raise NotImplementedError
+
     def turn_over(self) -> None:
         """Hear that the answer is complete."""
         raise NotImplementedError
@@ -62,6 +66,7 @@ class DirectTurn:
         "answered",
         "gone",
         "headers",
+        "in_flight",
         "keep_alive",
         "query",
         "response_complete",
@@ -86,6 +91,8 @@ class DirectTurn:
         """Something of the answer has been written, or is about to be."""
         self.gone = False
         """The client has left."""
+        self.in_flight = False
+        """It is answered when its upstream does, by whoever calls then, without a task."""
         self.task: asyncio.Task[None] | None = None
         self._line = line
         self._flow = line.flow
@@ -104,6 +111,15 @@ class DirectTurn:
     def path(self) -> str:
         """The path that was asked for, decoded."""
         return unquote(self.url.partition(b"?")[0].decode())
+
+    @property
+    def slow(self) -> bool:
+        """The client does not read what was sent."""
+        return self._flow.write_paused
+
+    def carry_on(self, rest: Coroutine[Any, Any, None]) -> None:
+        """Serve the rest in a task."""
+        self._line.carry_on(self, rest)
 
     # What the connection tells
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from penstock_chassis import logs
 from penstock_edge import errors
@@ -21,20 +21,23 @@ from penstock_edge.errors import Problem, ProblemError
 from penstock_edge.exchange import Attempt
 from penstock_edge.keepalive import KeepAlive
 from penstock_edge.spool import SpoolFull
+from penstock_edge.unattended import Unattended
 from penstock_edge.waiting import WaitingLine
 from penstock_routing import NoneLeft, Pick, RetryBudget, outcomes
 from penstock_routing.accounts import ACTIVE
 from penstock_routing.retry import Attempted, may_retry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
+    from penstock_edge.direct_turn import DirectTurn
     from penstock_edge.estimates import Estimates
     from penstock_edge.exchange import Exchange
     from penstock_edge.metrics import EdgeMetrics
     from penstock_edge.providers.failure import Failure
     from penstock_edge.seams import Admission, Reports, Settlement, Spool, View
-    from penstock_edge.upstream import UpstreamClient
+    from penstock_edge.tracing import Tracing
+    from penstock_edge.upstream import Call, UpstreamClient
     from penstock_routing import Traits
     from penstock_routing.policy import Policy
 
@@ -74,15 +77,17 @@ class Dispatcher:
         policy: Policy,
         pace: Pace,
         rng: Callable[[], float],
+        tracing: Tracing | None = None,
     ) -> None:
         self._view = view
+        self._tracing = tracing
         self._metrics = metrics
         self._policy = policy
         self._pace = pace
         self._budget = RetryBudget()
         self._line = WaitingLine(view.pool, rng, pace.wait_places, pace.wait, reporter.waiting)
         self._answering = Answering(view.pool)
-        self._attempts = Attempts(
+        self.attempts = Attempts(
             view=view,
             client=client,
             spool=spool,
@@ -95,18 +100,49 @@ class Dispatcher:
         self.active: set[Exchange] = set()
         """Every exchange between admission and settlement."""
 
+    def begin(self, exchange: Exchange, turn: DirectTurn) -> Coroutine[Any, Any, None] | None:
+        """Take an admitted exchange as far as goes at once. Returns what is to be awaited for the rest.
+
+        None when it has been sent: then the upstream's answer takes it further.
+        """
+        tries = self._accept(exchange)
+        if exchange.interrupted:
+            return self.go_on(exchange, tries)
+        try:
+            call = self._try_begin(exchange, tries)
+        except Exception as error:  # noqa: BLE001 -- raised anew where such things are dealt with
+            tries.crash, call = error, None
+        attempt = tries.begun
+        if call is None or attempt is None:
+            return self.go_on(exchange, tries)
+        Unattended(self, exchange, turn, tries, attempt, call).wait()
+        return None
+
+    def _try_begin(self, exchange: Exchange, tries: Tries) -> Call | None:
+        choice = tries.choice = self._try_pick(exchange, _NOBODY, time.monotonic())
+        if choice is None or isinstance(choice, NoneLeft):
+            return None
+        tries.choice = None
+        attempt = tries.begun = self._cross(exchange, choice, tries)
+        return None if attempt is None else self.attempts.try_begin(exchange, attempt)
+
+    async def go_on(self, exchange: Exchange, tries: Tries) -> None:
+        """Take an exchange on from where it stands."""
+        await self._serve(exchange, tries)
+        self.answered(exchange)
+
     async def serve(self, exchange: Exchange) -> None:
         """Take an admitted exchange to its end: answered, settled and reported, whatever happens."""
-        loop = asyncio.get_running_loop()
-        task = exchange.task = asyncio.current_task(loop)
-        exchange.turn.listen(exchange.client_left)
-        keepalive = self._keep_alive(exchange, loop) if exchange.streamed else None
-        self.active.add(exchange)
+        await self._serve(exchange, self._accept(exchange))
+        self.answered(exchange)
+
+    async def _serve(self, exchange: Exchange, tries: Tries) -> None:
+        task = exchange.task = asyncio.current_task()
         try:
             if exchange.waited:
                 # Let the watcher look before anything is sent for a client that is gone.
                 await asyncio.sleep(0)
-            await self._run(exchange)
+            await self._run(exchange, tries)
         except asyncio.CancelledError:
             if not exchange.interrupted or task is None:
                 raise
@@ -121,14 +157,39 @@ class Dispatcher:
             )
             await self._answering.problem(exchange, errors.INTERNAL)
         finally:
-            exchange.over = True
-            exchange.turn.forget()
-            if keepalive is not None:
-                keepalive.stop()
-            self.active.discard(exchange)
-            self._closing.settle(exchange)
+            self._close(exchange, tries)
             # The task, its frames and the exchange name each other.
             exchange.task = None
+
+    def over(self, exchange: Exchange, tries: Tries) -> None:
+        """Settle an exchange that has its answer."""
+        self._close(exchange, tries)
+        self.answered(exchange)
+
+    def _accept(self, exchange: Exchange) -> Tries:
+        loop = asyncio.get_running_loop()
+        exchange.turn.listen(exchange.client_left)
+        self.active.add(exchange)
+        self._budget.request(time.monotonic())
+        return Tries(self._keep_alive(exchange, loop) if exchange.streamed else None)
+
+    def _close(self, exchange: Exchange, tries: Tries) -> None:
+        exchange.over = True
+        exchange.turn.forget()
+        if tries.keepalive is not None:
+            tries.keepalive.stop()
+        self.active.discard(exchange)
+        self._closing.settle(exchange)
+
+    def answered(self, exchange: Exchange) -> None:
+        """Count an exchange that is over, and end its trace."""
+        self._metrics.answered(exchange.operation, exchange.reply.status, time.monotonic() - exchange.started_at)
+        self.traced(exchange)
+
+    def traced(self, exchange: Exchange) -> None:
+        """End the trace of an exchange that is over."""
+        if exchange.trace is not None and self._tracing is not None:
+            self._tracing.finish(exchange, exchange.turn.path)
 
     def _keep_alive(self, exchange: Exchange, loop: asyncio.AbstractEventLoop) -> KeepAlive:
         return KeepAlive(
@@ -143,12 +204,14 @@ class Dispatcher:
 
     # The loop
 
-    async def _run(self, exchange: Exchange) -> None:
-        now = time.monotonic()
-        self._budget.request(now)
-        tries = _Tries()
-        while True:
-            choice = self._try_pick(exchange, tries.tried, now) or await self._pick(exchange, tries.tried)
+    async def _run(self, exchange: Exchange, tries: Tries) -> None:
+        attempt = tries.begun
+        if attempt is None and (crash := _crash(exchange, tries)) is not None:
+            raise crash
+        while attempt is None or not await self._made(exchange, attempt, tries):
+            now = time.monotonic()
+            tried, choice, tries.choice = tries.tried, tries.choice, None
+            choice = choice or self._try_pick(exchange, tried, now) or await self._pick(exchange, tried)
             if isinstance(choice, NoneLeft):
                 await self._answering.problem(exchange, self._no_account(exchange, choice, tries))
                 return
@@ -158,18 +221,22 @@ class Dispatcher:
                 await self._answering.problem(exchange, self._given_up(exchange, tries.history[-1].cls))
                 return
             attempt = self._cross(exchange, choice, tries)
-            if attempt is not None:
-                await self._attempts.make(exchange, attempt)
-                failure = attempt.failure
-                if failure is None:
-                    return
-                problem = self._verdict(exchange, attempt, failure, tries)
-                if problem is not None:
-                    await self._answering.problem(exchange, problem)
-                    return
-            now = time.monotonic()
 
-    def _cross(self, exchange: Exchange, choice: Pick, tries: _Tries) -> Attempt | None:
+    async def _made(self, exchange: Exchange, attempt: Attempt, tries: Tries) -> bool:
+        """Make an attempt, or end one that has begun; says whether the exchange has an answer then."""
+        crash = _crash(exchange, tries) if tries.begun is attempt else None
+        tries.crash = None
+        if exchange.current is attempt:
+            await self.attempts.make(exchange, attempt, crash)
+        elif crash is not None:
+            raise crash
+        failure = attempt.failure
+        problem = None if failure is None else self._verdict(exchange, attempt, failure, tries)
+        if problem is not None:
+            await self._answering.problem(exchange, problem)
+        return failure is None or problem is not None
+
+    def _cross(self, exchange: Exchange, choice: Pick, tries: Tries) -> Attempt | None:
         """Return an attempt at the account that was picked; None when it cannot be made, and another has to be."""
         account = self._view.account(choice.account)
         if account is None:
@@ -185,9 +252,10 @@ class Dispatcher:
             tries.tried |= {account.name}
             return None
         exchange.ignored = tuple(passage.ignored)
-        return Attempt(len(exchange.attempts), account, choice, name, passage)
+        attempt = exchange.current = Attempt(len(exchange.attempts), account, choice, name, passage)
+        return attempt
 
-    def _verdict(self, exchange: Exchange, attempt: Attempt, failure: Failure, tries: _Tries) -> Problem | None:
+    def _verdict(self, exchange: Exchange, attempt: Attempt, failure: Failure, tries: Tries) -> Problem | None:
         """Return what the client is told after a failed attempt; None when another account is to be tried."""
         fault = failure.fault
         if fault is not None and not attempt.passage.native:
@@ -226,7 +294,7 @@ class Dispatcher:
         # Thinking goes back to who signed it, if any of them has room.
         return await self._line.seek(traits, tried, _of(traits, exchange.origins))
 
-    def _no_account(self, exchange: Exchange, none: NoneLeft, tries: _Tries) -> Problem:
+    def _no_account(self, exchange: Exchange, none: NoneLeft, tries: Tries) -> Problem:
         if tries.history:
             return self._given_up(exchange, tries.history[-1].cls)
         # A refusal is final only when no account is left that may take the request later.
@@ -247,15 +315,27 @@ class Dispatcher:
         return errors.last_failure(cls, self._view.pool.soonest(traits, time.monotonic()))
 
 
-class _Tries:
+class Tries:
     """What the attempts of one request have come to so far."""
 
-    __slots__ = ("history", "second_chance", "tried")
+    __slots__ = ("begun", "choice", "crash", "history", "keepalive", "second_chance", "tried")
 
-    def __init__(self) -> None:
+    def __init__(self, keepalive: KeepAlive | None) -> None:
+        self.keepalive = keepalive
         self.history: list[Attempted] = []
         self.tried: frozenset[str] = _NOBODY
         self.second_chance = True
+        self.choice: Pick | NoneLeft | None = None
+        """Whom to take next, where that is known."""
+        self.begun: Attempt | None = None
+        """The attempt that began before there was a task."""
+        self.crash: Exception | None = None
+        """What went wrong before there was a task."""
+
+
+def _crash(exchange: Exchange, tries: Tries) -> BaseException | None:
+    """Return what a task raises at once that takes an exchange over."""
+    return tries.crash or (asyncio.CancelledError() if exchange.interrupted else None)
 
 
 def _of(traits: Traits, origins: frozenset[str]) -> Traits | None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from penstock_edge.snapshot import Model
     from penstock_edge.tracing import Trace
     from penstock_edge.turn import Turn
+    from penstock_edge.unattended import Unattended
     from penstock_edge.upstream import Call
     from penstock_routing import AccountFacts, Pick, Traits
 
@@ -130,6 +131,7 @@ class Exchange:
         "trace",
         "traits",
         "turn",
+        "unattended",
         "waited",
     )
 
@@ -186,6 +188,8 @@ class Exchange:
         self.interrupted: Interruption = ""
         self.over = False
         self.task: asyncio.Task[Any] | None = None
+        self.unattended: Unattended | None = None
+        """What waits for the upstream where no task does."""
 
     @property
     def asked(self) -> Head:
@@ -203,11 +207,14 @@ class Exchange:
             self.current.passage.body = b""
 
     def interrupt(self, why: Interruption) -> None:
-        """End the exchange from outside: its task wakes at once, wherever it waits."""
-        if self.over or self.interrupted or self.task is None:
+        """End the exchange from outside: its task wakes at once, wherever it waits; where none waits, one begins."""
+        if self.over or self.interrupted:
             return
         self.interrupted = why
-        self.task.cancel()
+        if self.task is not None:
+            self.task.cancel()
+        elif self.unattended is not None:
+            self.unattended.interrupted()
 
     def client_left(self) -> None:
         """End the exchange because its client has gone, before the first byte too."""

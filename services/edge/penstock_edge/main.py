@@ -141,6 +141,7 @@ class Edge:
                 wait_places=settings.wait_places,
             ),
             rng=rng,
+            tracing=traces,
         )
         self.app = Plane(
             view=view,
@@ -148,7 +149,6 @@ class Edge:
             settlement=self.settlement,
             dispatcher=self.dispatcher,
             estimates=estimates,
-            metrics=metrics,
             auth=auth,
             session=session_id,
             ready=self.ready,

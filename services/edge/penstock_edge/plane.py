@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from penstock.auth.v1.auth_pb2_grpc import AuthServiceAsyncStub
     from penstock_edge.dispatch import Dispatcher
     from penstock_edge.estimates import Estimates
-    from penstock_edge.metrics import EdgeMetrics
     from penstock_edge.seams import Admission, Settlement, View
     from penstock_edge.tracing import Tracing
     from penstock_edge.turn import Serve
@@ -36,7 +35,6 @@ class Plane:
     settlement: Settlement
     dispatcher: Dispatcher
     estimates: Estimates
-    metrics: EdgeMetrics
     auth: AuthServiceAsyncStub
     session: str
     ready: Callable[[], tuple[bool, str]]
@@ -51,7 +49,6 @@ class Plane:
             admission=self.admission,
             dispatcher=self.dispatcher,
             estimates=self.estimates,
-            metrics=self.metrics,
             session=self.session,
             max_body_bytes=self.max_body_bytes,
             admit_seconds=self.admit_seconds,

@@ -22,6 +22,8 @@ from penstock_edge.errors import INTERNAL, Problem, invalid
 from penstock_edge.flow import Flow
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from uvicorn import Config
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
     from uvicorn.server import ServerState
@@ -54,6 +56,11 @@ def _refusal(status: str, problem: Problem) -> bytes:
     return head.encode() + body
 
 
+def _note_crash(error: Exception) -> None:
+    # No message and no locals: they might quote a prompt or a key.
+    log.error("request_crashed", error=type(error).__name__, where=logs.where(error))
+
+
 def _nothing(url: bytes) -> Found:
     del url
     return None
@@ -69,6 +76,7 @@ class EdgeProtocol(Line):
         "_between",
         "_config",
         "_cycle",
+        "_due",
         "_expects",
         "_find",
         "_head_bytes",
@@ -112,6 +120,8 @@ class EdgeProtocol(Line):
         self._idle_since = 0.0
         self._turn: DirectTurn | None = None
         """The last request that has begun, if it goes straight to who serves it."""
+        self._due: DirectTurn | None = None
+        """The one that begins when all that came with its head has been read."""
         self._cycle: RequestResponseCycle | None = None
         """The last request that has begun, if it is uvicorn's."""
         self._serving: DirectTurn | RequestResponseCycle | None = None
@@ -175,12 +185,16 @@ class EdgeProtocol(Line):
         try:
             parser.feed_data(data)
         except httptools.HttpParserError:
+            self._due = None
             self._refuse(*_MALFORMED)
             return
         except httptools.HttpParserUpgrade as upgrade:
             if self._upgrading:
                 self._stay(data[upgrade.args[0] :])
             return
+        if self._due is not None:
+            turn, self._due = self._due, None
+            self._take(turn)
         if self._in_head and not self.transport.is_closing():
             self._half_a_head()
 
@@ -263,7 +277,7 @@ class EdgeProtocol(Line):
         previous = self._last()
         self._turn, self._cycle = turn, None
         if previous is None or previous.response_complete:
-            self._take(turn)
+            self._serving = self._due = turn
         else:
             self._queue(turn, None)
 
@@ -316,23 +330,36 @@ class EdgeProtocol(Line):
     # One request after another
 
     def _take(self, turn: DirectTurn) -> None:
-        self._serving = turn
-        turn.task = task = self.loop.create_task(self._run(turn))
+        """Serve a turn as far as goes at once; what is left of it gets a task."""
+        try:
+            rest = turn.serve(turn)
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the client gets an answer
+            _note_crash(error)
+            self._cut(turn)
+            return
+        if rest is not None:
+            self.carry_on(turn, rest)
+
+    def carry_on(self, turn: DirectTurn, rest: Coroutine[Any, Any, None]) -> None:
+        """Serve the rest of a turn in a task."""
+        turn.task = task = self.loop.create_task(self._run(turn, rest))
         self._state.tasks.add(task)
 
-    async def _run(self, turn: DirectTurn) -> None:
+    async def _run(self, turn: DirectTurn, rest: Coroutine[Any, Any, None]) -> None:
         """Take a turn to its end; one that ends without an answer ends the connection."""
         try:
-            await turn.serve(turn)
-        except Exception as error:  # noqa: BLE001 -- whatever it is, the client gets an answer
-            log.error("request_crashed", error=type(error).__name__, where=logs.where(error))  # noqa: TRY400 -- no message and no locals: they might quote a prompt or a key
+            await rest
+        except Exception as error:  # noqa: BLE001 -- as above
+            _note_crash(error)
         finally:
             task, turn.task = turn.task, None
             self._state.tasks.discard(cast("asyncio.Task[None]", task))
-            if not turn.response_complete and not turn.gone:
-                self._cut(turn)
+            self._cut(turn)
 
     def _cut(self, turn: DirectTurn) -> None:
+        """End the connection of a turn that nobody takes further, unless it is complete."""
+        if turn.response_complete or turn.gone or turn.in_flight:
+            return
         if not turn.answered:
             self._refuse(*_CRASHED)
         elif self.flow.write_paused:
@@ -357,7 +384,9 @@ class EdgeProtocol(Line):
             return
         following, app = self._line.pop(0)
         if isinstance(following, DirectTurn):
-            self._take(following)
+            self._serving = following
+            # Not within the end of the one before it, which still holds its place in the limits.
+            self.loop.call_soon(self._take, following)
         elif self._asgi is not None:
             self._serving = following
             self._asgi.start(self.loop, following, app)
@@ -396,7 +425,7 @@ class EdgeProtocol(Line):
         self._line.clear()
         # Parser, requests and connection name each other; without this, memory waits for the cycle collector.
         self._parser = None
-        self._turn = self._cycle = self._asgi = None
+        self._turn = self._cycle = self._asgi = self._due = None
         self._find = _nothing
         self.flow.resume_writing()
         if isinstance(serving, DirectTurn):

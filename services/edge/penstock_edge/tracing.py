@@ -19,7 +19,6 @@ from penstock_routing import outcomes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from contextvars import Token
 
     from penstock_chassis.tracing import Attributes, Kind, Tracer
     from penstock_edge.exchange import Attempt, Exchange
@@ -44,7 +43,7 @@ _MODEL_IN_PATH: Final = re.compile(r"/models/.+(:[A-Za-z]+)$", re.DOTALL)
 class Trace:
     """What is noted of one traced request while it goes on. Times are monotonic seconds."""
 
-    __slots__ = ("admitted_at", "admitting", "attempts", "context", "parent_id", "token")
+    __slots__ = ("admitted_at", "admitting", "attempts", "context", "parent_id")
 
     def __init__(self, context: TraceContext, parent_id: int) -> None:
         self.context = context
@@ -53,12 +52,14 @@ class Trace:
         self.admitted_at: float | None = None
         self.attempts: list[tuple[Attempt, float, float]] = []
         """Each with when it ended, and when its first byte came (0: never)."""
-        self.token: Token[TraceContext | None] = CURRENT.set(self.admitting)
+
+    def ask_auth(self) -> None:
+        """Let what auth is asked by the present task belong to this."""
+        CURRENT.set(self.admitting)
 
     def admitted(self) -> None:
         """Note that the request may go on."""
         self.admitted_at = time.monotonic()
-        CURRENT.set(self.context)
 
     def attempted(self, attempt: Attempt, now: float, loop_offset: float) -> None:
         """Note the end of an attempt; `loop_offset` is the monotonic clock minus the loop's."""
@@ -126,7 +127,6 @@ class Tracing:
         if trace is None:
             return
         exchange.trace = None
-        CURRENT.reset(trace.token)
         now = time.monotonic()
         spans = _Spans(trace, time.time_ns() - int(now * 1e9))
         spans.server(exchange, path, self._known(exchange.digest), now)

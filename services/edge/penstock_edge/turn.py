@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from penstock_edge.dialects.dialect import Headers
@@ -80,8 +80,11 @@ class Turn(Protocol):
         ...
 
 
-Serve = Callable[[Turn], Awaitable[None]]
-"""What is behind a path: it takes a turn to its end."""
+Serve = Callable[[Turn], Coroutine[Any, Any, None] | None]
+"""What is behind a path: it takes a turn as far as that goes at once, and returns what is to be awaited for the rest.
+
+None when that is nothing: the turn has ended, or whoever waits for an upstream calls when something comes.
+"""
 
 Found = tuple[Serve, bytes] | None
 """Who serves a request, and the query that it came with."""

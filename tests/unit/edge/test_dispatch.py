@@ -713,18 +713,26 @@ async def test_a_crash_is_answered_and_settled(gateway, books, play, monkeypatch
     assert (books.holds, books.slots) == (0, 0)
 
 
-async def test_a_crash_is_logged_without_what_it_was_about(gateway, play, monkeypatch):
-    edge = await gateway([play.answer()])
+@pytest.mark.parametrize("where", ["make", "try_begin", "try_end", "_end"])
+async def test_a_crash_is_logged_without_what_it_was_about(gateway, books, play, monkeypatch, where):
+    edge = await gateway([play.answer(), play.answer()])
+    if where != "make":
+        # The connection stays for the one that is sent at once.
+        assert (await edge.post()).status_code == 200
+        await books.settled_count(1)
     lines = []
 
     class Log:
         def error(self, event, **fields):
             lines.append((event, fields))
 
-    async def crash(self, exchange, attempt):
+    def crash(self, exchange, attempt, *_):
         raise RuntimeError(f"{exchange.body} {exchange.client_headers} {attempt.account.api_key}")
 
-    monkeypatch.setattr(Attempts, "make", crash)
+    async def crash_later(*told):
+        crash(*told)
+
+    monkeypatch.setattr(Attempts, where, crash_later if where == "make" else crash)
     monkeypatch.setattr("penstock_edge.dispatch.log", Log())
     answer = await edge.post(system="the launch code is 1234")
     [(event, fields)] = lines

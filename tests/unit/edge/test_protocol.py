@@ -136,11 +136,12 @@ class Connection:
 
     async def settle(self):
         """Let everything happen that can."""
+        idle = 0
         for _ in range(1000):
             await asyncio.sleep(0)
-            if not self.state.tasks:
+            idle = 0 if self.state.tasks else idle + 1
+            if idle > 2:
                 break
-        await asyncio.sleep(0)
 
 
 def answers(data):

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from penstock_chassis import logs
 from penstock_edge import errors, request_id, signatures
 from penstock_edge.bodies import ClientLeftError
 from penstock_edge.credentials import key_digest
 from penstock_edge.dialects.dialect import Dialect, Head
+from penstock_edge.direct_turn import DirectTurn
 from penstock_edge.errors import Problem, ProblemError
 from penstock_edge.estimates import has_blobs
 from penstock_edge.exchange import Exchange
@@ -26,7 +27,6 @@ from penstock_routing.affinity import affinity_key
 if TYPE_CHECKING:
     from penstock_edge.dispatch import Dispatcher
     from penstock_edge.estimates import Estimates
-    from penstock_edge.metrics import EdgeMetrics
     from penstock_edge.records import KeyFacts, Kind, Need
     from penstock_edge.seams import Admission, View
     from penstock_edge.snapshot import Model
@@ -64,7 +64,6 @@ class Inference:
         admission: Admission,
         dispatcher: Dispatcher,
         estimates: Estimates,
-        metrics: EdgeMetrics,
         session: str,
         max_body_bytes: int,
         admit_seconds: float,
@@ -74,7 +73,6 @@ class Inference:
         self._admission = admission
         self._dispatcher = dispatcher
         self._estimates = estimates
-        self._metrics = metrics
         self._session = session
         self._max_body_bytes = max_body_bytes
         self._admit_seconds = admit_seconds
@@ -84,40 +82,71 @@ class Inference:
 
     def at(self, door: Door) -> Serve:
         """Return what serves the requests that come through a door."""
-        return partial(self.serve, door)
+        return partial(self.begin, door)
 
-    async def serve(self, door: Door, turn: Turn) -> None:
-        """Serve one request."""
+    def begin(self, door: Door, turn: Turn) -> Coroutine[Any, Any, None] | None:
+        """Serve one request as far as goes at once; returns what is to be awaited for the rest, None for nothing."""
+        exchange = self._exchange(door, turn)
+        try:
+            if isinstance(turn, DirectTurn) and self._try_prepare(exchange, door):
+                return self._dispatcher.begin(exchange, turn)
+        except ProblemError as refusal:
+            return self._refused(exchange, refusal)
+        return self._serve(exchange, door)
+
+    def _exchange(self, door: Door, turn: Turn) -> Exchange:
         name = request_id.new()
-        reply = Reply(asyncio.get_running_loop(), turn, name)
-        exchange = Exchange(name, turn, reply, door.dialect, door.operation)
+        exchange = Exchange(name, turn, Reply(asyncio.get_running_loop(), turn, name), door.dialect, door.operation)
+        exchange.client_headers = turn.headers
+        if door.credential:
+            exchange.client_headers = [*turn.headers, (b"x-goog-api-key", door.credential)]
+        exchange.query = turn.query if door.query is None else door.query
         tracing = self._tracing
         if tracing is not None and tracing.drawn():
             exchange.trace = tracing.hit(turn.headers)
+        return exchange
+
+    async def _serve(self, exchange: Exchange, door: Door) -> None:
         try:
-            exchange.client_headers = turn.headers
-            if door.credential:
-                exchange.client_headers = [*exchange.client_headers, (b"x-goog-api-key", door.credential)]
-            exchange.query = turn.query if door.query is None else door.query
             await self._prepare(exchange, door)
         except ProblemError as refusal:
-            await self._refuse(exchange, refusal)
+            await self._refused(exchange, refusal)
         except ClientLeftError:
-            if tracing is not None and exchange.trace is not None:
-                tracing.finish(exchange, turn.path)
-            return
+            self._dispatcher.traced(exchange)
         else:
-            await self._dispatcher.serve(exchange)
-        self._metrics.answered(door.operation, reply.status, time.monotonic() - exchange.started_at)
-        if tracing is not None and exchange.trace is not None:
-            tracing.finish(exchange, turn.path)
+            turn = exchange.turn
+            if exchange.streamed or not isinstance(turn, DirectTurn):
+                await self._dispatcher.serve(exchange)
+            elif (rest := self._dispatcher.begin(exchange, turn)) is not None:
+                await rest
+
+    def _try_prepare(self, exchange: Exchange, door: Door) -> bool:
+        """Do what `_prepare` does if nothing has to be waited for; where it returns False nothing is held."""
+        try:
+            digest = exchange.digest = key_digest(exchange.client_headers, self._admission.known)
+            key = self._admission.known(digest)
+            body = None if key is None else exchange.turn.try_body(self._max_body_bytes)
+            if key is None or body is None:
+                return False
+            exchange.body, exchange.body_read = body, True
+            model = self._read(exchange, door)
+            providers = self._check(exchange, key, model)
+        except ProblemError:
+            # What is known may be old; only fresh facts may refuse.
+            return False
+        need, now = self._need(exchange, key, model), time.monotonic()
+        admitted = self._admission.try_admit(digest, need, now)
+        if admitted is None:
+            return False
+        self._admitted(exchange, admitted, key, model, providers)
+        return True
 
     async def _prepare(self, exchange: Exchange, door: Door) -> None:
         """Read, check and admit. Raises ProblemError and ClientLeftError; nothing is held when it does."""
         digest = exchange.digest = key_digest(exchange.client_headers, self._admission.known)
-        body = exchange.turn.try_body(self._max_body_bytes)
-        exchange.body = await exchange.turn.body(self._max_body_bytes) if body is None else body
-        exchange.body_read = True
+        if not exchange.body_read:
+            exchange.body = await exchange.turn.body(self._max_body_bytes)
+            exchange.body_read = True
         try:
             model = self._read(exchange, door)
         except ProblemError:
@@ -131,6 +160,17 @@ class Inference:
         providers = self._check(exchange, key, model)
         need, now = self._need(exchange, key, model), time.monotonic()
         admitted = self._admission.try_admit(digest, need, now) or await self._admit(exchange, need, now)
+        self._admitted(exchange, admitted, key, model, providers)
+
+    def _admitted(
+        self,
+        exchange: Exchange,
+        admitted: Admitted | Refused,
+        key: KeyFacts,
+        model: Model,
+        providers: frozenset[str] | None,
+    ) -> None:
+        """Take an admission, by which the exchange is the dispatcher's. Raises ProblemError."""
         if isinstance(admitted, Refused):
             raise _RefusedError(admitted)
         if admitted.key is not key:
@@ -248,6 +288,12 @@ class Inference:
         """Let the client's wish for a trace hold from now on: the call to auth belongs to it."""
         if self._may_ask and self._tracing is not None and exchange.trace is None:
             exchange.trace = self._tracing.looked_for(exchange.client_headers)
+        if exchange.trace is not None:
+            exchange.trace.ask_auth()
+
+    async def _refused(self, exchange: Exchange, refusal: ProblemError) -> None:
+        await self._refuse(exchange, refusal)
+        self._dispatcher.answered(exchange)
 
     async def _refuse(self, exchange: Exchange, refusal: ProblemError) -> None:
         """Answer a request that goes no further."""

@@ -24,7 +24,7 @@ class Call:
     """The consumer's side of one exchange. Single consumer; `abort` may come from anywhere on the loop.
 
     What is there already is had without waiting: `has_head`, `try_read`, `try_read_all`. Who then has to wait awaits
-    `change`, or is called when something comes (`listen`).
+    `change`, or is called when something comes (`listen`, `then`).
     """
 
     __slots__ = (
@@ -36,6 +36,7 @@ class Call:
         "_loop",
         "_paused",
         "_size",
+        "_then",
         "_waiter",
         "answered",
         "complete",
@@ -56,6 +57,7 @@ class Call:
         self._size = 0
         self._waiter: asyncio.Future[None] | None = None
         self._hears: Callable[[], bool] | None = None
+        self._then: Callable[[], None] | None = None
         self._error: UpstreamError | None = None
         self._paused = False
         self.deadlines = deadlines
@@ -161,10 +163,19 @@ class Call:
         """Call `hears` whenever a `change` is about to be done: where it returns True, the waiting goes on."""
         self._hears = hears
 
+    def then(self, heard: Callable[[], None] | None) -> None:
+        """Call `heard` whenever something more has come, or the call has ended, while nobody awaits a `change`."""
+        self._then = heard
+
     @property
     def over(self) -> bool:
         """Nothing more will come than what has come."""
         return self.complete or self._error is not None
+
+    @property
+    def failed(self) -> bool:
+        """The answer will never be whole."""
+        return self._error is not None
 
     def try_flow(self) -> bytes | None:
         """Return what has come of the body if there is some and more may come; else None."""
@@ -215,6 +226,8 @@ class Call:
         """Tell the consumer that something came, if it waits."""
         waiter = self._waiter
         if waiter is None:
+            if self._then is not None:
+                self._then()
             return
         if not waiter.done():
             if self._hears is not None and self._hears():
