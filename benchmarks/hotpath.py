@@ -58,10 +58,11 @@ ANSWER = json.dumps(
         "usage": {"input_tokens": 25, "output_tokens": 60},
     }
 ).encode()
-ANSWER_HEADERS = [
-    (b"content-type", b"application/json"),
-    (b"request-id", b"req_up"),
-    (b"content-length", b"%d" % len(ANSWER)),
+# As the parser hands them over: names and values in turn.
+ANSWER_FIELDS = [
+    *(b"content-type", b"application/json"),
+    *(b"request-id", b"req_up"),
+    *(b"content-length", b"%d" % len(ANSWER)),
 ]
 HEADERS = [
     (b"host", b"127.0.0.1"),
@@ -122,7 +123,7 @@ class Ready:
     def try_send(self, target, request, deadlines, before):
         before()
         call = Call(self._loop, SimpleNamespace(abort=lambda: None), deadlines)
-        call.status, call.headers, call.first_byte_at = 200, ANSWER_HEADERS, call.sent_at
+        call.status, call.fields, call.first_byte_at = 200, ANSWER_FIELDS, call.sent_at
         call.answered = call.head_done = True
         call.take(ANSWER)
         call.complete = True

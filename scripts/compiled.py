@@ -25,9 +25,9 @@ PACKAGES = (ROOT / "services/edge/penstock_edge", ROOT / "services/lib/routing/p
 # inherited from by modules that are not here; what no ordinary request passes.
 HOT = {
     "penstock_edge": "admission allowance answer_head answering batch bodies closing cost credentials "
-    "attempts crossing decoding direct_turn dispatch estimates exchange flow keepalive key_books "
+    "attempts crossing decoding direct_turn dispatch estimates exchange flow journal keepalive key_books "
     "limit_headers outcome_messages outcomes passage price protocol relay reply request_id settlement "
-    "settlement_messages signatures spool sse store_clock tallies usage waiting ways "
+    "segments settlement_messages signatures spool sse store_clock tallies usage waiting ways "
     "dialects/anthropic dialects/dialect dialects/gemini/dialect dialects/gemini/framing "
     "dialects/gemini/head dialects/openai_chat dialects/openai_embeddings dialects/openai_errors "
     "dialects/openai_responses/dialect dialects/openai_responses/head dialects/plain_text dialects/unreadable "
@@ -36,7 +36,8 @@ HOT = {
     "providers/openai_chat_usage providers/openai_embeddings providers/openai_failure "
     "providers/openai_head providers/openai_responses/sniffer providers/openai_responses/wire "
     "providers/splice providers/wire providers/wires routes/inference unattended upstream/answers "
-    "upstream/call upstream/client upstream/connection upstream/deadlines upstream/outgoing upstream/pool",
+    "upstream/call upstream/client upstream/connection upstream/deadlines upstream/fields upstream/outgoing "
+    "upstream/pool",
     "penstock_routing": "access accounts affinity buckets candidates choosing condition gates gauges health lanes "
     "outcomes policy pool rendezvous retry retry_budget selection shares warmth words",
 }

@@ -188,7 +188,7 @@ class Attempts:
         attempt.cls = outcomes.OK
         exchange.output_committed = True
         exchange.delivered = attempt.index
-        headers = passed_headers(call.headers, native=native)
+        headers = passed_headers(call.fields, native=native)
         headers += self._answering.unary_headers(exchange, attempt)
         return headers, answer
 

@@ -12,6 +12,7 @@ from penstock_edge.providers.failure import Failure
 from penstock_edge.providers.wire import Signal
 from penstock_edge.sse import EventSplitter, EventTooLargeError
 from penstock_edge.upstream import BodyTooLargeError, TruncatedBodyError
+from penstock_edge.upstream.fields import Names
 from penstock_routing import outcomes
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from penstock_edge.upstream import Call
 
 # What of an upstream's answer a client may see. Everything else is about our account or our connection.
-_PASSED: Final = frozenset({b"content-type", b"content-language", b"deprecation", b"sunset", b"warning"})
+_PASSED: Final = Names(b"content-type", b"content-language", b"deprecation", b"sunset", b"warning")
 _TRANSLATED: Final = [(b"content-type", b"application/json")]
 
 # Errors of our account, in words that may name it: the client gets our own instead.
@@ -44,9 +45,9 @@ BROKEN = Failure(outcomes.UNSTABLE)
 """An answer that came and cannot be used."""
 
 
-def passed_headers(headers: Headers, *, native: bool) -> Headers:
+def passed_headers(fields: list[bytes], *, native: bool) -> Headers:
     """Return those of an upstream's headers that a client may see; a translated answer has its own."""
-    return [pair for pair in headers if pair[0] in _PASSED] if native else list(_TRANSLATED)
+    return _PASSED.among(fields) if native else list(_TRANSLATED)
 
 
 def try_receive(call: Call) -> bytes | None:

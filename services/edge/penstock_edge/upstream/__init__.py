@@ -2,8 +2,8 @@
 
 `client` finds the `pool` of a request's origin; a pool keeps connections and lets `dialing` make new ones: `resolver`
 (names), `racing` (TCP), `proxies` (a tunnel), `tls`. A `connection` carries one `call` at a time, watches the request
-while it is `outgoing`, and leaves it to `answers` to judge the framing of what comes back. There are no redirects,
-no cookies and no retries: those are the dispatcher's to decide.
+while it is `outgoing`, keeps the `fields` of the answer and leaves it to `answers` to judge its framing. There are no
+redirects, no cookies and no retries: those are the dispatcher's to decide.
 """
 
 from penstock_edge.upstream.addresses import Origin, Target, parse_target

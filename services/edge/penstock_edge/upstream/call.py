@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from penstock_edge.upstream.errors import BodyTooLargeError, UpstreamError
+from penstock_edge.upstream.fields import first, pairs
 
 if TYPE_CHECKING:
     import asyncio
@@ -14,10 +15,10 @@ if TYPE_CHECKING:
     from penstock_edge.upstream.deadlines import Deadlines
 
 # Above this many unread bytes the upstream's socket is no longer read.
-_HIGH_WATER = 64 * 1024
-_LOW_WATER = 16 * 1024
-_MOST_AT_ONCE = 64 * 1024
-_DRAIN_SECONDS = 1.0
+_HIGH_WATER: Final = 64 * 1024
+_LOW_WATER: Final = 16 * 1024
+_MOST_AT_ONCE: Final = 64 * 1024
+_DRAIN_SECONDS: Final = 1.0
 
 
 class Call:
@@ -28,7 +29,6 @@ class Call:
     """
 
     __slots__ = (
-        "_by_name",
         "_chunks",
         "_connection",
         "_error",
@@ -42,9 +42,9 @@ class Call:
         "complete",
         "deadlines",
         "discarding",
+        "fields",
         "first_byte_at",
         "head_done",
-        "headers",
         "sent_at",
         "status",
     )
@@ -52,7 +52,6 @@ class Call:
     def __init__(self, loop: asyncio.AbstractEventLoop, connection: Connection, deadlines: Deadlines) -> None:
         self._loop = loop
         self._connection: Connection | None = connection
-        self._by_name: dict[bytes, bytes] | None = None
         self._chunks: list[bytes] = []
         self._size = 0
         self._waiter: asyncio.Future[None] | None = None
@@ -63,8 +62,8 @@ class Call:
         self.deadlines = deadlines
         self.status = 0
         """Status of the final answer; 0 before it."""
-        self.headers: list[tuple[bytes, bytes]] = []
-        """Lower-case names, in order of arrival."""
+        self.fields: list[bytes] = []
+        """Names and values of headers in turn, as they came."""
         self.answered = False
         """A byte has come back."""
         self.head_done = False
@@ -74,11 +73,14 @@ class Call:
         self.first_byte_at = 0.0
         """When the first byte of the answer came, on the loop's clock; 0.0 before."""
 
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """All headers: lower-case names, in order of arrival. Made when asked for: an ordinary answer's are not."""
+        return pairs(self.fields)
+
     def header(self, name: bytes) -> bytes | None:
         """Return the first header of that (lower-case) name. Only once the head is there."""
-        if self._by_name is None:
-            self._by_name = dict(reversed(self.headers))
-        return self._by_name.get(name)
+        return first(self.fields, name)
 
     def has_head(self) -> bool:
         """Whether status and headers are there. Raises UpstreamError when they will never be."""

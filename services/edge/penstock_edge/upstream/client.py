@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from penstock_chassis.proxies import Proxies
 from penstock_edge.upstream.dialing import Dialer
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from penstock_edge.upstream.deadlines import Deadlines
 
 _DIRECT = Proxies({})
-_SWEEP_SECONDS = 1.0
+_SWEEP_SECONDS: Final = 1.0
 
 
 class UpstreamClient:

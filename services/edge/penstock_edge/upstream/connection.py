@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import select
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import httptools
 
@@ -28,10 +28,12 @@ if TYPE_CHECKING:
     from penstock_edge.upstream.deadlines import Deadlines
 
 # Of a head, and of whatever else holds no body: interim answers, chunk sizes, trailers.
-MAX_HEAD_BYTES = 128 * 1024
-_MAX_HEADERS = 512
-_MAX_INTERIM_ANSWERS = 16
-_FOREVER = float("inf")
+MAX_HEAD_BYTES: Final = 128 * 1024
+_MAX_HEADERS: Final = 512
+_MAX_INTERIM_ANSWERS: Final = 16
+_FOREVER: Final = float("inf")
+_CODING: Final = b"transfer-encoding"
+_CODING_LENGTH: Final = 17
 
 
 class Connection(asyncio.Protocol):
@@ -41,11 +43,14 @@ class Connection(asyncio.Protocol):
         "__weakref__",
         "_bodiless",
         "_call",
+        "_clock",
+        "_coding",
         "_codings",
         "_deadline",
         "_eof",
+        "_feed",
         "_forwarded",
-        "_headers",
+        "_idle_seconds",
         "_in_head",
         "_interim",
         "_loop",
@@ -61,6 +66,7 @@ class Connection(asyncio.Protocol):
         "_reused",
         "_rings_at",
         "_spoiled",
+        "_streamed",
         "_timer",
         "_transport",
         "_unanswerable",
@@ -81,17 +87,22 @@ class Connection(asyncio.Protocol):
     ) -> None:
         """Begin unconnected. `forwarded`: a proxy stands between, and answers itself when it does not know us."""
         self._loop = loop
+        # Methods that every answer calls are kept bound: looking them up costs as much as they do.
+        self._clock: Callable[[], float] = loop.time
+        self._feed: Callable[[bytes], None] | None = None
         self._on_free = on_free
         self._on_closed: Callable[[Connection], None] | None = on_closed
         self._transport: asyncio.Transport | None = None
         self._outgoing: Outgoing | None = None
         self._parser: httptools.HttpResponseParser | None = None
-        self._poll: select.poll | None = None
+        self._poll: Callable[[int], list[tuple[int, int]]] | None = None
         self._call: Call | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._rings_at = 0.0
         self._deadline = 0.0
         self._phase = ""
+        self._streamed = False
+        self._idle_seconds = 0.0
         self._reused = False
         self._eof = False
         self._unanswerable = False
@@ -108,9 +119,9 @@ class Connection(asyncio.Protocol):
     def _reset_answer(self) -> None:
         self._bodiless = 0
         self._interim = 0
-        self._headers: list[tuple[bytes, bytes]] = []
         self._in_head = True
         self._codings = 0
+        self._coding = b""
         self._over = False
         self._spoiled = False
 
@@ -122,9 +133,9 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             return False
-        if self.idle_limit < _FOREVER and self._loop.time() - self.idle_since >= self.idle_limit:
+        if self.idle_limit < _FOREVER and self._clock() - self.idle_since >= self.idle_limit:
             return False
-        return self._poll is None or not self._poll.poll(0)
+        return self._poll is None or not self._poll(0)
 
     @property
     def tls(self) -> ssl.SSLObject | None:
@@ -143,11 +154,12 @@ class Connection(asyncio.Protocol):
             raise ConnectionLostError(stale=True)
         call = self._call = Call(self._loop, self, deadlines)
         self._reset_answer()
-        if deadlines.streamed:
+        self._streamed, self._idle_seconds = deadlines.streamed, deadlines.idle
+        if self._streamed:
             self._arm(call.sent_at + deadlines.first_byte, "first_byte")
         else:
             self._arm(call.sent_at + deadlines.response, "response")
-        outgoing.send(request, deadlines.idle, call.sent_at)
+        outgoing.send(request, self._idle_seconds, call.sent_at)
         return call
 
     def close(self) -> None:
@@ -191,39 +203,42 @@ class Connection(asyncio.Protocol):
         self._transport = made = cast("asyncio.Transport", transport)
         self._outgoing = Outgoing(self._loop, made, self._waits, self._stalled)
         self._parser = httptools.HttpResponseParser(self)
+        self._feed = self._parser.feed_data
         self.idle_since = self._loop.time()
         descriptor = transport.get_extra_info("socket")
         if descriptor is not None:
-            self._poll = select.poll()
-            self._poll.register(descriptor.fileno(), select.POLLIN | select.POLLHUP | select.POLLERR)
+            poll = select.poll()
+            poll.register(descriptor.fileno(), select.POLLIN | select.POLLHUP | select.POLLERR)
+            # 0.8 µs; peeking raises where there is nothing, 3.3 µs, and TCP_INFO, 0.9 µs, says nothing of bytes.
+            self._poll = poll.poll
 
     def data_received(self, data: bytes) -> None:
         """Parse what came and wake the call."""
-        call = self._call
-        if call is None or self._parser is None:
+        call, feed = self._call, self._feed
+        if call is None or feed is None:
             # Nobody asked: an upstream that says goodbye (408) or that sends more than it announced.
             self.close()
             return
+        now = self._clock()
         if not call.answered:
             call.answered = True
-            call.first_byte_at = self._loop.time()
+            call.first_byte_at = now
         self._bodiless += len(data)
         try:
-            self._parser.feed_data(data)
+            feed(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if not self._over:
                 self._fail(_told(error))
                 return
             self._spoiled = True
         if self._over:
-            self._end_call()
+            self._end_call(now)
             return
         if self._bodiless > MAX_HEAD_BYTES:
             self._fail(MalformedAnswerError("the head of the upstream's answer is too large"))
             return
-        deadlines = call.deadlines
-        if deadlines.streamed and call.head_done and not call.discarding:
-            self._arm(self._loop.time() + deadlines.idle, "idle")
+        if self._streamed and call.head_done and not call.discarding:
+            self._arm(now + self._idle_seconds, "idle")
         call.wake()
 
     def eof_received(self) -> bool | None:
@@ -237,7 +252,7 @@ class Connection(asyncio.Protocol):
         self.lost = True
         call = self._call
         if call is not None and not call.complete:
-            if call.head_done and self._eof and exc is None and not ends_by_itself(call.headers):
+            if call.head_done and self._eof and exc is None and not ends_by_itself(call.fields):
                 call.finish()
             else:
                 call.fail(self._loss(call, exc))
@@ -250,6 +265,7 @@ class Connection(asyncio.Protocol):
         # These and the connection name each other; without this, memory waits for the cycle collector.
         self._outgoing = None
         self._parser = None
+        self._feed = None
         self._transport = None
         self._poll = None
         on_closed, self._on_closed = self._on_closed, None
@@ -285,11 +301,15 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header; trailers are dropped, because what follows a body changes nothing about it."""
-        if self._in_head:
-            name = name.lower()
-            if name == b"transfer-encoding":
-                self._codings += 1
-            self._headers.append((name, value))
+        call = self._call
+        if call is None or not self._in_head:
+            return
+        fields = call.fields
+        fields.append(name)
+        fields.append(value)
+        if len(name) == _CODING_LENGTH and name.lower() == _CODING:
+            self._codings += 1
+            self._coding = value
 
     def on_headers_complete(self) -> None:
         """Hand a final answer's head to the call."""
@@ -297,18 +317,16 @@ class Connection(asyncio.Protocol):
         if call is None or parser is None or self._over:
             return
         status = parser.get_status_code()
-        headers = self._headers
         if 100 <= status < 200:
             return
-        if status < 100 or len(headers) > _MAX_HEADERS:
+        if status < 100 or len(call.fields) > 2 * _MAX_HEADERS:
             raise MalformedAnswerError("the head of the upstream's answer is no answer's")
         if status == PROXY_AUTHENTICATION_REQUIRED and self._forwarded:
             raise ProxyError("the proxy wants other credentials (407)")
         if self._codings:
-            check_coding(status, headers, parser)
+            check_coding(status, self._codings, self._coding, parser)
         self._in_head = False
         call.status = status
-        call.headers = headers
         call.begin_body()
 
     def on_body(self, body: bytes) -> None:
@@ -323,7 +341,7 @@ class Connection(asyncio.Protocol):
             return
         parser = self._parser
         if self._in_head:
-            self._headers = []
+            self._forget_interim()
             self._interim += 1
             if self._interim > _MAX_INTERIM_ANSWERS or parser is None or parser.get_status_code() == 101:
                 raise ValueError("too many interim answers")
@@ -333,9 +351,14 @@ class Connection(asyncio.Protocol):
         if parser is None or not parser.should_keep_alive():
             self._spoiled = True
 
+    def _forget_interim(self) -> None:
+        self._codings = 0
+        if self._call is not None:
+            self._call.fields.clear()
+
     # Ends
 
-    def _end_call(self) -> None:
+    def _end_call(self, now: float) -> None:
         call, self._call = self._call, None
         transport = self._transport
         if call is not None:
@@ -350,7 +373,6 @@ class Connection(asyncio.Protocol):
             # An answer before the whole request went out: closing would wait for the rest to go.
             transport.abort()
             return
-        now = self._loop.time()
         if self._spoiled or now >= self._retire_at:
             transport.close()
             return

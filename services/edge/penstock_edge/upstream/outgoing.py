@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import fcntl
 import termios
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
 # Bodies up to here are joined with their heads: cheaper than two writes.
-_SMALL_REQUEST_BYTES = 64 * 1024
+_SMALL_REQUEST_BYTES: Final = 64 * 1024
 # How often a request that does not go out is looked at, in parts of its patience.
-_LOOKS = 4
+_LOOKS: Final = 4
 
 
 class Outgoing:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from penstock_chassis import logs
 from penstock_edge.upstream.connection import Connection
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from penstock_edge.upstream.tls import UpstreamContext
 
 _log = logs.get(__name__)
-_LOG_EVERY_SECONDS = 30.0
+_LOG_EVERY_SECONDS: Final = 30.0
 
 
 class UpstreamLimits(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from penstock_edge.upstream.addresses import shown_host
 from penstock_edge.upstream.errors import ConnectError, ProxyError
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _MOST_HEAD_BYTES = 16 * 1024
 # What a proxy says when it is the upstream that cannot be reached.
 _UPSTREAM_FAILED = frozenset({502, 503, 504})
-PROXY_AUTHENTICATION_REQUIRED = 407
+PROXY_AUTHENTICATION_REQUIRED: Final = 407
 
 
 def absolute(head: bytes, target: bytes, proxy: Proxy) -> bytes:
