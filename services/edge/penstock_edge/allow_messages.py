@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
 from penstock.auth.v1 import auth_pb2
-from penstock_edge.allowance import NOTHING, REQUESTS, Amounts
-from penstock_edge.records import KeyFacts, LimitState, Refused
+from penstock_edge.allowance import REQUESTS
+from penstock_edge.amounts import NOTHING, Amounts
+from penstock_edge.key_facts import KeyFacts
+from penstock_edge.limits import LimitState
+from penstock_edge.records import Refused
 
 if TYPE_CHECKING:
-    from penstock_edge.allowance import Call, Declared
+    from penstock_edge.calls import Call, Declared
     from penstock_edge.records import Kind, Reason
 
 # A denial is worth remembering for a moment at least, lest each request behind it ask the same.

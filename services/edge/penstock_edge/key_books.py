@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from penstock_chassis import logs
 from penstock_chassis.tracing import CURRENT
-from penstock_edge.allowance import COUNT_TOKENS, NEVER, REQUESTS, Allowance
+from penstock_edge.allowance import COUNT_TOKENS, REQUESTS, Allowance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from penstock_chassis.tracing import TraceContext
-    from penstock_edge.records import Admitted, KeyFacts, Kind, Need, Refused
+    from penstock_edge.key_facts import KeyFacts
+    from penstock_edge.records import Admitted, Kind, Need, Refused
 
 _log = logs.get(__name__)
 
@@ -41,27 +42,33 @@ class Waiter:
 class KeyBook:
     """One key: its allowance, who waits, and whether somebody is asking auth about it."""
 
-    __slots__ = ("allowance", "due_at", "last_kind", "refill", "returning", "task", "trace", "waiters")
+    __slots__ = ("_counting", "_requesting", "allowance", "last_kind", "refill", "returning", "task", "trace")
 
     def __init__(self, allowance: Allowance) -> None:
         self.allowance = allowance
-        self.waiters: dict[Kind, deque[Waiter]] = {REQUESTS: deque(), COUNT_TOKENS: deque()}
+        self._requesting: deque[Waiter] = deque()
+        self._counting: deque[Waiter] = deque()
         self.refill: Kind | None = None
+        """What is to be asked for ahead."""
         self.returning = False
+        """Something is to go back."""
         self.task: asyncio.Task[None] | None = None
         self.trace: TraceContext | None = None
         """The traced request that waits for the question that is being asked."""
-        self.due_at = NEVER
         self.last_kind: Kind = COUNT_TOKENS
+
+    def row(self, kind: Kind) -> deque[Waiter]:
+        """Return who waits with requests of one kind."""
+        return self._requesting if kind == "requests" else self._counting
 
     @property
     def idle(self) -> bool:
         """True when forgetting this key would lose nothing."""
-        return self.task is None and self.allowance.idle and not any(self.waiters.values())
+        return self.task is None and self.allowance.idle and not self._requesting and not self._counting
 
     def first(self, kind: Kind) -> Waiter | None:
         """Return who has waited longest and is still there."""
-        row = self.waiters[kind]
+        row = self.row(kind)
         while row and row[0].future.done():
             row.popleft()
         return row[0] if row else None
@@ -71,9 +78,14 @@ class KeyBook:
         """True while somebody waits."""
         return self.first(REQUESTS) is not None or self.first(COUNT_TOKENS) is not None
 
+    @property
+    def wants_more(self) -> bool:
+        """True while there is something to ask."""
+        return self.refill is not None or self.returning or self.awaited
+
     def has_place(self, kind: Kind, places: int) -> bool:
         """Say whether one more may wait, of at most `places`."""
-        row = self.waiters[kind]
+        row = self.row(kind)
         if len(row) >= places:
             left = [w for w in row if not w.future.done()]
             row.clear()
@@ -108,15 +120,20 @@ class KeyBooks:
         self._unknown: OrderedDict[bytes, float] = OrderedDict()
         self._projects: dict[str, set[bytes]] = {}
         self._plans: dict[str, set[bytes]] = {}
+        self._newest: KeyBook | None = None
         self.get = self._books.get
-        self.used = self._books.move_to_end
-        """Note that this key was used just now; it must be here."""
 
     def __len__(self) -> int:
         return len(self._books)
 
     def __iter__(self) -> Iterator[KeyBook]:
         return iter(self._books.values())
+
+    def used(self, book: KeyBook) -> None:
+        """Note that this key was used just now; it must be here."""
+        if book is not self._newest:
+            self._books.move_to_end(book.allowance.digest)
+            self._newest = book
 
     def find(self, digest: bytes, oldest_ms: int) -> KeyBook | None:
         """Return the key's book, a new one if need be; None when there are too many that hold something.
@@ -131,13 +148,15 @@ class KeyBooks:
         if len(self._books) >= 2 * self._max_keys:
             _log.error("too_many_keys", keys=len(self._books))
             return None
-        book = self._books[digest] = KeyBook(Allowance(digest, self._clock))
+        book = self._newest = self._books[digest] = KeyBook(Allowance(digest, self._clock))
         return book
 
     def forget(self, book: KeyBook) -> None:
         """Drop a book that is idle."""
         self.learn(book, None)
         del self._books[book.allowance.digest]
+        if book is self._newest:
+            self._newest = None
 
     def learn(self, book: KeyBook, facts: KeyFacts | None) -> None:
         """Note what auth says of the key."""
@@ -175,11 +194,12 @@ class KeyBooks:
     def _evict(self, oldest_ms: int) -> None:
         """Forget a key that was not used for long and holds nothing; looks at a few of the oldest."""
         for book in [book for book, _ in zip(self, range(_LOOKED_AT), strict=False)]:
-            book.allowance.forget_before(oldest_ms)
+            book.allowance.unrecorded.forget_before(oldest_ms)
             if book.idle:
                 self.forget(book)
                 return
             # What still holds something comes to the end of the row, so that the next look finds others.
+            self._newest = book
             self._books.move_to_end(book.allowance.digest)
 
 

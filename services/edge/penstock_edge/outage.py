@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from penstock_edge.records import LimitState, Need
+    from penstock_edge.limits import LimitState
+    from penstock_edge.records import Need
 
 OutageReason = Literal["AUTH_UNAVAILABLE", "STORE_DOWN"]
 

@@ -7,9 +7,14 @@ looks at (`gc=False`): none of them can be part of a cycle, because what they po
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
+
+from penstock_edge.key_facts import KeyFacts
+
+if TYPE_CHECKING:
+    from penstock_edge.limits import LimitState
 
 Kind = Literal["requests", "count_tokens"]
 DeliveryState = Literal["complete", "client_left", "error_before_output", "error_after_output", "abandoned"]
@@ -41,41 +46,6 @@ class Need(msgspec.Struct, gc=False):
     output_tokens: int = 0
     micro_usd: int = 0
     kind: Kind = "requests"
-
-
-@dataclass(frozen=True, slots=True)
-class KeyFacts:
-    """What auth says of a key that exists. `models` are patterns; an `expires_at_ms` of 0 is never (unix ms)."""
-
-    key_id: str
-    project: str
-    plan: str
-    models: tuple[str, ...]
-    over_budget: str
-    on_store_outage: str
-    credit_required: bool
-    translation: str
-    messages_translation: str
-    error_profile: str
-    price_multiplier_ppm: int
-    max_concurrent_requests: int
-    expires_at_ms: int
-    key_prefix: str
-    shows_route: bool = False
-    """Answers say which accounts were looked at, and why each was taken or dropped."""
-
-
-@dataclass(frozen=True, slots=True)
-class LimitState:
-    """One limit as headers show it: `remaining` of `amount`, all of it free again in `reset_ms` from now."""
-
-    name: str
-    unit: str
-    amount: int
-    remaining: int
-    reset_ms: int
-    window_ms: int
-    scope: str
 
 
 class LimitSource(Protocol):

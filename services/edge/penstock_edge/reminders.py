@@ -6,7 +6,7 @@ import asyncio
 import heapq
 from typing import TYPE_CHECKING
 
-from penstock_edge.allowance import NEVER
+from penstock_edge.times import NEVER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,9 +25,9 @@ class Reminders:
 
     def remind(self, book: KeyBook, when: float) -> None:
         """See that `book` is looked at at `when`, if not before."""
-        if when >= book.due_at:
+        if when >= book.allowance.due_at:
             return
-        book.due_at = when
+        book.allowance.due_at = when
         self._count += 1
         heapq.heappush(self._heap, (when, self._count, book))
         if self._heap[0][2] is book:
@@ -39,8 +39,8 @@ class Reminders:
             now = self._clock()
             while self._heap and self._heap[0][0] <= now:
                 when, _, book = heapq.heappop(self._heap)
-                if when == book.due_at:
-                    book.due_at = NEVER
+                if when == book.allowance.due_at:
+                    book.allowance.due_at = NEVER
                     return book
             self._sooner.clear()
             try:

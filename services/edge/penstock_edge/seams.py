@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from penstock_edge.key_facts import KeyFacts
     from penstock_edge.price import Price
-    from penstock_edge.records import Admitted, Closed, KeyFacts, Need, Opened, Refused
+    from penstock_edge.records import Admitted, Closed, Need, Opened, Refused
     from penstock_edge.snapshot import Model
     from penstock_routing import AccountFacts, Outcome, Pool
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from penstock_chassis.tracing import Attributes, Kind, Tracer
     from penstock_edge.exchange import Attempt, Exchange
-    from penstock_edge.records import KeyFacts, Usage
+    from penstock_edge.key_facts import KeyFacts
+    from penstock_edge.records import Usage
 
 TRACEPARENT: Final = b"traceparent"
 _BURST_SECONDS: Final = 10.0

@@ -19,11 +19,13 @@ from penstock_chassis.http import HttpServer, listen
 from penstock_edge.app import EdgeApp
 from penstock_edge.dispatch import Dispatcher, Pace
 from penstock_edge.estimates import Estimates
+from penstock_edge.key_facts import KeyFacts
+from penstock_edge.limits import LimitState
 from penstock_edge.metrics import EdgeMetrics
 from penstock_edge.plane import Plane
 from penstock_edge.price import Price
 from penstock_edge.protocol import EdgeProtocol
-from penstock_edge.records import Admitted, KeyFacts, LimitState, Refused
+from penstock_edge.records import Admitted, Refused
 from penstock_edge.snapshot import Model
 from penstock_edge.spool import SpoolFull
 from penstock_edge.upstream import UpstreamClient

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from penstock_edge.allowance import LONG_AGO, NEVER, NOTHING, Allowance, Amounts, weight_of
-from penstock_edge.records import KeyFacts, LimitState, Need, Refused
+from penstock_edge.allowance import Allowance
+from penstock_edge.amounts import NOTHING, Amounts
+from penstock_edge.records import Need, Refused
+from penstock_edge.times import LONG_AGO, NEVER
 from tests.effort import examples
+from tests.unit.edge.lent import KEY, grant, new
 
-KEY = KeyFacts("k", "p", "plan", ("*",), "Settled", "Closed", False, "", "", "", 10**6, 0, 0, "psk")
 NEEDS = st.builds(
     Need,
     input_tokens=st.integers(0, 20),
@@ -21,16 +22,6 @@ NEEDS = st.builds(
     micro_usd=st.integers(0, 20),
     kind=st.sampled_from(["requests", "requests", "requests", "count_tokens"]),
 )
-
-
-def new(now=0.0):
-    return Allowance(b"d", lambda: now, KEY)
-
-
-def grant(allowance, now=0.0, *, need=None, units=10, life=10.0, holding=(10, 1000, 1000, 1000)):
-    call = allowance.ask(need.kind if need else "requests", [need] if need else [], now, LONG_AGO, "e", ahead=not need)
-    allowance.granted(call, f"L{call.seq}", units, life, Amounts(*holding))
-    return call
 
 
 @dataclass
@@ -174,7 +165,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(tight=st.tuples(*[st.integers(0, 1)] * 4))
     def others_want_some(self, tight):
-        self.allowance.tight = Amounts(*tight)
+        self.allowance.holdings.tight = Amounts(*tight)
 
     @rule()
     def the_key_changes(self):
@@ -184,7 +175,7 @@ class Machine(RuleBasedStateMachine):
     def a_request_ends(self):
         if self.open:
             self.ended.append(self.open.pop(0))
-            self.allowance.free_slot()
+            self.allowance.holdings.free_slot()
 
     @rule()
     def a_settlement_is_final(self):
@@ -202,7 +193,7 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def never_holds_more_than_the_store_believes(self):
-        held = self.allowance.open
+        held = self.allowance.holdings.open
         assert held.slots == len(self.open)
         assert held.input_tokens == sum(n.input_tokens for n in self.open + self.ended)
         assert all(a <= b for a, b in zip(held, self.store.holding, strict=True)), (held, self.store.holding)
@@ -227,15 +218,15 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def has_something_to_do_while_something_is_spare(self):
         if self.allowance.pending is None and (
-            any(self.allowance.spare) or any(self.store.holding) or self.allowance.ended
+            any(self.allowance.holdings.spare) or any(self.store.holding) or self.allowance.ended
         ):
-            held = self.store.holding.less(self.allowance.open)
+            held = self.store.holding.less(self.allowance.holdings.open)
             assert not any(held) or self.allowance.due(self.now) < NEVER
 
     def teardown(self):
         """In the end, without traffic, all goes back."""
         for need in self.open:
-            self.allowance.free_slot()
+            self.allowance.holdings.free_slot()
             self.allowance.let_go(need, used=True)
         for need in self.ended:
             self.allowance.let_go(need, used=False)
@@ -260,35 +251,9 @@ class Machine(RuleBasedStateMachine):
 
 
 TestAllowance = Machine.TestCase
+
+
 TestAllowance.settings = settings(max_examples=examples(60), stateful_step_count=40, deadline=None)
-
-
-def test_expiry_counts_from_sending():
-    allowance = new()
-    call = allowance.ask("requests", [Need()], 100.0, LONG_AGO, "e", ahead=False)
-    allowance.granted(call, "L1", 10, 2.0, Amounts(5, 5, 5, 5))
-    assert allowance.take(Need(), 101.99, LONG_AGO)
-    assert not allowance.take(Need(), 102.0, LONG_AGO)
-
-
-def test_a_lease_ends_although_what_was_lent_later_goes_on():
-    allowance = new()
-    grant(allowance, 0.0, units=5, life=2.0)
-    grant(allowance, 1.0, need=Need(1, 1, 1), units=0, life=20.0)
-    assert allowance.take(Need(), 1.99, LONG_AGO)
-    assert not allowance.take(Need(), 2.0, LONG_AGO)
-    counting = Need(kind="count_tokens")
-    grant(allowance, 5.0, need=counting, life=2.0)
-    assert allowance.take(counting, 6.99, LONG_AGO)
-    assert not allowance.take(counting, 7.0, LONG_AGO)
-
-
-def test_the_lease_that_ends_first_is_spent_first():
-    allowance = new()
-    grant(allowance, 0.0, units=2, life=10)
-    grant(allowance, 0.0, units=2, life=5)
-    assert allowance.take(Need(), 1.0, LONG_AGO)
-    assert [(x.lease_id, x.spent) for x in allowance.requests.leases] == [("L2", 1), ("L1", 0)]
 
 
 def test_what_changed_is_given_back_whole():
@@ -304,53 +269,6 @@ def test_what_changed_is_given_back_whole():
     assert call.need_requests == 1
 
 
-def test_what_is_given_up_is_not_used_while_the_answer_is_out():
-    allowance = new()
-    grant(allowance, 0.0, life=30.0)
-    allowance.tight = Amounts(1, 1, 1, 1)
-    assert allowance.ask("requests", [], 0.2, LONG_AGO, "e", ahead=False).keeping == NOTHING
-    assert not allowance.take(Need(), 0.3, LONG_AGO)
-
-
-def test_spare_is_kept_and_only_the_rest_is_needed():
-    allowance = new()
-    grant(allowance, 0.0, units=3, holding=(2, 100, 100, 100))
-    call = allowance.ask("requests", [Need(150, 20, 100)], 0.5, LONG_AGO, "e", ahead=False)
-    assert call.keeping == Amounts(2, 100, 100, 100)
-    assert call.need == Amounts(0, 50, 0, 0)
-    assert call.need_requests == 0
-
-
-def test_what_was_settled_is_not_lent_again():
-    allowance = new()
-    need = Need(60, 0, 0)
-    call = allowance.ask("requests", [need], 0.0, LONG_AGO, "e", ahead=False)
-    allowance.granted(call, "L1", 9, 20.0, Amounts(9, 100, 0, 0))
-    assert allowance.take_granted(need, 0.1, LONG_AGO)
-    assert allowance.take(Need(40, 0, 0), 0.1, LONG_AGO)
-    allowance.let_go(need, used=True)
-    assert not allowance.take(Need(1, 0, 0), 0.2, LONG_AGO)
-    assert allowance.believed.input_tokens == 100
-    call = allowance.ask("requests", [Need(10, 0, 0)], 0.3, LONG_AGO, "e", ahead=False)
-    assert call.keeping.input_tokens == 40
-    # Settled while the answer is out: it must not come back with it.
-    allowance.let_go(Need(40, 0, 0), used=True)
-    allowance.granted(call, "L2", 1, 20.0, Amounts(9, 50, 0, 0))
-    assert allowance.lent.input_tokens == 10
-    allowance.let_go(Need(0, 0, 0), used=False)
-    assert allowance.due(0.4) <= 20.3
-
-
-def test_spare_money_lives_longer_where_there_is_room():
-    allowance = new()
-    grant(allowance, 0.0, life=20.0)
-    assert allowance.spare_money(1000, 59.0)
-    assert not allowance.spare_money(1001, 59.0)
-    assert not allowance.spare_money(1, 60.0)
-    grant(allowance, 70.0, life=0.5)
-    assert not allowance.spare_money(1, 70.6)
-
-
 def test_a_need_beyond_the_limit_is_taken_when_it_was_granted():
     allowance = new()
     call = allowance.ask("requests", [Need(500, 0, 0)], 0.0, LONG_AGO, "e", ahead=False)
@@ -363,67 +281,18 @@ def test_a_need_beyond_the_limit_is_taken_when_it_was_granted():
     assert following.keeping.input_tokens == 500
 
 
-def test_scarce_spare_goes_back_before_its_time():
-    allowance = new()
-    grant(allowance, 0.0, life=30.0)
-    allowance.note_limits((LimitState("c", "ConcurrentRequests", 10, 4, 0, 0, "Key"),), 2)
-    assert allowance.tight == Amounts(1, 0, 0, 0)
-    assert allowance.overdue(0.2)
-    call = allowance.ask("requests", [], 0.2, LONG_AGO, "e", ahead=False)
-    assert call.keeping == Amounts(0, 1000, 1000, 1000)
-
-
-@pytest.mark.parametrize(
-    ("reason", "unit", "weight"),
-    [
-        ("CREDIT", "", 3),
-        ("COST", "CostMicroUSD", 3),
-        ("TOKENS", "InputTokens", 1),
-        ("TOKENS", "OutputTokens", 2),
-        ("TOO_LARGE", "TotalTokens", 3),
-    ],
-)
-def test_the_weight_of_a_denial(reason, unit, weight):
-    assert weight_of(Need(1, 2, 3), reason, unit) == weight
-
-
-def test_denials_of_the_key_take_everything():
-    allowance = new()
-    grant(allowance, 0.0)
-    call = allowance.ask("requests", [Need()], 1.0, LONG_AGO, "e", ahead=False)
-    allowance.refused(call, Refused("DISABLED"), 5.0)
-    assert not allowance.take(Need(), 1.1, LONG_AGO)
-    for need in (Need(), Need(kind="count_tokens")):
-        assert allowance.denial(need, 1.1, LONG_AGO).refused.reason == "DISABLED"
-        assert allowance.denial(need, 6.1, LONG_AGO) is None
-        assert allowance.denial(need, 1.1, 1.05) is None
-    assert allowance.ended == [("L1", 0)]
-
-
-def test_admissions_without_a_row_are_remembered_for_five_minutes():
-    allowance = new()
-    for at in (1_000, 1_500, 2_000, 1_900, 400_000):
-        allowance.remember(at, "count_tokens")
-    assert list(allowance.count_tokens.recent) == [(1_999, 2), (2_999, 2), (400_999, 1)]
-    allowance.forget_before(100_000)
-    assert list(allowance.count_tokens.recent) == [(400_999, 1)]
-    for second in range(1_000):
-        allowance.remember(second * 1000, "requests")
-    assert len(allowance.requests.recent) <= 302
-
-
 def test_a_declaration_is_what_is_counted_from_then_on():
     allowance = new()
     grant(allowance, 0.0, units=5, life=20)
     need = Need(1, 1, 1)
     for i in range(2):
         assert allowance.take(need, 1.0, LONG_AGO)
-        allowance.opens(1_000_000 + i)
+        allowance.unrecorded.opens(1_000_000 + i)
     for _ in range(3):
-        allowance.opens(1_000_000)
-        allowance.settles(1_000_000)
-    allowance.opens(5)
-    allowance.remember(999_000, "count_tokens")
+        allowance.unrecorded.opens(1_000_000)
+        allowance.unrecorded.settles(1_000_000)
+    allowance.unrecorded.opens(5)
+    allowance.unrecorded.remember(999_000, "count_tokens")
     allowance.ask("requests", [need], 2.0, LONG_AGO, "e", ahead=False)
     declared = allowance.declare(3.0, 900_000)
     assert allowance.pending is None
@@ -434,21 +303,3 @@ def test_a_declaration_is_what_is_counted_from_then_on():
     call = allowance.ask("requests", [], 30.0, LONG_AGO, "e", ahead=False)
     assert call.returned == [("L1", 1)]
     assert new().declare(0.0, 0) is None
-
-
-def test_limits_are_shown_aged_and_with_what_is_lent():
-    clock = [10.0]
-    allowance = Allowance(b"d", lambda: clock[0], KEY)
-    assert allowance.limit_states() == []
-    grant(allowance, 10.0, units=5)
-    allowance.note_limits(
-        (
-            LimitState("rpm", "Requests", 100, 50, 30_000, 60_000, "Key"),
-            LimitState("tpm", "InputTokens", 500, 10, 500, 60_000, "Key"),
-        ),
-        1,
-    )
-    clock[0] = 12.0
-    rpm, tpm = allowance.limit_states()
-    assert (rpm.remaining, rpm.reset_ms) == (55, 28_000)
-    assert (tpm.remaining, tpm.reset_ms) == (500, 0)

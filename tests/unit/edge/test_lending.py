@@ -15,10 +15,10 @@ from penstock.auth.v1 import auth_pb2
 from penstock_auth import translation
 from penstock_auth.counters import AllowCall, Declaration, KeyDeclaration, Limit, ProjectHistory, SettleEffect, Unit
 from penstock_auth.counters_memory import MemoryCounters
-from penstock_edge.admission import AdmissionPolicy
+from penstock_edge.admission_policy import AdmissionPolicy
 from penstock_edge.records import Admitted, Need
+from tests.unit.edge.admitting import Edge
 from tests.unit.edge.fake_auth import FakeAuth, facts, running, serving, until
-from tests.unit.edge.test_admission import Edge
 
 
 class Truth:

@@ -8,7 +8,8 @@ from penstock_edge import limit_headers
 from penstock_edge.dialects.anthropic import DIALECT as ANTHROPIC
 from penstock_edge.dialects.openai_chat import DIALECT as OPENAI
 from penstock_edge.limit_headers import LimitHeaders
-from penstock_edge.records import Admitted, LimitState, Need
+from penstock_edge.limits import LimitState
+from penstock_edge.records import Admitted, Need
 
 
 class Falling:

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from penstock_edge.limits import LimitState
 from penstock_edge.outage import DEGRADED_SECONDS, Outage, Remainder
-from penstock_edge.records import LimitState, Need
+from penstock_edge.records import Need
 
 
 def limit(unit, remaining, window_ms=60_000, scope="Key"):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from penstock_edge.dialects.anthropic_fields import CountBody, MessagesBody
     from penstock_edge.dialects.dialect import Birth, Conversation, Framing, Headers
     from penstock_edge.errors import Problem
-    from penstock_edge.records import LimitState
+    from penstock_edge.limits import LimitState
 
 _PING: Final = b'event: ping\ndata: {"type": "ping"}\n\n'
 _STREAM_HEADERS: Final = [

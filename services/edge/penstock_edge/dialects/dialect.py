@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from penstock_edge import canonical
     from penstock_edge.errors import Problem
-    from penstock_edge.records import LimitState
+    from penstock_edge.limits import LimitState
 
 Headers = list[tuple[bytes, bytes]]
 

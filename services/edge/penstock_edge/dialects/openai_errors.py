@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from penstock_edge.dialects.dialect import Framing, Head, Headers
     from penstock_edge.errors import Problem
-    from penstock_edge.records import LimitState
+    from penstock_edge.limits import LimitState
 
 KEEP_ALIVE: Final = b": keep-alive\n\n"
 DONE: Final = b"data: [DONE]\n\n"

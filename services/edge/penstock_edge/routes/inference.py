@@ -27,7 +27,8 @@ from penstock_routing.affinity import affinity_key
 if TYPE_CHECKING:
     from penstock_edge.dispatch import Dispatcher
     from penstock_edge.estimates import Estimates
-    from penstock_edge.records import KeyFacts, Kind, Need
+    from penstock_edge.key_facts import KeyFacts
+    from penstock_edge.records import Kind, Need
     from penstock_edge.seams import Admission, View
     from penstock_edge.snapshot import Model
     from penstock_edge.tracing import Tracing

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fastapi import Request
 
     from penstock_edge.errors import Problem
-    from penstock_edge.records import KeyFacts
+    from penstock_edge.key_facts import KeyFacts
     from penstock_edge.seams import Admission
 
 

@@ -8,7 +8,7 @@ from penstock_routing.access import may_use
 from penstock_routing.accounts import ACTIVE
 
 if TYPE_CHECKING:
-    from penstock_edge.records import KeyFacts
+    from penstock_edge.key_facts import KeyFacts
     from penstock_edge.seams import View
     from penstock_edge.snapshot import Model
     from penstock_routing import AccountFacts

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from penstock_edge.dialects.anthropic import DIALECT as dialect  # noqa: N811 -- a name as short as its use
 from penstock_edge.errors import Problem, ProblemError
-from penstock_edge.records import LimitState
+from penstock_edge.limits import LimitState
 
 GOOD = {"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]}
 

@@ -9,7 +9,7 @@ import pytest
 from penstock_edge import errors
 from penstock_edge.dialects import openai_errors as dialect
 from penstock_edge.errors import NO_KEY, Problem, invalid
-from penstock_edge.records import LimitState
+from penstock_edge.limits import LimitState
 
 
 @pytest.mark.parametrize(

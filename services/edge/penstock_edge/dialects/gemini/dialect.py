@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from penstock_edge.canonical import Json, Message
     from penstock_edge.dialects.dialect import Birth, Head, Headers
     from penstock_edge.errors import Problem
-    from penstock_edge.records import LimitState
+    from penstock_edge.limits import LimitState
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 

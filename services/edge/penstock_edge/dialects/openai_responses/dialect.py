@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from penstock_edge.dialects.dialect import Birth, Framing, Head, Headers
     from penstock_edge.errors import Problem
-    from penstock_edge.records import LimitState
+    from penstock_edge.limits import LimitState
 
 
 class ResponsesDialect:

@@ -10,7 +10,7 @@ from google.genai import errors as sdk
 
 from penstock_edge.dialects.gemini import DIALECT
 from penstock_edge.errors import BAD_KEY, BODY_TOO_LARGE, DRAINING, INTERNAL, Problem, invalid
-from penstock_edge.records import LimitState
+from penstock_edge.limits import LimitState
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,17 @@
+"""Admissions without a ledger row."""
+
+from __future__ import annotations
+
+from tests.unit.edge.lent import new
+
+
+def test_admissions_without_a_row_are_remembered_for_five_minutes():
+    allowance = new()
+    for at in (1_000, 1_500, 2_000, 1_900, 400_000):
+        allowance.unrecorded.remember(at, "count_tokens")
+    assert list(allowance.unrecorded._count_tokens) == [(1_999, 2), (2_999, 2), (400_999, 1)]
+    allowance.unrecorded.forget_before(100_000)
+    assert list(allowance.unrecorded._count_tokens) == [(400_999, 1)]
+    for second in range(1_000):
+        allowance.unrecorded.remember(second * 1000, "requests")
+    assert len(allowance.unrecorded._requests) <= 302
