@@ -59,7 +59,8 @@ class Legacy:
             self.sessions.setdefault(self._session, reading.header.edge)
         for record in reading.records:
             if isinstance(record, Opened):
-                self.requests[record.request_id] = Outstanding(self._session, record)
+                # One that comes again was copied forward; how it ended, if that is known, stays known.
+                self.requests.setdefault(record.request_id, Outstanding(self._session, record))
             elif isinstance(record, Closed):
                 if (known := self.requests.get(record.request_id)) is not None:
                     known.closed = record

@@ -3,41 +3,34 @@
 A segment is a row of frames: two mark bytes, length and CRC-32 of the payload (little endian), the payload. A payload
 is one letter and a msgpack value. The first frame is the header (`H`); then come opened (`O`), closed (`C`) and
 acknowledged (`A`) requests. After bytes that make no frame, reading goes on at the next mark that does.
+
+A segment whose writer was killed may go on with zeros, which were reserved for more frames. A frame that was just
+being copied there begins with a zero too, because its first byte comes last.
 """
 
 from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
+from mmap import mmap
 from typing import Final
 from zlib import crc32
 
 import msgspec
 
 from penstock_edge.records import Closed, Opened
+from penstock_edge.segments_fields import Acknowledged, Header
 
 FORMAT: Final = 1
+HEAD_BYTES: Final = 10
 MAX_PAYLOAD: Final = 1 << 20
 
 _MARK: Final = b"\xa5\x5a"
-_HEAD: Final = struct.Struct("<2sII")
-_encoder = msgspec.msgpack.Encoder()
-
-
-class Header(msgspec.Struct):
-    """Whose records follow: the edge session that wrote them, and the stable name of its edge."""
-
-    format: int
-    session: str
-    edge: str
-    created_ms: int
-
-
-class Acknowledged(msgspec.Struct):
-    """Requests whose settlements are final; nothing of them is needed any more."""
-
-    request_ids: list[str]
-
+_FIRST: Final = 0xA5
+_SECOND: Final = 0x5A
+_head: Final = struct.Struct("<2sII")
+_pack_after_first: Final = struct.Struct("<BII").pack_into
+_encode: Final = msgspec.msgpack.Encoder().encode
 
 Record = Header | Opened | Closed | Acknowledged
 
@@ -47,18 +40,36 @@ _decoders: Final[dict[int, msgspec.msgpack.Decoder[Record]]] = {
 }
 
 
+def payload_of(record: Record) -> bytes:
+    """Return what stands for `record` in its frame."""
+    return _LETTERS[type(record)] + _encode(record)
+
+
+def record_of(payload: bytes) -> Record | None:
+    """Return the record that a payload stands for, None when it is none."""
+    decoder = _decoders.get(payload[0])
+    try:
+        return None if decoder is None else decoder.decode(payload[1:])
+    except msgspec.MsgspecError:
+        return None
+
+
+def framed(payload: bytes) -> bytes:
+    """Return the whole frame of a payload."""
+    return _head.pack(_MARK, len(payload), crc32(payload)) + payload
+
+
 def frame(record: Record) -> bytes:
     """Return the bytes that stand for `record` in a segment."""
-    payload = _LETTERS[type(record)] + _encoder.encode(record)
-    return _HEAD.pack(_MARK, len(payload), crc32(payload)) + payload
+    return framed(payload_of(record))
 
 
-def framed(data: bytes) -> Record:
-    """Return the record that one whole frame stands for. Raises ValueError when it is none."""
-    record, _ = _record_at(data, 0)
-    if record is None:
-        raise ValueError("this is no frame")
-    return record
+def put_frame(window: mmap, at: int, payload: bytes) -> None:
+    """Copy a payload's frame to where zeros are. Whoever dies meanwhile has left nothing: the first byte comes last."""
+    begin, length = at + HEAD_BYTES, len(payload)
+    window[begin : begin + length] = payload
+    _pack_after_first(window, at + 1, _SECOND, length, crc32(payload))
+    window[at] = _FIRST
 
 
 @dataclass(slots=True)
@@ -72,7 +83,7 @@ class Reading:
 
 
 def read(data: bytes) -> Reading:
-    """Read all that can be read. A last frame that was cut off is `torn`, other nonsense is `bad`."""
+    """Read all that can be read. A last frame that was not written to its end is `torn`, other nonsense is `bad`."""
     reading = Reading()
     bad = bytearray()
     at = 0
@@ -80,8 +91,8 @@ def read(data: bytes) -> Reading:
         record, end = _record_at(data, at)
         if record is None:
             following = _next_frame(data, at + 1)
-            if following < 0 and _cut_off(data, at):
-                reading.torn = len(data) - at
+            if following < 0 and (torn := _torn(data, at)) >= 0:
+                reading.torn = torn
                 break
             end = len(data) if following < 0 else following
             bad += data[at:end]
@@ -96,20 +107,15 @@ def read(data: bytes) -> Reading:
 
 def _record_at(data: bytes, at: int) -> tuple[Record | None, int]:
     """Return the record whose frame begins at `at` and where it ends; (None, at) when there is none."""
-    if len(data) - at < _HEAD.size:
+    if len(data) - at < HEAD_BYTES:
         return None, at
-    mark, length, checksum = _HEAD.unpack_from(data, at)
-    end = at + _HEAD.size + length
+    mark, length, checksum = _head.unpack_from(data, at)
+    end = at + HEAD_BYTES + length
     if mark != _MARK or not 0 < length <= MAX_PAYLOAD or end > len(data):
         return None, at
-    payload = data[at + _HEAD.size : end]
-    decoder = _decoders.get(payload[0])
-    if crc32(payload) != checksum or decoder is None:
-        return None, at
-    try:
-        return decoder.decode(payload[1:]), end
-    except msgspec.MsgspecError:
-        return None, at
+    payload = data[at + HEAD_BYTES : end]
+    record = record_of(payload) if crc32(payload) == checksum else None
+    return record, at if record is None else end
 
 
 def _next_frame(data: bytes, at: int) -> int:
@@ -120,10 +126,12 @@ def _next_frame(data: bytes, at: int) -> int:
     return -1
 
 
-def _cut_off(data: bytes, at: int) -> bool:
-    """Say whether the bytes from `at` on are the beginning of one frame that goes on beyond the end."""
+def _torn(data: bytes, at: int) -> int:
+    """Return how many bytes from `at` on are of one frame that was not written to its end; -1 when they are not."""
     rest = len(data) - at
-    if rest < _HEAD.size:
-        return data[at : at + 2] == _MARK[:rest]
-    mark, length, _ = _HEAD.unpack_from(data, at)
-    return bool(mark == _MARK and length <= MAX_PAYLOAD and rest < _HEAD.size + length)
+    if data[at] == 0:
+        return len(data[at:].rstrip(b"\0"))
+    if rest < HEAD_BYTES:
+        return rest if data[at : at + 2] == _MARK[:rest] else -1
+    mark, length, _ = _head.unpack_from(data, at)
+    return rest if mark == _MARK and length <= MAX_PAYLOAD and rest < HEAD_BYTES + length else -1

@@ -1,8 +1,8 @@
 """The spool: each request that may have reached an upstream is on disk until its settlement is final.
 
 `open` returns when the record is in the page cache, which outlives the process (not the machine), and comes before
-the first upstream byte. Segments go from the oldest on, when none of their requests is needed; few requests that keep
-an old segment are copied forward.
+the first upstream byte. The files are segments: `journal.py` appends to the newest. They go from the oldest on, when
+none of their requests is needed; few requests that keep an old one are copied forward.
 
 Errors::
 
@@ -13,18 +13,19 @@ Errors::
 
 from __future__ import annotations
 
-import errno
-import os
 import re
 from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from penstock_chassis import logs
+from penstock_edge.file_systems import maps_safely
 from penstock_edge.folder_lock import FolderLock
+from penstock_edge.journal import Journal
 from penstock_edge.records import Closed, Opened
-from penstock_edge.segments import FORMAT, Acknowledged, Header, frame, framed
-from penstock_edge.spooled import Segment, Spooled
+from penstock_edge.segments import FORMAT, payload_of, record_of
+from penstock_edge.segments_fields import Acknowledged, Header
+from penstock_edge.spooled import Spooled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,6 +36,9 @@ _log = logs.get(__name__)
 
 SUFFIX: Final = ".spool"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+# So many segments may stand before one is copied forward: by then what it still holds are long requests, and not
+# those that will be settled a moment later anyway.
+_PATIENCE: Final = 4
 
 
 class SpoolError(Exception):
@@ -63,6 +67,7 @@ class Spool:
         header: Header,
         *,
         observer: Observer,
+        mapped: bool = False,
         max_bytes: int = 256 << 20,
         max_records: int = 50_000,
         segment_bytes: int = 4 << 20,
@@ -71,18 +76,18 @@ class Spool:
         self.inherited = segment_paths(lock.folder)
         """Segments of earlier lives, for the replay."""
         self.bytes = 0
-        """Size of this life's segments."""
+        """Size of this life's records."""
         self._lock = lock
-        self._header = header
+        self._header = payload_of(header)
         self._observer = observer
+        self._mapped = mapped
         self._max_bytes = max_bytes
         self._max_records = max_records
         self._segment_bytes = segment_bytes
         self._entries: dict[str, Spooled] = {}
-        self._segments: deque[Segment] = deque()
         self._next = 1 + max((int(p.stem) for p in self.inherited), default=0)
-        self._descriptor = -1
-        self._current = self._begin_segment()
+        self._current = self._new_journal()
+        self._journals = deque([self._current])
 
     @classmethod
     def start(
@@ -93,11 +98,15 @@ class Spool:
         *,
         now_ms: int,
         observer: Observer,
+        mapped: bool | None = None,
         max_bytes: int = 256 << 20,
         max_records: int = 50_000,
         segment_bytes: int = 4 << 20,
     ) -> Spool:
-        """Take `root/edge` for this life of the edge. Raises SpoolLocked, ValueError (a name that is no file name)."""
+        """Take `root/edge` for this life of the edge. Raises SpoolLocked, ValueError (a name that is no file name).
+
+        `mapped`: whether records go through a map of their file; by default where its file system lets that be safe.
+        """
         if not _NAME.fullmatch(edge):
             raise ValueError(f"{edge!r} does not do as a folder's name")
         folder = root / edge
@@ -110,6 +119,7 @@ class Spool:
             lock,
             header,
             observer=observer,
+            mapped=maps_safely(folder) if mapped is None else mapped,
             max_bytes=max_bytes,
             max_records=max_records,
             segment_bytes=segment_bytes,
@@ -123,29 +133,29 @@ class Spool:
     def get(self, request_id: str) -> Opened | Closed | None:
         """Return the newest record of a request that is not settled yet."""
         entry = self._entries.get(request_id)
-        return None if entry is None else _record(entry.close_frame or entry.open_frame)
+        return None if entry is None else _record(entry.closed or entry.opened)
 
     def opened(self, request_id: str) -> Opened | None:
         """Return the open record of a request that is not settled yet."""
         entry = self._entries.get(request_id)
-        record = None if entry is None else _record(entry.open_frame)
+        record = None if entry is None else _record(entry.opened)
         return record if isinstance(record, Opened) else None
 
     def open(self, opened: Opened) -> None:
         """Write a request down, before its first upstream byte. Raises SpoolFull; then do not send it."""
-        if len(self._entries) >= self._max_records or (self.bytes >= self._max_bytes and not self._make_room()):
+        if len(self._entries) >= self._max_records or (self.bytes >= self._max_bytes and not self._make_room(1)):
             self._observer.spool_full()
             raise SpoolFull("too many requests await their settlement")
-        data = frame(opened)
+        payload = payload_of(opened)
+        journal = self._current
         try:
-            self._write(data)
+            self.bytes += journal.append(payload)
         except OSError as error:
             self._observer.spool_full()
             raise SpoolFull(f"the disk refuses: {error.strerror}") from error
-        segment = self._current
-        segment.live += 1
-        segment.live_bytes += len(data)
-        self._entries[opened.request_id] = Spooled(segment, data)
+        journal.live += 1
+        journal.live_bytes += len(payload)
+        self._entries[opened.request_id] = Spooled(journal, payload)
         self._rotate_if_long()
 
     def close(self, closed: Closed) -> None:
@@ -153,108 +163,111 @@ class Spool:
         entry = self._entries.get(closed.request_id)
         if entry is None:
             return
-        data = frame(closed)
-        entry.segment.live_bytes += len(data) - len(entry.close_frame)
-        entry.close_frame = data
-        self._write_if_possible(data)
+        payload = payload_of(closed)
+        entry.journal.live_bytes += len(payload) - len(entry.closed)
+        entry.closed = payload
+        self._append_if_possible(payload)
         self._rotate_if_long()
 
     def acknowledge(self, request_ids: Iterable[str]) -> None:
         """Forget requests whose settlements are final."""
-        known = [i for i in request_ids if i in self._entries]
-        if not known:
-            return
-        self._write_if_possible(frame(Acknowledged(known)))
-        for request_id in known:
-            entry = self._entries.pop(request_id)
-            entry.segment.live -= 1
-            entry.segment.live_bytes -= len(entry.open_frame) + len(entry.close_frame)
-        self._drop_unneeded()
-        self._rotate_if_long()
+        entries, known = self._entries, []
+        for request_id in request_ids:
+            entry = entries.pop(request_id, None)
+            if entry is not None:
+                known.append(request_id)
+                _forget(entry)
+        if known:
+            self._append_if_possible(payload_of(Acknowledged(known)))
+            self._drop_unneeded()
+            self._rotate_if_long()
 
     def shut(self, *, ended: bool = True) -> None:
         """Give the folder up. When nothing is outstanding, this life's segments go; else the next life replays them.
 
         So it does when the session could not be declared `ended`: the segments name it.
         """
-        os.close(self._descriptor)
+        self._current.end()
         if ended and not self._entries:
-            for segment in self._segments:
-                segment.path.unlink(missing_ok=True)
+            for journal in self._journals:
+                journal.path.unlink(missing_ok=True)
         self._lock.release(remove=False)
 
-    def _write_if_possible(self, data: bytes) -> None:
+    def _append_if_possible(self, payload: bytes) -> bool:
         try:
-            self._write(data)
+            self.bytes += self._current.append(payload)
         except OSError as error:
             _log.error("spool_write_failed", error=error.strerror)
+            return False
+        return True
 
-    def _write(self, data: bytes) -> None:
-        """Append one frame as a whole or not at all."""
-        segment = self._current
-        if os.write(self._descriptor, data) != len(data):
-            # A part of a frame would do no harm to a reader, but let the file end where we believe it ends.
-            os.ftruncate(self._descriptor, segment.size)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        segment.size += len(data)
-        self.bytes += len(data)
-
-    def _begin_segment(self) -> Segment:
-        segment = Segment(self.folder / f"{self._next:012d}{SUFFIX}")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-        descriptor = os.open(segment.path, flags, 0o600)
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-        self._descriptor = descriptor
+    def _new_journal(self) -> Journal:
+        """Make the next file and write the header into it. Raises OSError; then there is none."""
+        path = self.folder / f"{self._next:012d}{SUFFIX}"
         self._next += 1
-        self._segments.append(segment)
-        self._current = segment
-        self._write(frame(self._header))
-        return segment
+        journal = Journal(path, mapped=self._mapped)
+        try:
+            self.bytes += journal.append(self._header)
+        except OSError:
+            journal.end()
+            path.unlink(missing_ok=True)
+            raise
+        return journal
 
     def _rotate_if_long(self) -> None:
+        """Go on in a new file after a long one; where that cannot be made, in the same."""
         if self._current.size < self._segment_bytes:
             return
         try:
-            self._begin_segment()
+            journal = self._new_journal()
         except OSError as error:
             _log.error("spool_segment_failed", error=error.strerror)
             return
+        self._current.end()
+        self._journals.append(journal)
+        self._current = journal
         self._drop_unneeded()
-        self._make_room()
+        self._make_room(_PATIENCE)
 
     def _drop_unneeded(self) -> None:
         """Remove segments from the oldest on: an acknowledgement must never go before the record that it ends."""
-        while self._segments[0].live == 0 and self._segments[0] is not self._current:
-            gone = self._segments.popleft()
-            self.bytes -= gone.size
-            gone.path.unlink(missing_ok=True)
+        while (oldest := self._journals[0]).live == 0 and oldest is not self._current:
+            self._journals.popleft()
+            self.bytes -= oldest.size
+            oldest.path.unlink(missing_ok=True)
 
-    def _make_room(self) -> bool:
+    def _make_room(self, patience: int) -> bool:
         """Copy the few requests forward that keep an old segment; say whether there is room for one more."""
-        while (oldest := self._segments[0]) is not self._current and oldest.live_bytes * 2 < oldest.size:
-            for entry in [e for e in self._entries.values() if e.segment is oldest]:
+        while len(self._journals) > patience and _holds_little(oldest := self._journals[0]):
+            for entry in [e for e in self._entries.values() if e.journal is oldest]:
                 if not self._copy_forward(entry):
                     return False
             self._drop_unneeded()
         return self.bytes < self._max_bytes
 
     def _copy_forward(self, entry: Spooled) -> bool:
-        data = entry.open_frame + entry.close_frame
-        try:
-            self._write(data)
-        except OSError as error:
-            _log.error("spool_write_failed", error=error.strerror)
-            return False
-        entry.segment.live -= 1
-        entry.segment.live_bytes -= len(data)
-        entry.segment = self._current
-        entry.segment.live += 1
-        entry.segment.live_bytes += len(data)
+        """Write a request's records again, in the newest segment; only then does the old one do without it."""
+        for payload in (entry.opened, entry.closed):
+            if payload and not self._append_if_possible(payload):
+                return False
+        _forget(entry)
+        entry.journal = self._current
+        entry.journal.live += 1
+        entry.journal.live_bytes += len(entry.opened) + len(entry.closed)
         return True
 
 
-def _record(data: bytes) -> Opened | Closed | None:
-    """Return what a request's frame stands for."""
-    record = framed(data)
+def _forget(entry: Spooled) -> None:
+    """Let a request no longer keep the segment in which it was opened."""
+    entry.journal.live -= 1
+    entry.journal.live_bytes -= len(entry.opened) + len(entry.closed)
+
+
+def _holds_little(journal: Journal) -> bool:
+    return journal.live_bytes * 2 < journal.size
+
+
+def _record(payload: bytes) -> Opened | Closed | None:
+    """Return what a request's payload stands for."""
+    record = record_of(payload)
     return record if isinstance(record, (Opened, Closed)) else None

@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
 import msgspec
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-
-@dataclass(slots=True)
-class Segment:
-    """One file. It may go when no `live` request was opened in it and no older one is left."""
-
-    path: Path
-    size: int = 0
-    live: int = 0
-    live_bytes: int = 0
+from penstock_edge.journal import Journal
 
 
 class Spooled(msgspec.Struct, gc=False):
-    """One request's frames and the segment that they are in. Thousands may be waiting, so bytes are all that is kept.
+    """One request's payloads and the file that they are in. Thousands may wait, so bytes are all that is kept.
 
-    A segment knows nothing of its requests, so there is no cycle that the collector would have to find.
+    A journal knows nothing of its requests, so there is no cycle that the collector would have to find.
     """
 
-    segment: Segment
-    open_frame: bytes
-    close_frame: bytes = b""
+    journal: Journal
+    opened: bytes
+    closed: bytes = b""

@@ -11,7 +11,8 @@ from penstock_chassis import rpc
 from penstock_edge.folder_lock import FolderLock
 from penstock_edge.observer import Unobserved
 from penstock_edge.replay import Replay
-from penstock_edge.segments import Header, frame
+from penstock_edge.segments import frame
+from penstock_edge.segments_fields import Header
 from penstock_edge.spool import segment_paths
 from tests.unit.edge.fake_auth import FakeAuth, running, serving, until
 from tests.unit.edge.test_spool import closed, kill, opened, start
@@ -129,7 +130,7 @@ async def test_damage_is_set_aside_and_never_fatal(tmp_path):
         first.open(opened(i))
     kill(first)
     (path,) = segment_paths(first.folder)
-    data = bytearray(path.read_bytes())
+    data = bytearray(path.read_bytes()[: first.bytes])
     data[-500] ^= 0xFF
     path.write_bytes(bytes(data) + b"\xa5\x5a\x01")
     strange = path.with_name("000000000000.spool")

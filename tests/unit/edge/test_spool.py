@@ -14,7 +14,8 @@ from penstock_edge.folder_lock import FolderLock
 from penstock_edge.observer import Unobserved
 from penstock_edge.records import AttemptRecord, Closed, Opened, Usage
 from penstock_edge.replay import Legacy
-from penstock_edge.segments import MAX_PAYLOAD, Acknowledged, Header, frame, read
+from penstock_edge.segments import MAX_PAYLOAD, frame, read
+from penstock_edge.segments_fields import Acknowledged, Header
 from penstock_edge.spool import Spool, SpoolFull, SpoolLocked, segment_paths
 from tests.effort import examples
 
@@ -51,7 +52,9 @@ def start(root, session="s1", **options):
 
 def kill(spool):
     """What SIGKILL leaves: the files as they are, the lock free."""
-    os.close(spool._descriptor)
+    if spool._current._window is not None:
+        spool._current._window.close()
+    os.close(spool._current._descriptor)
     os.close(spool._lock._descriptor)
 
 
@@ -155,7 +158,8 @@ def test_too_many_bytes_and_room_again(tmp_path):
     with pytest.raises(SpoolFull):
         for i in range(1000):
             spool.open(opened(i))
-    assert spool.bytes == sum(p.stat().st_size for p in segment_paths(spool.folder))
+    written = sum(len(path.read_bytes()) for path in segment_paths(spool.folder)[:-1]) + spool._current.size
+    assert spool.bytes == written, "what is reserved for more does not count"
     assert 10_000 <= spool.bytes < 13_000
     for n in range(i):
         spool.close(closed(n))
@@ -174,17 +178,32 @@ def test_old_open_requests_do_not_pin_segments(tmp_path):
         spool.open(opened(i))
         spool.close(closed(i))
         spool.acknowledge([opened(i).request_id])
-    assert len(segment_paths(spool.folder)) <= 3
+    assert len(segment_paths(spool.folder)) <= 4
     assert left_in(spool.folder)[0] == {opened(0).request_id: False}
     kill(spool)
 
 
+def test_requests_of_the_last_moments_are_not_copied(tmp_path):
+    spool = start(tmp_path, segment_bytes=4_000)
+    for i in range(30):
+        spool.open(opened(i))
+    spool.acknowledge([opened(i).request_id for i in range(30) if i % 10])
+    assert 2 <= len(segment_paths(spool.folder)) <= 4
+    assert spool.bytes < 35 * len(frame(opened(0)))
+    assert set(left_in(spool.folder)[0]) == {opened(i).request_id for i in (0, 10, 20)}
+    kill(spool)
+
+
+def refuse(*_):
+    raise OSError(28, "no space")
+
+
 def test_a_disk_that_refuses(tmp_path, monkeypatch):
-    spool = start(tmp_path)
+    spool = start(tmp_path, mapped=False)
     spool.open(opened(1))
     size = segment_paths(spool.folder)[0].stat().st_size
-    whole = os.write
-    monkeypatch.setattr(os, "write", lambda fd, data: whole(fd, data[: len(data) // 2]))
+    whole = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, at: whole(fd, data[: len(data) // 2], at))
     with pytest.raises(SpoolFull, match="disk"):
         spool.open(opened(2))
     spool.close(closed(1))
@@ -197,18 +216,49 @@ def test_a_disk_that_refuses(tmp_path, monkeypatch):
     kill(spool)
 
 
+def test_a_disk_that_has_no_more_for_a_map(tmp_path, monkeypatch):
+    spool = start(tmp_path, mapped=True)
+    for name in ("posix_fallocate", "pwrite"):
+        monkeypatch.setattr(os, name, refuse)
+    taken = []
+    with pytest.raises(SpoolFull, match="disk"):
+        for i in range(100_000):
+            spool.open(opened(i))
+            taken.append(opened(i).request_id)
+    monkeypatch.undo()
+    spool.open(opened(100_000))
+    assert list(left_in(spool.folder)[0]) == [*taken, opened(100_000).request_id]
+    kill(spool)
+
+
 def test_a_segment_that_cannot_be_made(tmp_path, monkeypatch):
     spool = start(tmp_path, segment_bytes=500)
-
-    def refuse(*_):
-        raise OSError(28, "no space")
-
     monkeypatch.setattr(os, "open", refuse)
     spool.open(opened(1))
     spool.open(opened(2))
     monkeypatch.undo()
     spool.open(opened(3))
     assert len(left_in(spool.folder)[0]) == 3
+    kill(spool)
+
+
+def test_a_segment_whose_header_cannot_be_written_is_none(tmp_path, monkeypatch):
+    spool = start(tmp_path, mapped=False, segment_bytes=500)
+    spool.open(opened(1))
+    whole, calls = os.pwrite, []
+
+    def every_second(*arguments):
+        calls.append(1)
+        return whole(*arguments) if len(calls) % 2 else refuse()
+
+    monkeypatch.setattr(os, "pwrite", every_second)
+    spool.open(opened(2))
+    spool.open(opened(3))
+    monkeypatch.undo()
+    assert len(segment_paths(spool.folder)) == 1
+    spool.open(opened(4))
+    assert len(segment_paths(spool.folder)) == 2
+    assert len(left_in(spool.folder)[0]) == 4
     kill(spool)
 
 
@@ -230,10 +280,10 @@ OPS = st.lists(st.tuples(st.sampled_from(["open", "close", "ack", "kill"]), st.i
 
 
 @settings(deadline=None, max_examples=examples(30), suppress_health_check=[HealthCheck.too_slow])
-@given(ops=OPS, segment_bytes=st.sampled_from([300, 1_000, 1 << 20]))
-def test_a_crash_anywhere_leaves_exactly_the_outstanding(ops, segment_bytes):
+@given(ops=OPS, segment_bytes=st.sampled_from([300, 1_000, 1 << 20]), mapped=st.booleans())
+def test_a_crash_anywhere_leaves_exactly_the_outstanding(ops, segment_bytes, mapped):
     with tempfile.TemporaryDirectory() as root:
-        spool = start(root, segment_bytes=segment_bytes)
+        spool = start(root, segment_bytes=segment_bytes, mapped=mapped)
         model, life = {}, 1
         for op, i in ops:
             name = opened(i).request_id
@@ -253,7 +303,7 @@ def test_a_crash_anywhere_leaves_exactly_the_outstanding(ops, segment_bytes):
                 for path in segment_paths(spool.folder):
                     path.unlink()
                 model, life = {}, life + 1
-                spool = start(root, f"s{life}", segment_bytes=segment_bytes)
+                spool = start(root, f"s{life}", segment_bytes=segment_bytes, mapped=mapped)
             assert spool.records == len(model)
         kill(spool)
         left, legacy = left_in(spool.folder)
@@ -271,7 +321,7 @@ def test_a_segment_cut_at_any_byte_reads_as_far_as_it_goes(ops, cut):
     with tempfile.TemporaryDirectory() as root:
         spool = start(root)
         (path,) = segment_paths(spool.folder)
-        model, states = {}, [(0, {}), (path.stat().st_size, {})]
+        model, states = {}, [(0, {}), (spool.bytes, {})]
         for op, i in ops:
             name = opened(i).request_id
             if op == "open" and name not in model:
@@ -283,9 +333,9 @@ def test_a_segment_cut_at_any_byte_reads_as_far_as_it_goes(ops, cut):
             elif op == "ack":
                 spool.acknowledge([name])
                 model.pop(name, None)
-            states.append((path.stat().st_size, dict(model)))
+            states.append((spool.bytes, dict(model)))
         kill(spool)
-        data = path.read_bytes()
+        data = path.read_bytes()[: spool.bytes]
         at = round(cut * len(data))
         reading = read(data[:at])
         assert not reading.bad
@@ -332,6 +382,13 @@ def test_nonsense_is_bad_and_a_cut_is_torn():
     assert read(huge).bad == huge
     strange = frame(Acknowledged(["a"])).replace(b"A", b"?", 1)
     assert read(strange).bad == strange
+
+
+def test_a_request_that_was_copied_forward_keeps_its_end():
+    legacy = Legacy()
+    # Killed after the first of the two records that a copy is made of.
+    legacy.add(read(frame(opened(1)) + frame(closed(1)) + frame(opened(1))))
+    assert legacy.requests[opened(1).request_id].closed == closed(1)
 
 
 def test_a_record_of_another_shape_is_bad():
