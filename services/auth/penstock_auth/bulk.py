@@ -1,22 +1,26 @@
 """Statements of every batch of settlements, past SQLAlchemy's compiler: their texts are made once.
 
-Many rows go in one statement. SQLite runs it once for each, which costs it next to nothing; PostgreSQL is given one
-JSON text, which is read there far sooner than a thousand parameters. Errors are SQLAlchemy's all the same.
+Many rows go in one statement, by their columns. SQLite runs it once for each row, which costs it next to nothing;
+PostgreSQL is given each column as one text, which is read there far sooner than a thousand parameters. Errors are
+SQLAlchemy's all the same.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from sqlalchemy import String
 from sqlalchemy.dialects import postgresql
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection
 
     from sqlalchemy import Column, Connection, Table
 
-Cells = tuple[str | int | None, ...]
+Cells = Sequence[Sequence[str] | Sequence[int]]
+"""Columns of equal length, in the order of the statement's."""
 
 _POSTGRES: Final = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's
 _encode: Final = msgspec.json.Encoder().encode
@@ -35,22 +39,30 @@ class Rows:
 
     def __init__(self, table: Table, columns: Sequence[str], *, sqlite: str, postgres: str) -> None:
         """Make the texts: `sqlite` has a place for each column, `postgres` reads `r`, which has the columns."""
-        types = ", ".join(f'"{name}" {table.c[name].type.compile(_POSTGRES)}' for name in columns)
-        self._columns = tuple(columns)
+        kinds = [table.c[name].type for name in columns]
+        self._of_texts = tuple(isinstance(kind, String) for kind in kinds)
+        places = [
+            "json_array_elements_text(%s::json)" if text else f"unnest(%s::{kind.compile(_POSTGRES)}[])"
+            for text, kind in zip(self._of_texts, kinds, strict=True)
+        ]
         self._sqlite = sqlite
-        self._postgres = postgres.replace("{rows}", f"json_to_recordset(%s::json) AS r({types})")
+        self._postgres = postgres.replace("{rows}", f"ROWS FROM ({', '.join(places)}) AS r({_listed(columns)})")
 
-    def write(self, connection: Connection, rows: Sequence[Cells]) -> Sequence[Any] | None:
+    def write(self, connection: Connection, columns: Cells) -> Sequence[Any] | None:
         """Write rows, in their order; gives what PostgreSQL returns for them, None where it is not asked to."""
-        if not rows:
+        if not columns or not columns[0]:
             return None
         if not _on_postgres(connection):
-            connection.exec_driver_sql(self._sqlite, list(rows))
+            connection.exec_driver_sql(self._sqlite, list(zip(*columns, strict=True)))
             return None
-        columns = self._columns
-        text = _encode([dict(zip(columns, row, strict=True)) for row in rows]).decode()
-        answer = connection.exec_driver_sql(self._postgres, (text,))
+        texts = [_array(column, text=text) for column, text in zip(columns, self._of_texts, strict=True)]
+        answer = connection.exec_driver_sql(self._postgres, tuple(texts))
         return answer.fetchall() if answer.returns_rows else None
+
+
+def _array(column: Sequence[str] | Sequence[int], *, text: bool) -> str:
+    """Write a column as PostgreSQL reads it: a JSON array of texts, or an array of numbers of its own."""
+    return _encode(column).decode() if text else f"{{{','.join(map(str, column))}}}"
 
 
 def inserts(table: Table, columns: Sequence[str], *, sqlite: str = "", postgres: str = "") -> Rows:

@@ -98,15 +98,28 @@ def append_charges(
     if not charges:
         return {}
     balances = _lock(connection, {project for project, _, _ in charges})
-    kind = EntryKind.CHARGE.value
-    entries = []
-    for project, request_id, micro_usd in charges:
+    after = []
+    for project, _, micro_usd in charges:
         balance, version = balances[project]
         balance -= micro_usd
         balances[project] = balance, version + 1
-        entries.append((project, kind, -micro_usd, request_id, "", f"charge:{request_id}", balance, now_ms))
-    _CHARGES.write(connection, entries)
-    _BALANCES.write(connection, [(balance, version, project) for project, (balance, version) in balances.items()])
+        after.append(balance)
+    names, request_ids, amounts = zip(*charges, strict=True)
+    count = len(charges)
+    _CHARGES.write(
+        connection,
+        (
+            names,
+            [EntryKind.CHARGE.value] * count,
+            [-micro_usd for micro_usd in amounts],
+            request_ids,
+            [""] * count,
+            [f"charge:{request_id}" for request_id in request_ids],
+            after,
+            [now_ms] * count,
+        ),
+    )
+    _BALANCES.write(connection, (*zip(*balances.values(), strict=True), tuple(balances)))
     return balances
 
 
@@ -152,7 +165,7 @@ def add_entry(
         )
         .returning(credit_entries.c.id)
     ).scalar_one()
-    _BALANCES.write(connection, [(balance + amount_micro, version + 1, project)])
+    _BALANCES.write(connection, ([balance + amount_micro], [version + 1], [project]))
     return Entry(entry_id, project, kind, amount_micro, "", note, now_ms, balance + amount_micro), True
 
 

@@ -9,16 +9,16 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
-from pydantic import SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import func, insert, select, text
 
 from penstock_auth.database import open_database, parse_url
 from penstock_auth.errors import DatabaseDown, DatabaseRefused
 from penstock_auth.schema import lock_for, migrate
 from penstock_auth.tables import metadata
+from penstock_chassis.secret import Secret
+from penstock_chassis.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,12 +29,12 @@ _ROWS_AT_ONCE: Final = 2_000
 _LOCK_WAIT_SECONDS: Final = 2.0
 
 
-class CopySettings(BaseSettings):
+class CopySettings(Settings, frozen=True, kw_only=True):
     """Where to; the rest of auth's environment is of no concern here."""
 
-    model_config = SettingsConfigDict(env_prefix="PENSTOCK_AUTH_", extra="ignore", hide_input_in_errors=True)
+    prefix: ClassVar[str] = "PENSTOCK_AUTH_"
 
-    database_url: SecretStr
+    database_url: Secret
     """`postgresql://USER:PASSWORD@HOST/NAME`, a database without a ledger."""
 
 
@@ -97,8 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("source", type=Path, help="the SQLite file, such as /var/lib/penstock/ledger.db")
     told = parser.parse_args(arguments)
     try:
-        copied = copy_ledger(told.source, CopySettings().database_url.get_secret_value())  # type: ignore[call-arg]  # the environment gives it
-    except (DatabaseRefused, DatabaseDown) as error:
+        copied = copy_ledger(told.source, CopySettings.read().database_url.reveal())
+    except (SettingsError, DatabaseRefused, DatabaseDown) as error:
         sys.stderr.write(f"nothing was copied: {error}\n")
         return 1
     sys.stdout.writelines(f"{name}: {rows} rows\n" for name, rows in copied.items())

@@ -33,7 +33,7 @@ from penstock_catalog.cluster_access import AccessError
 from penstock_catalog.documents import AuthCatalog
 from penstock_chassis import logs
 from penstock_chassis.identity import Component
-from penstock_chassis.process import StartError, run
+from penstock_chassis.process import StartError, run, told
 from penstock_chassis.rpc_transport import Transport
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Auth:
         return not self._waiting_for, self._waiting_for and f"waiting for {self._waiting_for}"
 
     async def _open_database(self) -> Database:
-        url = self._settings.database_url.get_secret_value()
+        url = self._settings.database_url.reveal()
         self._lock = lock_for(parse_url(url))
         if self._lock is not None:
             self._waiting_for = "the lock of the database file"
@@ -200,7 +200,7 @@ def _counters(settings: AuthSettings, truth: Truth) -> Counters:
 
     try:
         return RedisCounters(
-            settings.redis_url.get_secret_value(),
+            settings.redis_url.reveal(),
             truth,
             cluster=settings.redis_cluster,
             deadline_seconds=settings.redis_deadline_seconds,
@@ -236,7 +236,7 @@ def _catalog_problem(problem: str) -> None:
 
 def main() -> None:
     """Run auth until it is told to stop."""
-    settings = AuthSettings()
+    settings = told(AuthSettings)
     _calm_down()
     sys.exit(run(lambda: Auth(settings), settings))
 

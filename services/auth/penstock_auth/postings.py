@@ -19,7 +19,7 @@ from penstock_auth.counters import Versioned
 from penstock_auth.credit import append_charges
 from penstock_auth.keys import counter_of
 from penstock_auth.pricing import Usage
-from penstock_auth.settlement import Attempt, Bill, Poison, Settlement, bill, check
+from penstock_auth.settlement import ATTEMPTS, SETTLEMENTS, USAGES, Bill, Poison, Settlement, bill, check, sound
 from penstock_auth.spend import add_spend, spent_by
 from penstock_auth.tables import api_keys, attempts, projects, quarantine, settlements
 
@@ -55,51 +55,39 @@ _KEYS: Final = Lookup(
     [api_keys.c.id, api_keys.c.plan, api_keys.c.counted_as, api_keys.c.spend_limit_period], api_keys.c.id
 )
 _USAGE: Final = [column.name for column in USAGE_COLUMNS]
+# What a row takes from the settlement, or the attempt, as it stands there: columns and fields bear one name.
+_FACTS: Final = (
+    "request_id",
+    "project",
+    "key_id",
+    "model",
+    "dialect",
+    "price_digest",
+    "price_multiplier_ppm",
+    "edge_session",
+    "delivered",
+    "client_status",
+    "admitted_at_ms",
+    "started_at_ms",
+    "ended_at_ms",
+)
+_TRIED: Final = (
+    "index",
+    "account",
+    "status",
+    "upstream_request_id",
+    "upstream_model",
+    "started_at_ms",
+    "first_byte_ms",
+    "duration_ms",
+)
 # A row that another auth inserted meanwhile is left to it. A file has one writer: nothing comes between.
 _SETTLEMENTS: Final = inserts(
     settlements,
-    [
-        "request_id",
-        "project",
-        "key_id",
-        "model",
-        "state",
-        "estimated",
-        "streamed",
-        "dialect",
-        *_USAGE,
-        "cost_micro",
-        "price_digest",
-        "price_multiplier_ppm",
-        "edge_session",
-        "delivered",
-        "client_status",
-        "admitted_at_ms",
-        "started_at_ms",
-        "ended_at_ms",
-        "recorded_at_ms",
-    ],
+    [*_FACTS, "state", "estimated", "streamed", *_USAGE, "cost_micro", "recorded_at_ms"],
     postgres="ON CONFLICT DO NOTHING RETURNING request_id",
 )
-_ATTEMPTS: Final = inserts(
-    attempts,
-    [
-        "request_id",
-        "index",
-        "account",
-        "class",
-        "status",
-        *_USAGE,
-        "reported",
-        "estimated",
-        "cost_micro",
-        "upstream_request_id",
-        "upstream_model",
-        "started_at_ms",
-        "first_byte_ms",
-        "duration_ms",
-    ],
-)
+_ATTEMPTS: Final = inserts(attempts, ["request_id", *_TRIED, "class", "reported", "estimated", *_USAGE, "cost_micro"])
 
 
 class Incoming(msgspec.Struct, frozen=True, gc=False):
@@ -182,9 +170,9 @@ def settle(
     for each in incoming:
         if each.request_id not in batch.rows:
             fresh.setdefault(each.request_id, each)
-    sound, poisoned = _checked(fresh)
-    known = _References(connection, sound, list(batch.rows.values()), prices)
-    billed = _billed(sound, known, price_may_come, poisoned)
+    passed, poisoned = _checked(fresh)
+    known = _References(connection, passed, list(batch.rows.values()), prices)
+    billed = _billed(passed, known, price_may_come, poisoned)
     if poisoned:
         _quarantine(connection, [(fresh[request_id], poison) for request_id, poison in poisoned.items()], now_ms)
         batch.quarantined = {request_id: (poison.kind, str(poison)) for request_id, poison in poisoned.items()}
@@ -210,32 +198,35 @@ def _committed(connection: Connection, request_ids: Sequence[str]) -> dict[str, 
 
 def _checked(fresh: dict[str, Incoming]) -> tuple[list[Settlement], dict[str, Poison]]:
     """Return what any ledger could hold, in order of id, and what none could."""
-    sound: list[Settlement] = []
-    poisoned: dict[str, Poison] = {}
-    for request_id in sorted(fresh):
-        each = fresh[request_id]
-        if each.settlement is None:
-            poisoned[request_id] = each.problem or Poison("malformed", "it cannot be read")
-            continue
+    readable = [each.settlement for _, each in sorted(fresh.items()) if each.settlement is not None]
+    poisoned = {
+        request_id: each.problem or Poison("malformed", "it cannot be read")
+        for request_id, each in fresh.items()
+        if each.settlement is None
+    }
+    if sound(readable):
+        return readable, poisoned
+    passed: list[Settlement] = []
+    for settlement in readable:
         try:
-            check(each.settlement)
+            check(settlement)
         except Poison as poison:
-            poisoned[request_id] = poison
+            poisoned[settlement.request_id] = poison
         else:
-            sound.append(each.settlement)
-    return sound, poisoned
+            passed.append(settlement)
+    return passed, poisoned
 
 
 class _References:
     """What is known of the projects, keys and prices of some settlements, and of the rows of others."""
 
     def __init__(
-        self, connection: Connection, sound: Sequence[Settlement], rows: Sequence[Row], prices: Prices
+        self, connection: Connection, passed: Sequence[Settlement], rows: Sequence[Row], prices: Prices
     ) -> None:
         self._project_names: set[str] = set()
         self._key_ids: set[str] = set()
-        self._prices = prices.find(connection, {each.price_digest for each in sound if each.price_digest})
-        self.read(connection, (*sound, *rows))
+        self._prices = prices.find(connection, {each.price_digest for each in passed if each.price_digest})
+        self.read(connection, (*passed, *rows))
 
     def read(self, connection: Connection, those: Collection[Settlement | Row]) -> None:
         """Read projects (balance, version) and keys (plan, counted as, period) as they are now, `those` too."""
@@ -261,7 +252,7 @@ class _References:
 
 
 def _billed(
-    sound: Sequence[Settlement],
+    passed: Sequence[Settlement],
     known: _References,
     price_may_come: Callable[[str], bool],
     poisoned: dict[str, Poison],
@@ -271,15 +262,15 @@ def _billed(
     Where no digest is named, the model had no price then.
     """
     billed = []
-    for settlement in sound:
+    for settlement in passed:
         try:
             price = known.price(settlement)
-            lacks = price is None and bool(settlement.price_digest) and settlement.needs_price
-            if lacks and price_may_come(settlement.price_digest):
-                continue
-            known.require(settlement)
-            if lacks:
+            if price is None and settlement.price_digest and settlement.needs_price:
+                if price_may_come(settlement.price_digest):
+                    continue
+                known.require(settlement)
                 raise Poison("unknown_price", f"no price row has the digest {settlement.price_digest!r}")  # noqa: TRY301 -- as any other
+            known.require(settlement)
             billed.append((settlement, bill(settlement, price)))
         except Poison as poison:
             poisoned[settlement.request_id] = poison
@@ -315,18 +306,14 @@ def _insert(
     now_ms: int,
 ) -> None:
     """Insert rows, in order of id, with their attempts and charges."""
-    returned = _SETTLEMENTS.write(connection, [_settlement_row(s, b, now_ms) for s, b in billed])
+    returned = _SETTLEMENTS.write(connection, _settlement_columns(billed, now_ms))
     batch.fresh = {s.request_id for s, _ in billed} if returned is None else {row[0] for row in returned}
-    others = [s.request_id for s, _ in billed if s.request_id not in batch.fresh]
-    if others:
-        found = _committed(connection, others)
+    if len(batch.fresh) < len(billed):
+        found = _committed(connection, [s.request_id for s, _ in billed if s.request_id not in batch.fresh])
         batch.rows |= found
         known.read(connection, found.values())
         billed = [(s, b) for s, b in billed if s.request_id in batch.fresh]
-    _ATTEMPTS.write(
-        connection,
-        [_attempt_row(s, a, cost) for s, b in billed for a, cost in zip(s.attempts, b.attempt_costs, strict=True)],
-    )
+    _ATTEMPTS.write(connection, _attempt_columns(billed))
     for s, b in billed:
         batch.rows[s.request_id] = Row(
             s.request_id, s.project, s.key_id, s.edge_session, s.admitted_at_ms, b.cost_micro, b.usage
@@ -352,54 +339,28 @@ def _figures(connection: Connection, batch: Batch, known: _References, now_ms: i
     batch.spent = spent_by(connection, budgets, now_ms)
 
 
-def _settlement_row(settlement: Settlement, bill_: Bill, now_ms: int) -> Cells:
-    usage = bill_.usage
+def _settlement_columns(billed: Sequence[tuple[Settlement, Bill]], now_ms: int) -> Cells:
+    facts = SETTLEMENTS.columns([settlement for settlement, _ in billed])
+    usage = USAGES.columns([each.usage for _, each in billed])
     return (
-        settlement.request_id,
-        settlement.project,
-        settlement.key_id,
-        settlement.model,
-        str(settlement.state),
-        int(settlement.estimated),
-        int(settlement.streamed),
-        settlement.dialect,
-        usage.input_tokens,
-        usage.output_tokens,
-        usage.cache_read_input_tokens,
-        usage.cache_write_5m_input_tokens,
-        usage.cache_write_1h_input_tokens,
-        bill_.cost_micro,
-        settlement.price_digest,
-        settlement.price_multiplier_ppm,
-        settlement.edge_session,
-        settlement.delivered,
-        settlement.client_status,
-        settlement.admitted_at_ms,
-        settlement.started_at_ms,
-        settlement.ended_at_ms,
-        now_ms,
+        *(facts[name] for name in _FACTS),
+        [state.value for state in facts["state"]],
+        list(map(int, facts["estimated"])),
+        list(map(int, facts["streamed"])),
+        *usage.values(),
+        [each.cost_micro for _, each in billed],
+        [now_ms] * len(billed),
     )
 
 
-def _attempt_row(settlement: Settlement, attempt: Attempt, cost_micro: int) -> Cells:
-    usage = attempt.usage
+def _attempt_columns(billed: Sequence[tuple[Settlement, Bill]]) -> Cells:
+    facts = ATTEMPTS.columns([attempt for settlement, _ in billed for attempt in settlement.attempts])
     return (
-        settlement.request_id,
-        attempt.index,
-        attempt.account,
-        attempt.cls,
-        attempt.status,
-        usage.input_tokens,
-        usage.output_tokens,
-        usage.cache_read_input_tokens,
-        usage.cache_write_5m_input_tokens,
-        usage.cache_write_1h_input_tokens,
-        int(attempt.reported),
-        int(attempt.estimated),
-        cost_micro,
-        attempt.upstream_request_id,
-        attempt.upstream_model,
-        attempt.started_at_ms,
-        attempt.first_byte_ms,
-        attempt.duration_ms,
+        [settlement.request_id for settlement, _ in billed for _ in settlement.attempts],
+        *(facts[name] for name in _TRIED),
+        facts["cls"],
+        list(map(int, facts["reported"])),
+        list(map(int, facts["estimated"])),
+        *USAGES.columns(facts["usage"]).values(),
+        [cost for _, each in billed for cost in each.attempt_costs],
     )

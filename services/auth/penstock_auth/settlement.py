@@ -7,17 +7,18 @@ The billing contract stands in `charged_usage`: who pays for what, by delivery s
 from __future__ import annotations
 
 from enum import StrEnum
-from operator import attrgetter, le
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from penstock_auth.columns import Sheet
 from penstock_auth.pricing import NO_USAGE, Usage, charge, upstream_cost
 from penstock_catalog.prices import PPM
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from penstock_auth.columns import Columns
     from penstock_catalog.prices import PriceRow
 
 MOST_ATTEMPTS: Final = 64
@@ -52,11 +53,11 @@ class Poison(Exception):  # noqa: N818 - what it is about, not a fault of ours
 class Attempt(msgspec.Struct, frozen=True, gc=False):
     """One upstream attempt. Times in Unix ms and ms; `first_byte_ms` -1: there was none."""
 
+    usage: Usage
     index: int
     account: str
     cls: str
     status: int
-    usage: Usage
     reported: bool
     estimated: bool
     upstream_request_id: str
@@ -69,6 +70,8 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
 class Settlement(msgspec.Struct, frozen=True, gc=False):
     """One request's end. `delivered` is the index of the attempt whose output the client got, -1 none."""
 
+    state: State
+    attempts: tuple[Attempt, ...]
     request_id: str
     edge_session: str
     key_id: str
@@ -80,10 +83,8 @@ class Settlement(msgspec.Struct, frozen=True, gc=False):
     admitted_at_ms: int
     started_at_ms: int
     ended_at_ms: int
-    state: State
     estimated: bool
     delivered: int
-    attempts: tuple[Attempt, ...]
     streamed: bool
     client_status: int
 
@@ -94,6 +95,11 @@ class Settlement(msgspec.Struct, frozen=True, gc=False):
             if not attempt.usage.empty:
                 return True
         return False
+
+
+SETTLEMENTS: Final = Sheet(Settlement)
+ATTEMPTS: Final = Sheet(Attempt)
+USAGES: Final = Sheet(Usage)
 
 
 class Bill(msgspec.Struct, frozen=True, gc=False):
@@ -124,37 +130,41 @@ def bill(settlement: Settlement, price: PriceRow | None) -> Bill:
     if price is None:
         return Bill(usage, 0, (0,) * len(attempts))
     costs = tuple([upstream_cost(attempt.usage, price) for attempt in attempts])
-    if len(attempts) == 1 and usage is attempts[0].usage and settlement.price_multiplier_ppm == PPM:
-        cost = costs[0]  # The same tokens at the same price.
+    if len(costs) == 1 and usage is attempts[0].usage and settlement.price_multiplier_ppm == PPM:
+        cost = dearest = costs[0]  # The same tokens at the same price.
     else:
         cost = charge(usage, price, settlement.price_multiplier_ppm)
-    if max(cost, *costs, 0) > _MOST_MICRO_USD:
+        dearest = max(cost, *costs, 0)
+    if dearest > _MOST_MICRO_USD:
         raise Poison("absurd", "its cost is beyond any request's")
     return Bill(usage, cost, costs)
 
 
 class _Bounds:
-    """What the fields of a record may be at most: texts in characters, numbers as they are. None may be negative.
-
-    A sound record, as nearly all are, is passed without a step of Python for each field.
-    """
+    """What the fields of a record may be at most: texts in characters, numbers as they are. None may be negative."""
 
     def __init__(self, texts: Mapping[str, int], numbers: Mapping[str, int]) -> None:
-        self._texts: Any = attrgetter(*texts)
-        self._numbers: Any = attrgetter(*numbers)
-        self._lengths = tuple(texts.values())
-        self._most = tuple(numbers.values())
-        self._names = tuple(texts), tuple(numbers)
+        self._texts = texts
+        self._numbers = numbers
 
     def check(self, record: object) -> None:
         """Raise Poison for the first field that is beyond its bound."""
-        texts, numbers = self._texts(record), self._numbers(record)
-        if "\0" in "".join(texts) or not all(map(le, map(len, texts), self._lengths)):
-            for name, text, length in zip(self._names[0], texts, self._lengths, strict=True):
-                _check_text(name, text, length)
-        if min(numbers) < 0 or not all(map(le, numbers, self._most)):
-            for name, number, most in zip(self._names[1], numbers, self._most, strict=True):
-                _check_number(name, number, most)
+        for name, length in self._texts.items():
+            _check_text(name, getattr(record, name), length)
+        for name, most in self._numbers.items():
+            _check_number(name, getattr(record, name), most)
+
+    def hold(self, columns: Columns) -> bool:
+        """Say whether `check` would pass all records of these columns."""
+        for name, length in self._texts.items():
+            texts = columns[name]
+            if max(map(len, texts), default=0) > length or "\0" in "".join(texts):
+                return False
+        for name, most in self._numbers.items():
+            numbers = columns[name]
+            if numbers and not 0 <= min(numbers) <= max(numbers) <= most:
+                return False
+        return True
 
 
 _SETTLEMENT: Final = _Bounds(
@@ -179,41 +189,57 @@ _ATTEMPT: Final = _Bounds(
     {"account": 253, "cls": 32, "upstream_request_id": 128, "upstream_model": 253},
     {"index": 10_000, "status": 999, "started_at_ms": _MOST_TIME_MS, "duration_ms": _MOST_TIME_MS},
 )
+_USAGE: Final = _Bounds({}, dict.fromkeys(Usage.__struct_fields__, _MOST_TOKENS))
+
+
+def sound(settlements: Sequence[Settlement]) -> bool:
+    """Say whether `check` passes all of them, for a fraction of what it costs."""
+    attempts = [attempt for settlement in settlements for attempt in settlement.attempts]
+    tried = ATTEMPTS.columns(attempts)
+    if not (
+        _SETTLEMENT.hold(SETTLEMENTS.columns(settlements))
+        and _ATTEMPT.hold(tried)
+        and max(tried["first_byte_ms"], default=0) <= _MOST_TIME_MS
+        and _USAGE.hold(USAGES.columns(tried["usage"]))
+    ):
+        return False
+    try:
+        for settlement in settlements:
+            # Nearly all have one attempt, which was delivered.
+            its = settlement.attempts
+            if len(its) != 1 or its[0].index != settlement.delivered or not settlement.request_id:
+                _check_parts(settlement)
+    except Poison:
+        return False
+    return True
 
 
 def check(settlement: Settlement) -> None:
     """Raise Poison when no ledger could hold this, whatever it knows. References are checked in SQL."""
     _SETTLEMENT.check(settlement)
+    _check_parts(settlement)
+    for attempt in settlement.attempts:
+        _ATTEMPT.check(attempt)
+        if attempt.first_byte_ms > _MOST_TIME_MS:
+            raise Poison("absurd", f"first_byte_ms is beyond {_MOST_TIME_MS}")
+        _USAGE.check(attempt.usage)
+
+
+def _check_parts(settlement: Settlement) -> None:
+    """Raise Poison when it has no id, or attempts that do not fit together."""
     if not settlement.request_id:
         raise Poison("malformed", "it has no request id")
     attempts, delivered = settlement.attempts, settlement.delivered
-    if len(attempts) > 1:
-        _check_indexes(settlement)
+    count, indexes = len(attempts), {attempt.index for attempt in attempts}
+    if count > MOST_ATTEMPTS:
+        raise Poison("absurd", f"it has {count} attempts; at most {MOST_ATTEMPTS} are possible")
+    if len(indexes) != count:
+        raise Poison("duplicate_attempt", "two of its attempts have one index")
     if delivered == -1:
         if settlement.state in _DELIVERED:
             raise Poison("delivered_range", f"it is {settlement.state} but names no delivered attempt")
-    elif not any([attempt.index == delivered for attempt in attempts]):  # noqa: C419 -- a list of one or two is cheaper
+    elif delivered not in indexes:
         raise Poison("delivered_range", f"its delivered attempt {delivered} is not among its attempts")
-    for attempt in attempts:
-        _check_attempt(attempt)
-
-
-def _check_indexes(settlement: Settlement) -> None:
-    count = len(settlement.attempts)
-    if count > MOST_ATTEMPTS:
-        raise Poison("absurd", f"it has {count} attempts; at most {MOST_ATTEMPTS} are possible")
-    if len({attempt.index for attempt in settlement.attempts}) != count:
-        raise Poison("duplicate_attempt", "two of its attempts have one index")
-
-
-def _check_attempt(attempt: Attempt) -> None:
-    _ATTEMPT.check(attempt)
-    if attempt.first_byte_ms > _MOST_TIME_MS:
-        raise Poison("absurd", f"first_byte_ms is beyond {_MOST_TIME_MS}")
-    tokens = msgspec.structs.astuple(attempt.usage)
-    if min(tokens) < 0 or max(tokens) > _MOST_TOKENS:
-        for name, count in zip(Usage.__struct_fields__, tokens, strict=True):
-            _check_number(name, count, _MOST_TOKENS)
 
 
 def _check_number(name: str, value: int, most: int) -> None:

@@ -59,14 +59,19 @@ def add_spend(connection: Connection, charges: Iterable[tuple[str, int, int]], c
 
     A key that is counted as another adds to the other's.
     """
-    sums: defaultdict[tuple[str, str], int] = defaultdict(int)
+    by_hour: defaultdict[tuple[str, int], int] = defaultdict(int)
     for key_id, admitted_at_ms, micro_usd in charges:
+        by_hour[key_id, admitted_at_ms // _HOUR_MS] += micro_usd
+    sums: defaultdict[tuple[str, str], int] = defaultdict(int)
+    for (key_id, hour), micro_usd in by_hour.items():
         budget = counted_as.get(key_id) or key_id
         sums[budget, TOTAL] += micro_usd
-        sums[budget, month_of(admitted_at_ms)] += micro_usd
-    _CHARGES.write(
-        connection, [(budget, period, micro_usd, 0, 1) for (budget, period), micro_usd in sorted(sums.items())]
-    )
+        sums[budget, _month_of_hour(hour)] += micro_usd
+    if sums:
+        places = sorted(sums)
+        budgets, periods = zip(*places, strict=True)
+        amounts = [sums[place] for place in places]
+        _CHARGES.write(connection, (budgets, periods, amounts, [0] * len(places), [1] * len(places)))
 
 
 def read_spend(connection: Connection, key_ids: Collection[str], now_ms: int) -> dict[str, Versioned]:

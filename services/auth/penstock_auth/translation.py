@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from penstock.auth.v1 import admin_pb2, auth_pb2
@@ -53,6 +54,11 @@ REASONS: Final = {
     Reason.TOO_LARGE: auth_pb2.DENIAL_REASON_TOO_LARGE,
     Reason.RECOVERING: auth_pb2.DENIAL_REASON_RECOVERING,
 }
+
+# Fields of the messages in the order of the records' own: read in one step, a dozen costs as much as two would by name.
+_SETTLEMENT: Final = attrgetter(*Settlement.__struct_fields__)
+_ATTEMPT: Final = attrgetter(*("class" if name == "cls" else name for name in Attempt.__struct_fields__))
+_USAGE: Final = attrgetter(*Usage.__struct_fields__)
 
 
 def count(name: str, value: int) -> int:
@@ -186,58 +192,14 @@ def limit_state(state: LimitState) -> auth_pb2.LimitState:
 
 def incoming(message: auth_pb2.Settlement) -> Incoming:
     """Read a settlement; one of an unknown state is poison."""
-    state = _STATES.get(message.state)
+    number, tries, *facts = _SETTLEMENT(message)
+    request_id, edge_session = facts[0], facts[1]
+    state = _STATES.get(number)
     if state is None:
         problem = Poison("malformed", "its delivery state is not one of this release")
-        return Incoming(message.request_id, message.edge_session, message.SerializeToString, None, problem)
-    request_id, edge_session = message.request_id, message.edge_session
-    settlement = Settlement(
-        request_id=request_id,
-        edge_session=edge_session,
-        key_id=message.key_id,
-        project=message.project,
-        model=message.model,
-        dialect=message.dialect,
-        price_digest=message.price_digest,
-        price_multiplier_ppm=message.price_multiplier_ppm,
-        admitted_at_ms=message.admitted_at_ms,
-        started_at_ms=message.started_at_ms,
-        ended_at_ms=message.ended_at_ms,
-        state=state,
-        estimated=message.estimated,
-        delivered=message.delivered,
-        attempts=tuple([_attempt(each) for each in message.attempts]),
-        streamed=message.streamed,
-        client_status=message.client_status,
-    )
-    return Incoming(request_id, edge_session, message.SerializeToString, settlement)
-
-
-def _attempt(message: auth_pb2.Attempt) -> Attempt:
-    return Attempt(
-        index=message.index,
-        account=message.account,
-        cls=getattr(message, "class"),
-        status=message.status,
-        usage=_usage(message.usage),
-        reported=message.reported,
-        estimated=message.estimated,
-        upstream_request_id=message.upstream_request_id,
-        upstream_model=message.upstream_model,
-        started_at_ms=message.started_at_ms,
-        first_byte_ms=message.first_byte_ms,
-        duration_ms=message.duration_ms,
-    )
-
-
-def _usage(message: auth_pb2.Usage) -> Usage:
-    return Usage(
-        message.input_tokens,
-        message.output_tokens,
-        message.cache_read_input_tokens,
-        message.cache_write_5m_input_tokens,
-        message.cache_write_1h_input_tokens,
-    )
+        return Incoming(request_id, edge_session, message.SerializeToString, None, problem)
+    attempts = tuple([Attempt(Usage(*_USAGE(usage)), *about) for usage, *about in map(_ATTEMPT, tries)])
+    return Incoming(request_id, edge_session, message.SerializeToString, Settlement(state, attempts, *facts))
 
 
 def usage_message(usage: Usage) -> auth_pb2.Usage:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from penstock.auth.v1 import auth_pb2
 from penstock_auth.pricing import NO_USAGE, Usage
-from penstock_auth.settlement import Poison, State, bill, charged_usage, check
+from penstock_auth.settlement import Poison, State, bill, charged_usage, check, sound
 from penstock_auth.translation import incoming
 from penstock_catalog.prices import PriceRow
 
@@ -70,6 +70,47 @@ def test_whatever_comes_is_fit_for_sql_or_poison(made):
     else:
         delivered = [each.usage for each in read.settlement.attempts if each.index == made.delivered]
         assert [result.usage] == (delivered or [NO_USAGE])
+
+
+def passes(settlement) -> bool:
+    try:
+        check(settlement)
+    except Poison:
+        return False
+    return True
+
+
+@given(st.lists(message, max_size=4))
+def test_a_batch_is_sound_when_each_of_it_is(made):
+    read = [each.settlement for each in map(incoming, made) if each.settlement is not None]
+    assert sound(read) == all(map(passes, read))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"request_id": ""},
+        {"request_id": "r" * 65},
+        {"model": "a\0b"},
+        {"price_multiplier_ppm": -1},
+        {"ended_at_ms": 2**60},
+        {"client_status": 1000},
+        {"delivered": 1},
+        {"delivered": -1},
+        {"attempts": [auth_pb2.Attempt(), auth_pb2.Attempt()]},
+        {"attempts": [auth_pb2.Attempt(index=number) for number in range(65)]},
+        {"attempts": [auth_pb2.Attempt(account="a" * 254)]},
+        {"attempts": [auth_pb2.Attempt(first_byte_ms=2**60)]},
+        {"attempts": [auth_pb2.Attempt(usage=auth_pb2.Usage(cache_read_input_tokens=-1))]},
+        {"attempts": [auth_pb2.Attempt(usage=auth_pb2.Usage(output_tokens=10**9 + 1))]},
+    ],
+)
+def test_one_that_is_not_makes_the_batch_unsound(change):
+    usual = {"request_id": "r", "state": 1, "attempts": [auth_pb2.Attempt()]}
+    good, bad = (incoming(auth_pb2.Settlement(**facts)).settlement for facts in (usual, usual | change))
+    assert sound([good, good])
+    assert not passes(bad)
+    assert not sound([good, bad, good])
 
 
 @pytest.mark.parametrize("state", list(State))
