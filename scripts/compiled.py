@@ -38,8 +38,8 @@ HOT = {
     "providers/splice providers/wire providers/wires routes/inference unattended upstream/answers "
     "upstream/call upstream/client upstream/connection upstream/deadlines upstream/fields upstream/outgoing "
     "upstream/pool",
-    "penstock_routing": "access accounts affinity buckets candidates choosing condition gates gauges health lanes "
-    "outcomes policy pool rendezvous retry retry_budget selection shares warmth words",
+    "penstock_routing": "access accounts affinity buckets candidates choosing condition fair_queue gates gauges "
+    "health lanes outcomes policy pool rendezvous retry retry_budget selection shares storms waiting_room warmth words",
 }
 FLAGS = ("--config-file=", "--strict", "--namespace-packages", "--explicit-package-bases", "--no-warn-unused-ignores")
 # What nothing outside a library calls goes out of it: less to load, and less memory.

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Hashable  # noqa: TC003 -- a compiled tuple looks it up
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Hashable
+    from collections.abc import Container
 
 Ticket = TypeVar("Ticket")
 
@@ -54,6 +55,10 @@ class Place(Generic[Ticket]):
     def __lt__(self, other: Place[Ticket]) -> bool:
         """Order by deadline."""
         return self.deadline < other.deadline
+
+    def __hash__(self) -> int:
+        """Return what no other place has: compiled, a class with an order would have no hash."""
+        return id(self)
 
 
 class _Flow(Generic[Ticket]):

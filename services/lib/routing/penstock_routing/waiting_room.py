@@ -13,14 +13,14 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Generic, NamedTuple
 
-from penstock_routing.candidates import NoneLeft
+from penstock_routing.candidates import NoneLeft, Pick
 from penstock_routing.fair_queue import FairQueue, Line, Place, Ticket
 from penstock_routing.gauges import LIGHT_RESERVE, RESERVE, STRANGE_RESERVE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-    from penstock_routing.candidates import Pick, Traits
+    from penstock_routing.candidates import Traits
     from penstock_routing.pool import Pool
 
 _SHORTEST_NAP_SECONDS: Final = 0.005
