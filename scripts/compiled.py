@@ -24,7 +24,9 @@ PACKAGES = (ROOT / "services/edge/penstock_edge", ROOT / "services/lib/routing/p
 # Not here, and why: modules that define messages for msgspec (`fields`), which reads annotations of its own; what is
 # inherited from by modules that are not here; what no ordinary request passes.
 HOT = {
-    "penstock_edge": "admission allowance answer_head answering batch bodies closing cost credentials "
+    "penstock_edge": "admission admission_policy allow_messages allowance amounts answer_head answering asking batch "
+    "bodies calls changes closing cost credentials decisions denials freshness giving_back hearing holdings holds "
+    "key_facts leases limits metrics outage reminders session times unrecorded "
     "attempts crossing decoding direct_turn dispatch estimates exchange flow journal keepalive key_books "
     "limit_headers outcome_messages outcomes passage price protocol relay reply request_id settlement "
     "segments settlement_messages signatures spool sse store_clock tallies usage waiting ways "

@@ -13,6 +13,7 @@ _STATUS_LINES: Final[dict[int, bytes]] = {status: line.removesuffix(b"\r\n") for
 # No header may hold these: it could be read as two.
 _CONTROLS: Final = frozenset({*range(0x20), 0x7F} - {*b"\t"})
 _SHOWN: Final = bytes(0x3F if byte in _CONTROLS else byte for byte in range(0x100))
+_USUAL_TYPES: Final = frozenset({b"application/json", b"text/event-stream; charset=utf-8"})
 
 _UNITS: Final = (b"requests", b"tokens", b"input-tokens", b"output-tokens")
 _SIDES: Final = (b"limit", b"remaining", b"reset")
@@ -74,6 +75,8 @@ def _add(parts: list[bytes], headers: Headers) -> None:
 
 def _checked(name: bytes, value: bytes) -> bytes:
     """Return what stands before the value."""
+    if name == b"content-type" and value in _USUAL_TYPES:
+        return b"\r\ncontent-type: "
     line = b"%b: %b" % (name, value)
     if line.translate(_SHOWN) != line:
         raise ValueError("an answer's headers hold control characters")

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from penstock_edge.answer_head import READY, lines
-from penstock_edge.cost import charge_micro, whole_input
+from penstock_edge.cost import charge_micro, tokens_of, whole_input
 from penstock_edge.limit_headers import LimitHeaders
 from penstock_edge.route_header import route_header
 from penstock_routing import outcomes
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _MOST_IGNORED_BYTES: Final = 2_000
 _MOST_MODELS: Final = 1_024
 _TOKENS: Final = b"\r\npenstock-input-tokens: %d\r\npenstock-output-tokens: %d"
+_TOKENS_AND_COST: Final = _TOKENS + b"\r\npenstock-cost-micro: %d"
 
 
 class Answering:
@@ -71,12 +72,12 @@ class Answering:
         model = exchange.model
         if exchange.operation != outcomes.MESSAGES or model is None or not attempt.meter.reported:
             return b""
-        usage = attempt.meter.usage()
-        figures = self._model_line(model.name) + _TOKENS % (whole_input(usage), usage.output_tokens)
-        if exchange.price is None or exchange.admitted is None:
-            return figures
-        cost = charge_micro(usage, exchange.price, exchange.admitted.key.price_multiplier_ppm)
-        return figures + b"\r\npenstock-cost-micro: %d" % cost
+        tokens = tokens_of(attempt.meter.usage())
+        line, price, admitted = self._model_line(model.name), exchange.price, exchange.admitted
+        if price is None or admitted is None:
+            return line + _TOKENS % (whole_input(tokens), tokens[1])
+        cost = charge_micro(tokens, price, admitted.key.price_multiplier_ppm)
+        return line + _TOKENS_AND_COST % (whole_input(tokens), tokens[1], cost)
 
     def _model_line(self, name: str) -> bytes:
         line = self._models.get(name)

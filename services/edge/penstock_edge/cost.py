@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 # Prices are per million tokens, multipliers in parts per million.
 _SCALE: Final = 1_000_000 * PPM
 
+Tokens = tuple[int, int, int, int, int]
+"""Input that is not cached, output, cache reads, cache writes for five minutes and for an hour."""
+
 
 def hold_micro(input_tokens: int, output_tokens: int, price: Price, multiplier_ppm: int = PPM) -> int:
     """Return the money to hold for estimated tokens, micro-USD, rounded up."""
@@ -22,21 +25,31 @@ def hold_micro(input_tokens: int, output_tokens: int, price: Price, multiplier_p
     return -(-total * multiplier_ppm // _SCALE)
 
 
-def whole_input(usage: Usage) -> int:
+def tokens_of(usage: Usage) -> Tokens:
+    """Return the figures of a usage, each of which is asked for by name once."""
+    return (
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cache_read_input_tokens,
+        usage.cache_write_5m_input_tokens,
+        usage.cache_write_1h_input_tokens,
+    )
+
+
+def whole_input(tokens: Tokens) -> int:
     """Return all input tokens, cached or not."""
-    cached = usage.cache_read_input_tokens
-    return usage.input_tokens + cached + usage.cache_write_5m_input_tokens + usage.cache_write_1h_input_tokens
+    plain, _, read, write_5m, write_1h = tokens
+    return plain + read + write_5m + write_1h
 
 
-def charge_micro(usage: Usage, price: Price, multiplier_ppm: int) -> int:
-    """Return what the ledger will charge: `cost_micro` of the catalogue, which asks for each figure by name."""
-    tokens_in, tokens_out, read = usage.input_tokens, usage.output_tokens, usage.cache_read_input_tokens
-    write_5m, write_1h = usage.cache_write_5m_input_tokens, usage.cache_write_1h_input_tokens
-    if 0 < price.long_context_above < tokens_in + read + write_5m + write_1h:
-        total = tokens_in * price.long_context_input + tokens_out * price.long_context_output
+def charge_micro(tokens: Tokens, price: Price, multiplier_ppm: int) -> int:
+    """Return what the ledger will charge: what `cost_micro` of the catalogue returns."""
+    plain, output, read, write_5m, write_1h = tokens
+    if 0 < price.long_context_above < whole_input(tokens):
+        total = plain * price.long_context_input + output * price.long_context_output
         total += write_5m * price.long_context_cache_write_5m + write_1h * price.long_context_cache_write_1h
         total += read * price.long_context_cache_read
     else:
-        total = tokens_in * price.input + tokens_out * price.output
+        total = plain * price.input + output * price.output
         total += write_5m * price.cache_write_5m + write_1h * price.cache_write_1h + read * price.cache_read
     return (total * multiplier_ppm + _SCALE // 2) // _SCALE

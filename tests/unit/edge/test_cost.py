@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock_catalog.prices import cost_micro
-from penstock_edge.cost import charge_micro, hold_micro, whole_input
+from penstock_edge.cost import charge_micro, hold_micro, tokens_of, whole_input
 from penstock_edge.price import Price
 from penstock_edge.records import Usage
 
@@ -79,8 +79,8 @@ rows = st.builds(Price, st.just("d"), st.just(0), *[st.one_of(st.just(0), st.int
 
 @given(usage=st.builds(Usage, counts, counts, counts, counts, counts), price=rows, ppm=st.integers(0, 5_000_000))
 def test_headers_show_what_the_ledger_charges(usage, price, ppm):
-    assert charge_micro(usage, price, ppm) == cost_micro(usage, price, ppm)
-    assert whole_input(usage) == usage.whole_input
+    assert charge_micro(tokens_of(usage), price, ppm) == cost_micro(usage, price, ppm)
+    assert whole_input(tokens_of(usage)) == usage.whole_input
 
 
 def test_headers_show_the_long_context_tier_as_the_ledger_charges_it(play):
@@ -95,8 +95,6 @@ def test_headers_show_the_long_context_tier_as_the_ledger_charges_it(play):
     )
     for whole in ((2, 2, 2, 2), (2, 3, 3, 2), (2, 3, 3, 3)):
         usage = Usage(whole[0] * 10**6, 10**6, *(n * 10**6 for n in whole[1:]))
-        assert charge_micro(usage, long, 1_000_000) == cost_micro(usage, long, 1_000_000)
-    for whole in ((2, 2, 2, 2), (4, 2, 2, 2), (5, 2, 2, 2)):
-        assert charge_micro(Usage(whole[0], 7, *whole[1:]), long, 10**9) == cost_micro(
-            Usage(whole[0], 7, *whole[1:]), long, 10**9
-        )
+        assert charge_micro(tokens_of(usage), long, 1_000_000) == cost_micro(usage, long, 1_000_000)
+    for usage in (Usage(2, 7, 2, 2, 2), Usage(4, 7, 2, 2, 2), Usage(5, 7, 2, 2, 2)):
+        assert charge_micro(tokens_of(usage), long, 10**9) == cost_micro(usage, long, 10**9)
