@@ -107,7 +107,7 @@ async def test_a_refusal_shows_the_limits(gateway, books, play):
 
 class Limits:
     def limit_states(self):
-        from penstock_edge.records import LimitState
+        from penstock_edge.limits import LimitState
 
         return [LimitState("per-minute", "Requests", 100, 0, 1000, 60_000, "Key")]
 
