@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import textwrap
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+
+import msgspec
 
 from penstock_auth.settings import AuthSettings
+from penstock_chassis import variables
 from penstock_edge.settings import EdgeSettings
 from penstock_operator.settings import OperatorSettings
 from penstock_router.settings import RouterSettings
@@ -55,22 +59,22 @@ class Setting:
 
 def decided(component: str) -> set[str]:
     """Return the settings that the chart gives itself, from other values."""
-    return (_EVERYWHERE | _RPC | _OWN[component]) & set(CLASSES[component].model_fields)
+    return (_EVERYWHERE | _RPC | _OWN[component]) & set(CLASSES[component].__struct_fields__)
 
 
 def settings(component: str) -> list[Setting]:
     """List the others, in the order of the class, its own first."""
     kind = CLASSES[component]
-    described = kind.model_json_schema()["properties"]
+    fields = {field.name: field for field in msgspec.structs.fields(kind)}
     meanings: dict[str, str] = {}
     order: list[str] = []
     for one in kind.__mro__:
         if one.__module__.startswith("penstock_"):
-            found = _meanings(one)
+            found = {name: text for name, text in _meanings(one).items() if name in fields}
             order += [name for name in found if name not in order]
             meanings = found | meanings
     return [
-        Setting(name, _schema(described[name]), _default(described[name]), meanings[name])
+        Setting(name, _schema(fields[name].type), _default(fields[name].default), meanings[name])
         for name in order
         if name not in decided(component)
     ]
@@ -93,17 +97,19 @@ def _meanings(kind: type) -> dict[str, str]:
     return found
 
 
-def _schema(described: dict[str, Any]) -> dict[str, Any]:
-    for choice in described.get("anyOf", ()):
-        if choice.get("type") != "null":
-            described = {**described, **choice}
+def _schema(kind: Any) -> dict[str, Any]:
+    described = variables.schema(kind)
+    if get_origin(kind) is Literal:
+        described = {"type": "string", "enum": list(get_args(kind))}
     kept = {word: described[word] for word in _KEPT if word in described}
     if kept.get("type") == "array":
-        items = described.get("items", {})
-        kept["items"] = {"type": items.get("type", "object")}
+        kept["items"] = {"type": described.get("items", {}).get("type", "object")}
     return kept
 
 
-def _default(described: dict[str, Any]) -> str:
-    default = described.get("default")
-    return "" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
+def _default(default: Any) -> str:
+    if default is None or default is msgspec.NODEFAULT:
+        return ""
+    if isinstance(default, tuple):
+        return json.dumps(msgspec.to_builtins(default))
+    return str(default).lower() if isinstance(default, bool) else str(default)

@@ -9,6 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from penstock_chassis.certificates import CertificateFiles, load
 
 if TYPE_CHECKING:
@@ -59,12 +61,11 @@ class OwnFiles:
     def told(self, settings: OperatorSettings) -> OperatorSettings:
         """Return the settings with these files in them."""
         current = self._folder / _CURRENT
-        return settings.model_copy(
-            update={
-                "tls_cert_file": current / "tls.crt",
-                "tls_key_file": current / "tls.key",
-                "tls_ca_file": current / "ca.crt",
-            }
+        return msgspec.structs.replace(
+            settings,
+            tls_cert_file=current / "tls.crt",
+            tls_key_file=current / "tls.key",
+            tls_ca_file=current / "ca.crt",
         )
 
     def _clear(self, *, keep: str) -> None:

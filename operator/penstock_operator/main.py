@@ -13,7 +13,7 @@ from penstock_catalog.documents import AuthCatalog, RouterCatalog
 from penstock_catalog.shards import secret_names
 from penstock_chassis import logs
 from penstock_chassis.identity import Component
-from penstock_chassis.process import StartError, run
+from penstock_chassis.process import StartError, run, told
 from penstock_chassis.rpc_transport import Transport
 from penstock_operator import handlers, metrics
 from penstock_operator.admin_token import AdminTokenKeeper
@@ -186,7 +186,7 @@ def _access() -> ClusterAccess:
 
 def main() -> None:
     """Live."""
-    settings = OperatorSettings()
+    settings = told(OperatorSettings)
     sys.exit(run(lambda: OperatorService(settings), settings))
 
 

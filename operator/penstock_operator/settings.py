@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
-from pydantic_settings import SettingsConfigDict
+from msgspec import Meta
 
 from penstock_chassis.rpc_settings import RpcSettings
 
@@ -16,12 +15,10 @@ _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _ADDRESS = re.compile(r"unix:.+|(\[[0-9A-Fa-f:.]+\]|[^\s,:/]+):[0-9]{1,5}")
 
 
-class OperatorSettings(RpcSettings):
+class OperatorSettings(RpcSettings, frozen=True, kw_only=True):
     """All settings of the operator."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="PENSTOCK_OPERATOR_", frozen=True, extra="forbid", hide_input_in_errors=True
-    )
+    prefix: ClassVar[str] = "PENSTOCK_OPERATOR_"
 
     name: str = "operator"
     namespace: str = ""
@@ -32,31 +29,30 @@ class OperatorSettings(RpcSettings):
     """Routers as `host:port`, separated by commas. Every address that a host resolves to is one replica."""
     auth_addresses: str = ""
     """Auths, likewise."""
-    key_prefix: str = Field(default="psk_", pattern=r"^[A-Za-z0-9_-]{1,32}$")
+    key_prefix: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,32}$")] = "psk_"
     """What new API keys begin with; the same as auth's."""
-    resync_seconds: float = Field(default=60.0, gt=0)
+    resync_seconds: Annotated[float, Meta(gt=0)] = 60.0
     """How often everything is listed anew, whatever events said."""
-    debounce_seconds: float = Field(default=0.15, ge=0)
+    debounce_seconds: Annotated[float, Meta(ge=0)] = 0.15
     """How long changes are gathered before they are acted on."""
-    status_seconds: float = Field(default=5.0, ge=0)
+    status_seconds: Annotated[float, Meta(ge=0)] = 5.0
     """The least time between two writes of one object's status because of what routers and auths say."""
-    outage_seconds: float = Field(default=30.0, ge=0)
+    outage_seconds: Annotated[float, Meta(ge=0)] = 30.0
     """For how long the last word of a router or auth that has gone silent is believed. Deploying one takes seconds."""
-    probe_seconds: float = Field(default=600.0, gt=0)
+    probe_seconds: Annotated[float, Meta(gt=0)] = 600.0
     """How often a credential that works is tried again, by an unbilled request that a router makes."""
     certificates: Literal["Issue", "Given"] = "Given"
     """Issue: make the authority and every component's certificate. Given: they come from elsewhere or not at all."""
     tls_dir: Path = Path("/tmp/penstock-tls")  # noqa: S108 -- a folder of its own, made with 0700
     """Where the operator writes its own certificate when it issues them."""
-    authority_step_seconds: float = Field(default=600.0, ge=1, le=86_400)
+    authority_step_seconds: Annotated[float, Meta(ge=1, le=86_400)] = 600.0
     """How long each step of an exchange of authorities stands: several times what kubelets need to renew Secrets."""
     admin_token_secret: str = ""
     """Name of the Secret with the CLI's admin token, made when it is missing; "" makes none."""
-    api_deadline_seconds: float = Field(default=5.0, gt=0)
+    api_deadline_seconds: Annotated[float, Meta(gt=0)] = 5.0
     """A call of the Kubernetes API without an answer for so long has failed."""
 
-    @model_validator(mode="after")
-    def _make_sense(self) -> Self:
+    def __post_init__(self) -> None:
         if not _FULLNAME.fullmatch(self.release):
             raise ValueError("release is no name: use up to 42 of a-z, 0-9 and -, such as penstock")
         if self.namespace and not _NAMESPACE.fullmatch(self.namespace):
@@ -64,7 +60,6 @@ class OperatorSettings(RpcSettings):
         for address in (*self.routers, *self.auths):
             if not _ADDRESS.fullmatch(address):
                 raise ValueError(f"{address} is no address: write host:port, and commas between several")
-        return self
 
     @property
     def routers(self) -> tuple[str, ...]:

@@ -129,7 +129,7 @@ def test_the_simulator_knows_the_demonstration(monkeypatch):
     simulator = dict(pods(made))["simulator"]
     for name, given in variables(simulator).items():
         monkeypatch.setenv(name, given.get("value", "simulator-0"))
-    known = {account.key for account in SimulatorSettings().accounts}
+    known = {account.key for account in SimulatorSettings.read().accounts}
     (secret,) = [one for one in demonstration() if one["kind"] == "Secret"]
     accounts = [one for one in demonstration() if one["kind"] == "UpstreamAccount"]
     assert {one["spec"]["provider"] for one in accounts} == {"Anthropic", "OpenAI", "Gemini"}

@@ -358,7 +358,7 @@ def test_nginx_lets_streams_through():
 def test_proxies_take_what_edges_take():
     asked = ("--show-only", "templates/network/ingress.yaml", "--set", "ingress.enabled=true")
     plain = yaml.safe_load(template(*asked).stdout)["metadata"]["annotations"]
-    largest = EdgeSettings.model_fields["max_body_bytes"].default
+    largest = EdgeSettings().max_body_bytes
     assert plain["nginx.ingress.kubernetes.io/proxy-body-size"] == str(largest)
     more = yaml.safe_load(template(*asked, "--set", "edge.settings.max_body_bytes=134217728").stdout)
     assert more["metadata"]["annotations"]["nginx.ingress.kubernetes.io/proxy-body-size"] == "134217728"

@@ -131,7 +131,7 @@ def test_the_demos_accounts_are_the_simulators(monkeypatch):
     for name, one in _environment("demo", "simulator").items():
         if name.endswith("_ACCOUNTS"):
             monkeypatch.setenv(name, one)
-    played = SimulatorSettings().accounts
+    played = SimulatorSettings.read().accounts
     (secret,) = [one for one in applied("demo") if one["kind"] == "Secret"]
     assert {account.key for account in played} == set(secret["stringData"].values())
     service = named(release("demo"), "Service", "penstock-simulator")

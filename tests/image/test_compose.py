@@ -33,10 +33,10 @@ def test_every_variable_is_a_setting_with_a_value_that_will_do(process, monkeypa
     prefix = f"PENSTOCK_{process.upper()}_"
     environment = SERVICES[process]["environment"]
     own = {name for name in environment if name.startswith(prefix)}
-    assert {name.removeprefix(prefix).lower() for name in own} <= SETTINGS[process].model_fields.keys()
+    assert {name.removeprefix(prefix).lower() for name in own} <= set(SETTINGS[process].__struct_fields__)
     for name in own:
         monkeypatch.setenv(name, environment[name])
-    settings = SETTINGS[process]()
+    settings = SETTINGS[process].read()
     assert (settings.metrics_host, settings.metrics_port) == ("0.0.0.0", 9090)
     assert settings.drain_seconds < seconds(SERVICES[process]["stop_grace_period"]) - 5
     assert f"penstock-{process}" in SERVICES[process]["command"]
@@ -87,7 +87,7 @@ def test_its_resources_can_be_used_and_speak_to_the_simulator(tmp_path, monkeypa
     assert state.problems == ()
     for name, value in SERVICES["simulator"]["environment"].items():
         monkeypatch.setenv(name, value)
-    simulator = SimulatorSettings()
+    simulator = SimulatorSettings.read()
     known = {account.key for account in simulator.accounts}
     told = (tmp_path / "catalog/router.json").read_text()
     assert all(key in told for key in known)

@@ -42,7 +42,7 @@ class Kubelet:
 
     def settings(self, component: Component) -> RpcSettings:
         told = self._files[component].told(OperatorSettings(tls_domain=DOMAIN, tls_poll_seconds=POLL_SECONDS))
-        return RpcSettings(**told.model_dump(include=set(RpcSettings.model_fields)))
+        return RpcSettings(**{name: getattr(told, name) for name in RpcSettings.__struct_fields__})
 
     async def run(self) -> None:
         while True:

@@ -31,7 +31,7 @@ def find(data_dir: Path | None, server: str | None, environment: CliSettings) ->
     """
     folder = DataDir(data_dir or environment.data_dir or DEFAULT_DATA_DIR)
     url = server or (None if data_dir else environment.server)
-    stated = environment.admin_token.get_secret_value() if environment.admin_token else None
+    stated = environment.admin_token.reveal() if environment.admin_token else None
     if url is None:
         own = _read(folder.admin_url)
         if own is None:

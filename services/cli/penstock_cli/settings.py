@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import ClassVar
 
-from pydantic import SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from penstock_chassis.secret import Secret
+from penstock_chassis.settings import Settings
 
 DEFAULT_DATA_DIR = Path(".penstock")
 _SECRET_ENDINGS = ("_API_KEY", "_AUTH_TOKEN", "_ADMIN_TOKEN")
 
 
-class CliSettings(BaseSettings):
+class CliSettings(Settings, frozen=True, kw_only=True):
     """Read from `PENSTOCK_<NAME>`."""
 
-    model_config = SettingsConfigDict(env_prefix="PENSTOCK_", frozen=True, extra="ignore")
+    prefix: ClassVar[str] = "PENSTOCK_"
 
     data_dir: Path | None = None
     """Where a local gateway keeps everything."""
     server: str | None = None
     """URL of the admin API."""
-    admin_token: SecretStr | None = None
+    admin_token: Secret | None = None
     """Bearer token of the admin API."""
-    api_key: SecretStr | None = None
+    api_key: Secret | None = None
     """A client's key, for setting up clients."""
 
 

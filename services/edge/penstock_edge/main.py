@@ -319,7 +319,7 @@ def main() -> None:
     """Run the edge from its environment."""
     # At the first plain request FastAPI asks whether a type is of pydantic's first version: 2 MB, where that is found.
     never("pydantic.v1")
-    settings = EdgeSettings()
+    settings = process.told(EdgeSettings)
     sys.exit(process.run(lambda: Edge(settings), settings))
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, ClassVar
 
-from pydantic import Field
-from pydantic_settings import SettingsConfigDict
+from msgspec import Meta
 
 from penstock_chassis.rpc_settings import RpcSettings
 
 
-class EdgeSettings(RpcSettings):
+class EdgeSettings(RpcSettings, frozen=True, kw_only=True):
     """Settings of one edge process. Durations are in seconds."""
 
-    model_config = SettingsConfigDict(env_prefix="PENSTOCK_EDGE_")
+    prefix: ClassVar[str] = "PENSTOCK_EDGE_"
 
     name: str = "edge-0"
     """Stable name of this edge among its siblings; its spool's folder bears it."""
@@ -31,7 +31,7 @@ class EdgeSettings(RpcSettings):
     """Above this many bytes of unsettled requests, new ones are refused."""
     ready_files: tuple[Path, ...] = ()
     """Files that must exist before this edge says that it is ready (local mode: the admin API answers)."""
-    farewell_seconds: float = Field(default=5.0, gt=0)
+    farewell_seconds: Annotated[float, Meta(gt=0)] = 5.0
     """How long auth and the router are told, after the drain, what is left to tell; what nobody heard by then waits in
     the spool for this edge's next life."""
     max_body_bytes: int = 32 * 1024 * 1024
@@ -58,7 +58,7 @@ class EdgeSettings(RpcSettings):
     """An upstream connection that was not used for this long is closed."""
     upstream_ca_file: Path | None = None
     """Certificates that upstreams are checked against; the system's when absent."""
-    traces_asked_per_second: float = Field(default=1.0, ge=0)
+    traces_asked_per_second: Annotated[float, Meta(ge=0)] = 1.0
     """How many requests a second may be traced because their clients ask for it, beside those that are drawn by lot."""
     client_idle_seconds: int = 75
     """A client's connection that was not used for this long is closed."""

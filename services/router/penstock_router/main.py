@@ -16,7 +16,7 @@ from penstock_catalog.cluster_access import AccessError
 from penstock_catalog.documents import RouterCatalog
 from penstock_chassis import logs
 from penstock_chassis.identity import Component
-from penstock_chassis.process import StartError, run
+from penstock_chassis.process import StartError, run, told
 from penstock_chassis.proxies import Proxies
 from penstock_chassis.rpc_transport import Transport
 from penstock_router.clock import StoreClock
@@ -144,7 +144,7 @@ def _store(settings: RouterSettings) -> StateStore:
 
         try:
             return RedisStore(
-                settings.redis_url.get_secret_value(),
+                settings.redis_url.reveal(),
                 cluster=settings.redis_cluster,
                 deadline_seconds=settings.redis_deadline_seconds,
             )
@@ -180,7 +180,7 @@ def _learning_until(settings: RouterSettings, store: StateStore, clock: StoreClo
 
 def main() -> None:
     """Live."""
-    settings = RouterSettings()  # type: ignore[call-arg]  # the environment gives them
+    settings = told(RouterSettings)
     # What was imported lives for ever, and reports leave no cycles: the collector need not hold anybody up.
     gc.collect()
     gc.freeze()

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
-
-from pydantic import SecretStr, model_validator
-from pydantic_settings import SettingsConfigDict
+from typing import ClassVar
 
 from penstock_catalog.whereabouts import Whereabouts
 from penstock_chassis.rpc_settings import RpcSettings
+from penstock_chassis.secret import Secret
 
 
-class RouterSettings(RpcSettings):
+class RouterSettings(RpcSettings, frozen=True, kw_only=True):
     """All settings of one router process."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="PENSTOCK_ROUTER_", frozen=True, extra="forbid", hide_input_in_errors=True
-    )
+    prefix: ClassVar[str] = "PENSTOCK_ROUTER_"
 
     name: str = "router"
     address: str
@@ -28,7 +24,7 @@ class RouterSettings(RpcSettings):
     """What the names of the Secrets begin with that the operator publishes the document in."""
     catalog_namespace: str = ""
     """The namespace of these Secrets; without it, the pod's own."""
-    redis_url: SecretStr | None = None
+    redis_url: Secret | None = None
     """State shared with other routers; without it, state is in memory (and in `run_dir`, if there is one).
 
     `redis://[USER:PASSWORD@]HOST:PORT`, or `rediss://` for TLS, there with `?ssl_ca_certs=FILE` for an own authority.
@@ -56,10 +52,8 @@ class RouterSettings(RpcSettings):
     max_connection_age_seconds: float = 300.0
     """Edges reconnect after this, so that new replicas get their part of them."""
 
-    @model_validator(mode="after")
-    def _one_catalog(self) -> Self:
+    def __post_init__(self) -> None:
         _ = self.catalog
-        return self
 
     @property
     def catalog(self) -> Whereabouts:

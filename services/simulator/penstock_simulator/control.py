@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from pydantic import TypeAdapter, ValidationError
 
 from penstock_simulator.delivery import chunk, head
 from penstock_simulator.faults import RuleSpec
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from penstock_simulator.records import Record, Records
 
 PREFIX = "/simulator"
-_SPECS = TypeAdapter(list[RuleSpec])
 # Records are written out in portions, so that a long list does not hold up the streams being served.
 _PORTION = 500
 
@@ -65,11 +63,11 @@ class Control:
     def _put(self, request: Request, account: str) -> tuple[int, Any]:
         try:
             given = msgspec.json.decode(request.body)
-            specs = _SPECS.validate_python(given if isinstance(given, list) else [given])
+            specs = msgspec.convert(given if isinstance(given, list) else [given], list[RuleSpec])
+        except msgspec.ValidationError as error:
+            return 400, {"error": str(error)}
         except msgspec.DecodeError as error:
             return 400, {"error": f"not JSON: {error}"}
-        except ValidationError as error:
-            return 400, {"error": [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]}
         known = {one.name for one in self._accounts.all()} | {"*"}
         if account not in known:
             return 404, {"error": f"no such account: {account}"}

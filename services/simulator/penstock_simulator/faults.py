@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import fnmatch
 import random
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+import msgspec
+from msgspec import Meta
 
 from penstock_simulator.behaviour import DirectiveError, read_fields
 
@@ -24,32 +25,27 @@ _SCOPES: dict[str, frozenset[str]] = {
 }
 
 
-class RuleSpec(BaseModel):
+class RuleSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One rule as it is written; `set` holds directives as in a prompt."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     account: str = "*"
     model: str = "*"
     """Pattern of model names."""
     operation: Scope = "inference"
     """`models` is the unbilled probe; `any` makes an account wholly dead."""
-    probability: float = Field(default=1.0, ge=0.0, le=1.0)
-    count: int | None = Field(default=None, ge=0)
+    probability: Annotated[float, Meta(ge=0.0, le=1.0)] = 1.0
+    count: Annotated[int, Meta(ge=0)] | None = None
     """At most this often; absent: for ever."""
-    skip: int = Field(default=0, ge=0)
+    skip: Annotated[int, Meta(ge=0)] = 0
     """Leave the first matching requests alone."""
     seed: int = 0
     set: dict[str, Any]
 
-    @field_validator("set")
-    @classmethod
-    def _known(cls, value: dict[str, Any]) -> dict[str, Any]:
+    def __post_init__(self) -> None:
         try:
-            read_fields(value)
+            read_fields(self.set)
         except DirectiveError as error:
             raise ValueError(str(error)) from error
-        return value
 
 
 class Rule:
@@ -80,7 +76,7 @@ class Rule:
 
     def shown(self) -> dict[str, Any]:
         """Return the rule with its counts, as JSON shows it."""
-        return self.spec.model_dump() | {"seen": self.seen, "fired": self.fired}
+        return msgspec.structs.asdict(self.spec) | {"seen": self.seen, "fired": self.fired}
 
 
 class FaultBook:
@@ -98,12 +94,12 @@ class FaultBook:
 
     def replace(self, account: str, specs: Iterable[RuleSpec]) -> None:
         """Put these rules in place of all rules of one account (`*`: those for every account)."""
-        added = [Rule(spec.model_copy(update={"account": account})) for spec in specs]
+        added = [Rule(msgspec.structs.replace(spec, account=account)) for spec in specs]
         self._rules = [rule for rule in self._rules if rule.spec.account != account] + added
 
     def add(self, **fields: Any) -> Rule:
         """Add one rule; the arguments are RuleSpec's."""
-        rule = Rule(RuleSpec.model_validate(fields))
+        rule = Rule(msgspec.convert(fields, RuleSpec))
         self._rules.append(rule)
         return rule
 

@@ -33,7 +33,7 @@ class SimulatorService:
 
 def main() -> None:
     """Run until SIGTERM."""
-    settings = SimulatorSettings()
+    settings = process.told(SimulatorSettings)
     sys.exit(process.run(lambda: SimulatorService(settings), settings))
 
 

@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic_settings import SettingsConfigDict
+import msgspec
+from msgspec import Meta
 
 from penstock_chassis.settings import ProcessSettings
 from penstock_simulator.faults import RuleSpec
 
 
-class AccountLimits(BaseModel):
+class AccountLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Limits of one account; an absent one is no limit. Token buckets hold one minute and refill all the time."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    requests_per_minute: int | None = Field(default=None, ge=1)
-    input_tokens_per_minute: int | None = Field(default=None, ge=1)
+    requests_per_minute: Annotated[int, Meta(ge=1)] | None = None
+    input_tokens_per_minute: Annotated[int, Meta(ge=1)] | None = None
     """Cache reads do not count, as with the real ones."""
-    output_tokens_per_minute: int | None = Field(default=None, ge=1)
+    output_tokens_per_minute: Annotated[int, Meta(ge=1)] | None = None
     """Counted as they are sent; a request is refused only when the bucket is empty."""
-    count_tokens_per_minute: int | None = Field(default=None, ge=1)
-    concurrent_requests: int | None = Field(default=None, ge=1)
+    count_tokens_per_minute: Annotated[int, Meta(ge=1)] | None = None
+    concurrent_requests: Annotated[int, Meta(ge=1)] | None = None
 
 
-class AccountSettings(BaseModel):
+class AccountSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One account: the credential in a request picks it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     key: str
@@ -40,10 +36,8 @@ class AccountSettings(BaseModel):
     without the rules of OpenAI's models."""
 
 
-class ModelSettings(BaseModel):
+class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A model beyond the built-in ones."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str
     format: Literal["anthropic", "openai", "gemini"] = "anthropic"
@@ -52,10 +46,10 @@ class ModelSettings(BaseModel):
     max_output_tokens: int = 64_000
 
 
-class SimulatorSettings(ProcessSettings):
+class SimulatorSettings(ProcessSettings, frozen=True, kw_only=True):
     """Settings of the simulator; in the environment with the prefix `PENSTOCK_SIMULATOR_`, lists as JSON."""
 
-    model_config = SettingsConfigDict(env_prefix="PENSTOCK_SIMULATOR_")
+    prefix: ClassVar[str] = "PENSTOCK_SIMULATOR_"
 
     name: str = "simulator-0"
     host: str = "127.0.0.1"
@@ -71,21 +65,19 @@ class SimulatorSettings(ProcessSettings):
     """Serve /simulator (faults, records); it has no password, so the listening address decides who may use it."""
     seed: int = 0
     """Changes all generated text."""
-    default_tokens: int = Field(default=48, ge=1)
+    default_tokens: Annotated[int, Meta(ge=1)] = 48
     """Output of a request that does not say; a request-dependent part of up to as much again is added."""
     max_body_bytes: int = 32 * 1024 * 1024
-    max_records: int = Field(default=200_000, ge=1)
+    max_records: Annotated[int, Meta(ge=1)] = 200_000
     keep_bodies: bool = False
     """Keep raw bodies and headers (credentials blotted out) in the records; for tests that compare bytes."""
-    cache_minimum_tokens: int = Field(default=1024, ge=1)
+    cache_minimum_tokens: Annotated[int, Meta(ge=1)] = 1024
     """The shortest prefix that is cached."""
     silence_seconds: float = 3600.0
     """After this long a connection that was told to be silent is cut."""
 
-    @model_validator(mode="after")
-    def _distinct(self) -> SimulatorSettings:
+    def __post_init__(self) -> None:
         names = [account.name for account in self.accounts]
         keys = [account.key for account in self.accounts]
         if not names or len(set(names)) < len(names) or len(set(keys)) < len(keys):
             raise ValueError("accounts: at least one, with distinct names and distinct keys")
-        return self

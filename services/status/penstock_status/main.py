@@ -59,7 +59,7 @@ class StatusService:
 
 def main() -> int:
     """Run until SIGTERM."""
-    settings = StatusSettings()  # type: ignore[call-arg]  # the environment gives them
+    settings = process.told(StatusSettings)
     return process.run(lambda: StatusService(settings), settings)
 
 

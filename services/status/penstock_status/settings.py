@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, ClassVar
 
-from pydantic import Field
-from pydantic_settings import SettingsConfigDict
+from msgspec import Meta
 
 from penstock_chassis.rpc_settings import RpcSettings
 
 TOKEN_MINIMUM_CHARACTERS = 16
 
 
-class StatusSettings(RpcSettings):
+class StatusSettings(RpcSettings, frozen=True, kw_only=True):
     """Settings of status; each is read from `PENSTOCK_STATUS_<NAME>`."""
 
-    model_config = SettingsConfigDict(env_prefix="PENSTOCK_STATUS_", frozen=True, extra="forbid")
+    prefix: ClassVar[str] = "PENSTOCK_STATUS_"
 
     name: str = "status-0"
     """Stable name of this process among its siblings."""
     host: str = "127.0.0.1"
     """Address the admin API listens on."""
-    port: int = Field(default=8081, ge=0, le=65535)
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8081
     """Port of the same; 0 takes any free one."""
     port_is_reserved: bool = False
     """Local mode: `penstock up` holds the port for this process, which binds beside it."""
@@ -31,7 +31,7 @@ class StatusSettings(RpcSettings):
     """gRPC address of the router: `unix:/path` or `host:port`."""
     admin_token_file: Path
     """File that holds the bearer token of the admin API, one line."""
-    rpc_deadline_seconds: float = Field(default=5.0, gt=0)
+    rpc_deadline_seconds: Annotated[float, Meta(gt=0)] = 5.0
     """How long one call to auth or the router may take."""
-    probe_deadline_seconds: float = Field(default=1.0, gt=0)
+    probe_deadline_seconds: Annotated[float, Meta(gt=0)] = 1.0
     """The same for the calls behind /readyz."""

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import grpc
 import pytest
-from pydantic import SecretStr
 
 from penstock.auth.v1 import admin_pb2, admin_pb2_grpc, auth_pb2, auth_pb2_grpc
 from penstock_auth import lending, main, servicer
@@ -22,6 +21,7 @@ from penstock_auth.settings import AuthSettings
 from penstock_catalog.documents import AuthCatalog, DeclaredKey, Model, Plan, PlanLimit, write
 from penstock_chassis.process import StartError
 from penstock_chassis.rpc import channel
+from penstock_chassis.secret import Secret
 from tests.contract.ledger.books import PRICE
 
 PLAN = Plan(name="team", limits=(PlanLimit(name="per-minute", unit="Requests", amount=600, window_ms=60_000),))
@@ -64,7 +64,7 @@ class Service:
         self.settings = AuthSettings(
             address=f"unix:{folder}/auth.sock",
             catalog_path=folder / "auth.json",
-            database_url=SecretStr(database_url),
+            database_url=Secret(database_url),
             # Other tests may keep this machine busy.
             database_deadline_seconds=20.0,
             database_lock_wait_seconds=0.2,

@@ -27,7 +27,7 @@ def begin(monkeypatch, collector):
         given = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "20"} | variables
         for name, value in given.items():
             monkeypatch.setenv(name, value)
-        begun.append(telemetry.begin(TelemetrySettings(), service="penstock-edge", instance="edge-0"))
+        begun.append(telemetry.begin(TelemetrySettings.read(), service="penstock-edge", instance="edge-0"))
         return begun[-1]
 
     yield begin

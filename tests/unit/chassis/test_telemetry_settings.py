@@ -10,14 +10,14 @@ ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
 
 @pytest.fixture(autouse=True)
 def nothing_set(monkeypatch):
-    for field in TelemetrySettings.model_fields:
+    for field in TelemetrySettings.__struct_fields__:
         monkeypatch.delenv(f"OTEL_{field.upper()}", raising=False)
 
 
 def told(monkeypatch, **variables):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    return TelemetrySettings()
+    return TelemetrySettings.read()
 
 
 @pytest.mark.parametrize(

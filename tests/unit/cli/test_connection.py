@@ -1,5 +1,6 @@
 import pytest
 
+from penstock_chassis.secret import Secret
 from penstock_cli import connection
 from penstock_cli.errors import UnreachableError
 from penstock_cli.settings import CliSettings
@@ -18,7 +19,7 @@ def home(tmp_path, monkeypatch):
 
 
 def found(data_dir=None, server=None, environment=None):
-    at = connection.find(data_dir, server, environment or CliSettings())
+    at = connection.find(data_dir, server, environment or CliSettings.read())
     return at.server, at.token
 
 
@@ -30,18 +31,20 @@ def test_a_data_dir_is_enough(home):
     other = ("http://127.0.0.1:1/other", "token-other")
     assert found(home / "other") == other
     assert connection.find(None, None, CliSettings(data_dir=home / "other")).server == other[0]
-    assert found(home / "other", None, CliSettings(admin_token="t")) == other
+    assert found(home / "other", None, CliSettings(admin_token=Secret("t"))) == other
 
 
 def test_the_environment_names_a_server(home):
-    environment = CliSettings(server="https://admin.example/", admin_token="t")
+    environment = CliSettings(server="https://admin.example/", admin_token=Secret("t"))
     assert found(environment=environment) == ("https://admin.example", "t")
 
 
 def test_an_option_wins_over_the_environment(home):
-    at = connection.find(home / "other", None, CliSettings(server="https://admin.example", admin_token="t"))
+    at = connection.find(home / "other", None, CliSettings(server="https://admin.example", admin_token=Secret("t")))
     assert at.server.endswith("/other")
-    at = connection.find(None, "https://one.example", CliSettings(server="https://two.example", admin_token="t"))
+    at = connection.find(
+        None, "https://one.example", CliSettings(server="https://two.example", admin_token=Secret("t"))
+    )
     assert at.server == "https://one.example"
 
 
@@ -56,7 +59,7 @@ def test_a_token_is_not_sent_to_strangers(home):
 
 
 def test_a_token_is_not_shown(home):
-    assert "token-" not in repr(connection.find(None, None, CliSettings()))
+    assert "token-" not in repr(connection.find(None, None, CliSettings.read()))
 
 
 def test_where_nothing_runs(home):

@@ -18,7 +18,7 @@ import os
 os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = "http://127.0.0.1:9"
 from penstock_chassis import telemetry
 from penstock_chassis.telemetry_settings import TelemetrySettings
-telemetry.begin(TelemetrySettings(), service="penstock-edge", instance="edge-0")
+telemetry.begin(TelemetrySettings.read(), service="penstock-edge", instance="edge-0")
 """
 SERVING = """
 import asyncio

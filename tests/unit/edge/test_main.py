@@ -8,6 +8,7 @@ import signal
 import socket
 
 import httpx
+import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -293,7 +294,7 @@ async def test_a_taken_port_is_an_error(others, settings):
 async def test_a_spool_in_use_is_an_error(others, settings, registry):
     async with running(settings, 0.1):
         with pytest.raises(StartError, match="spool"):
-            Edge(settings.model_copy(update={"port": 0}))
+            Edge(msgspec.structs.replace(settings, port=0))
 
 
 @pytest.mark.parametrize(
@@ -313,7 +314,7 @@ async def test_authorities_that_cannot_be_read_are_an_error(others, settings, tm
     if text is not None:
         path.write_text(text)
     with pytest.raises(StartError, match=r"upstream_ca_file .* cannot be used"):
-        Edge(settings.model_copy(update={"upstream_ca_file": path}))
+        Edge(msgspec.structs.replace(settings, upstream_ca_file=path))
 
 
 async def _nothing(seconds):

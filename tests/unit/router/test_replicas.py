@@ -11,6 +11,7 @@ import pytest
 
 from penstock.router.v1 import router_pb2
 from penstock_catalog.documents import Capacity
+from penstock_chassis.secret import Secret
 from penstock_routing import outcomes as o
 from tests.servers import redis_server
 
@@ -24,7 +25,7 @@ def redis():
 @pytest.fixture
 async def pair(harness, redis):
     redis.command("FLUSHALL")
-    settings = {"redis_url": redis.url, "run_dir": None, "redis_deadline_seconds": 2.0}
+    settings = {"redis_url": Secret(redis.url), "run_dir": None, "redis_deadline_seconds": 2.0}
     return await harness.router(**settings), await harness.router(**settings)
 
 
@@ -81,7 +82,12 @@ async def test_the_limit_holds_over_both(harness, tools, pair):
 async def test_an_edge_that_moves_to_another_router_keeps_its_share(harness, tools, redis):
     redis.command("FLUSHALL")
     harness.write(tools.catalog(tools.account("a", limits=Capacity(max_concurrent_requests=10))))
-    told = {"redis_url": redis.url, "run_dir": None, "redis_deadline_seconds": 2.0, "session_silent_seconds": 0.5}
+    told = {
+        "redis_url": Secret(redis.url),
+        "run_dir": None,
+        "redis_deadline_seconds": 2.0,
+        "session_silent_seconds": 0.5,
+    }
     pair = [await harness.router(**told), await harness.router(**told)]
     before = await harness.edge(pair[0], "s1")
     await before.report(demand={"slots_wanted": 10})
@@ -108,7 +114,7 @@ async def test_a_restarted_router_reads_what_the_store_knows(harness, tools, pai
     await tools.until(lambda: not pair[0].router.conditions.dirty)
     await harness.stop(pair[0])
     again = await harness.edge(
-        await harness.router(redis_url=redis.url, run_dir=None, redis_deadline_seconds=2.0), "s1"
+        await harness.router(redis_url=Secret(redis.url), run_dir=None, redis_deadline_seconds=2.0), "s1"
     )
     await tools.until(again.cooldown)
 
@@ -119,7 +125,7 @@ async def test_a_store_that_lost_everything_is_told_again(harness, tools, pair, 
     await tools.until(lambda: not pair[0].router.conditions.dirty)
     redis.command("FLUSHALL")
     third = await harness.edge(
-        await harness.router(redis_url=redis.url, run_dir=None, redis_deadline_seconds=2.0), "s3"
+        await harness.router(redis_url=Secret(redis.url), run_dir=None, redis_deadline_seconds=2.0), "s3"
     )
     await tools.until(third.cooldown)
 
@@ -127,7 +133,7 @@ async def test_a_store_that_lost_everything_is_told_again(harness, tools, pair, 
 async def test_the_router_goes_on_when_the_store_is_frozen(harness, tools):
     harness.write(tools.catalog(tools.account("a", limits=Capacity(max_concurrent_requests=10)), tools.account("b")))
     with redis_server() as server:
-        service = await harness.router(redis_url=server.url, run_dir=None)
+        service = await harness.router(redis_url=Secret(server.url), run_dir=None)
         edge = await harness.edge(service, "s1")
         await tools.until(lambda: edge.slots() == 10)
         os.kill(server.process.pid, signal.SIGSTOP)
@@ -160,7 +166,7 @@ async def test_a_frozen_store_costs_a_turn_one_deadline_however_many_trials_are_
     names = "abcdefgh"
     harness.write(tools.catalog(*map(tools.account, names)))
     with redis_server() as server:
-        service = await harness.router(redis_url=server.url, run_dir=None)
+        service = await harness.router(redis_url=Secret(server.url), run_dir=None)
         edge = await harness.edge(service, "s1")
         os.kill(server.process.pid, signal.SIGSTOP)
         try:
@@ -186,7 +192,7 @@ async def test_a_frozen_store_costs_a_turn_one_deadline_however_many_trials_are_
 
 
 async def test_the_router_starts_without_the_store(harness, tools):
-    service = await harness.router(redis_url="redis://127.0.0.1:1/0", run_dir=None)
+    service = await harness.router(redis_url=Secret("redis://127.0.0.1:1/0"), run_dir=None)
     edge = await harness.edge(service, "s1")
     await edge.report(tools.outcome(o.OVERLOADED))
     await tools.until(edge.cooldown)

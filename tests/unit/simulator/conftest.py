@@ -14,12 +14,17 @@ MODEL = "claude-sonnet-4-6"
 
 
 @pytest.fixture
-def settings():
+def silence_seconds():
+    return 30.0
+
+
+@pytest.fixture
+def settings(silence_seconds):
     return SimulatorSettings(
         accounts=(AccountSettings(name="a", key="key-a"), AccountSettings(name="b", key="key-b")),
         cache_minimum_tokens=16,
         keep_bodies=True,
-        silence_seconds=30,
+        silence_seconds=silence_seconds,
     )
 
 

@@ -34,8 +34,8 @@ async def test_faults_are_put_shown_and_taken_away(http):
     ("path", "body", "status", "words"),
     [
         ("faults/a", b"{", 400, "not JSON"),
-        ("faults/a", b'{"set": {"fault": "nope"}}', 400, "0.set: Value error, fault: no such fault: 'nope'"),
-        ("faults/a", b"[{}]", 400, "0.set: Field required"),
+        ("faults/a", b'{"set": {"fault": "nope"}}', 400, "fault: no such fault: 'nope' - at `$[0]`"),
+        ("faults/a", b"[{}]", 400, "missing required field `set` - at `$[0]`"),
         ("faults/x", b'{"set": {}}', 404, "no such account: x"),
         ("nothing", b"", 404, "there are faults"),
     ],

@@ -203,8 +203,8 @@ async def test_silence_lasts_until_the_client_leaves(sim, post, directive, strea
     assert sim.records.select()[0].state == "client_left"
 
 
-async def test_silence_ends_some_day(sim, post):
-    sim.settings.__dict__["silence_seconds"] = 0.05
+@pytest.mark.parametrize("silence_seconds", [0.05])
+async def test_silence_ends_some_day(post):
     wire = await post(ask("fault=silence"))
     assert (wire.all, wire.silent) == (b"", False)
 

@@ -34,7 +34,7 @@ def compile_resources(
     Into the data directory go catalog/auth.json and catalog/router.json, which running processes take up at once,
     secrets/NAME/api-key for every APIKey, and an admin-token for status, where there is none.
     """
-    folder = DataDir((data_dir or CliSettings().data_dir or DEFAULT_DATA_DIR).absolute())
+    folder = DataDir((data_dir or CliSettings.read().data_dir or DEFAULT_DATA_DIR).absolute())
     voice = Voice()
     try:
         with exit_codes():

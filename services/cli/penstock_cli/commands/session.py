@@ -40,7 +40,7 @@ def exit_codes() -> Iterator[None]:
 @contextmanager
 def admin(data_dir: Path | None, server: str | None) -> Iterator[Admin]:
     """Give the admin API that the options and the environment name."""
-    with exit_codes(), Admin(connection.find(data_dir, server, CliSettings())) as api:
+    with exit_codes(), Admin(connection.find(data_dir, server, CliSettings.read())) as api:
         yield api
 
 

@@ -61,15 +61,15 @@ def setup_client(
 
 def _url(url: str | None, data_dir: Path | None, server: str | None) -> str:
     try:
-        return target.gateway_url(url or gateway_of(data_dir, server, CliSettings()))
+        return target.gateway_url(url or gateway_of(data_dir, server, CliSettings.read()))
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--url") from error
 
 
 def _key(given: str | None) -> str:
-    stated = CliSettings().api_key
+    stated = CliSettings.read().api_key
     if given is None and stated is not None:
-        given = stated.get_secret_value()
+        given = stated.reveal()
     if given is None and sys.stdin.isatty():
         given = typer.prompt("API key", hide_input=True, err=True)
     if given is None or given == "-":

@@ -55,7 +55,7 @@ def up(
         raise typer.BadParameter("is debug, info, warning or error", param_hint="--log-level")
     terminal = sys.stderr.isatty()
     options = UpOptions(
-        data_dir=(data_dir or CliSettings().data_dir or DEFAULT_DATA_DIR).absolute(),
+        data_dir=(data_dir or CliSettings.read().data_dir or DEFAULT_DATA_DIR).absolute(),
         resources=tuple(resources or ()),
         host=host,
         port=port,

@@ -9,7 +9,7 @@ import json
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import uvloop
 
@@ -17,16 +17,17 @@ from penstock_chassis import compiled, heap, logs, process_metrics, tracing
 from penstock_chassis.ending import Ending
 from penstock_chassis.http import AddressTakenError, HttpServer, listen
 from penstock_chassis.probes import Probes, Pulse
+from penstock_chassis.settings import ProcessSettings, SettingsError
 from penstock_chassis.telemetry_settings import TelemetrySettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from penstock_chassis.settings import ProcessSettings
     from penstock_chassis.telemetry import Exporting
 
 log = logs.get(__name__)
 
+_Settings = TypeVar("_Settings", bound=ProcessSettings)
 _PR_SET_PDEATHSIG = 1
 # Beyond the drain itself: what closing servers and flushing may take.
 _GRACE_SECONDS = 5.0
@@ -51,6 +52,16 @@ class Service(Protocol):
         """Whether it can serve now, and if not, why."""
 
 
+def told(kind: type[_Settings]) -> _Settings:
+    """Return what the environment tells this process. Where it will not do, say why and exit."""
+    try:
+        return kind.read()
+    except SettingsError as error:
+        logs.configure(ProcessSettings(name=_service(kind)))
+        log.error("start_failed", reason=str(error))  # noqa: TRY400 -- the message is for people; a traceback says no more
+        sys.exit(1)
+
+
 def run(build: Callable[[], Service], settings: ProcessSettings) -> int:
     """Run the service that `build` makes inside the loop until SIGTERM or SIGINT; returns the exit code."""
     if settings.dies_with_parent and not _die_with_parent():
@@ -64,16 +75,20 @@ def run(build: Callable[[], Service], settings: ProcessSettings) -> int:
         return 1
 
 
+def _service(kind: type[ProcessSettings]) -> str:
+    """Return what kind of process this is: `penstock-edge`."""
+    return kind.prefix.strip("_").lower().replace("_", "-") or "penstock"
+
+
 def _begin_tracing(settings: ProcessSettings) -> Exporting | None:
     """Trace, if OpenTelemetry's variables name a collector. Nothing of this can keep a process from its work."""
-    told = TelemetrySettings()
+    told = TelemetrySettings.read()
     if not told.wanted():
         return None
     try:
         from penstock_chassis import telemetry  # noqa: PLC0415 -- its library costs time and memory
 
-        service = f"{settings.model_config.get('env_prefix', '')}".strip("_").lower().replace("_", "-")
-        exporting = telemetry.begin(told, service=service or "penstock", instance=settings.name)
+        exporting = telemetry.begin(told, service=_service(type(settings)), instance=settings.name)
     except Exception as error:  # noqa: BLE001 -- whatever the library says of its variables
         log.error("tracing_off", reason=type(error).__name__)  # noqa: TRY400 -- its text may quote a header or a URL
         return None

@@ -2,16 +2,73 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pydantic_settings import BaseSettings, SettingsConfigDict
+import msgspec
+
+from penstock_chassis import variables
+from penstock_chassis.secret import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from msgspec.structs import FieldInfo
 
 
-class ProcessSettings(BaseSettings):
-    """Settings that all processes share; each process subclasses this with its own `env_prefix`."""
+class SettingsError(ValueError):
+    """The environment will not do; the message names the variables and says what they take, never what they hold."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid")
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What environment variables say: the field `port` is `<prefix>PORT`. A list is given as JSON.
+
+    The constructor is for code and takes values of the right types; `__post_init__` may refuse by ValueError what does
+    not go together.
+    """
+
+    prefix: ClassVar[str] = ""
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] | None = None) -> Self:
+        """Return what the environment, this process's own if there is no other, says. Raises SettingsError."""
+        told = {name.upper(): text for name, text in (os.environ if environment is None else environment).items()}
+        values: dict[str, Any] = {}
+        wrong: list[str] = []
+        for field in msgspec.structs.fields(cls):
+            variable = cls.variable(field.name)
+            try:
+                if variable in told:
+                    values[field.name] = variables.value(told[variable], field.type)
+                elif field.required:
+                    wrong.append(f"{variable} is not set: give {variables.wanted(field.type)}")
+            except variables.UnfitError as error:
+                wrong.append(_unfit(variable, field, str(error)))
+        if wrong:
+            raise SettingsError("; ".join(wrong))
+        try:
+            return cls(**values)
+        except ValueError as error:
+            raise SettingsError(f"{error} (in the environment each name is {cls.prefix}<NAME>)") from None
+
+    @classmethod
+    def variable(cls, name: str) -> str:
+        """Return the name of a field's variable."""
+        return f"{cls.prefix}{name}".upper()
+
+
+def _unfit(variable: str, field: FieldInfo, reason: str) -> str:
+    advice = f"{variable} will not do{f' ({reason})' if reason else ''}: give {variables.wanted(field.type)}"
+    default = field.default
+    if field.required:
+        return advice
+    hidden = default is None or isinstance(default, Secret | tuple)
+    return f"{advice}, or take it away{'' if hidden else f' for {default}'}"
+
+
+class ProcessSettings(Settings, frozen=True, kw_only=True):
+    """Settings that all processes share; each process subclasses this with its own `prefix`."""
 
     name: str = "penstock"
     """Stable name of this process among its siblings, such as `edge-0`."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from typing import ClassVar, Final
 
 from penstock_chassis import logs
+from penstock_chassis.settings import Settings
 from penstock_chassis.tracing import Sampling
 
 log = logs.get(__name__)
@@ -15,10 +14,10 @@ _USUAL: Final = Sampling(0.01, parent_based=True)
 _PROTOCOLS: Final = frozenset({"", "http/protobuf"})
 
 
-class TelemetrySettings(BaseSettings):
+class TelemetrySettings(Settings, frozen=True, kw_only=True):
     """Read once, at the start of a process. Words that mean nothing are said in the log and passed over."""
 
-    model_config = SettingsConfigDict(env_prefix="OTEL_", frozen=True, extra="ignore")
+    prefix: ClassVar[str] = "OTEL_"
 
     sdk_disabled: str = ""
     traces_exporter: str = ""

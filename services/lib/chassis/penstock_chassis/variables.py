@@ -1,0 +1,79 @@
+"""The texts of environment variables as values of a type, and words for what a type takes. No value is ever quoted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final, get_args, get_origin
+
+import msgspec
+
+from penstock_chassis.secret import Secret
+
+_SPELLED: Final = {"yes": "true", "y": "true", "t": "true", "on": "true"} | {
+    "no": "false",
+    "n": "false",
+    "f": "false",
+    "off": "false",
+}
+_KINDS: Final = {
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "number": "a number",
+    "array": "a list as JSON",
+}
+_BOUNDS: Final = {
+    "minimum": "from {}",
+    "exclusiveMinimum": "above {}",
+    "maximum": "to {}",
+    "exclusiveMaximum": "below {}",
+    "minLength": "of at least {} characters",
+    "pattern": "that {} fits",
+}
+
+
+class UnfitError(ValueError):
+    """A text stands for no value of its type; the message says what else is known about that, and may be empty."""
+
+
+def value(text: str, kind: Any) -> Any:
+    """Return what `text` stands for: a list is written as JSON, all else as it is. Raises UnfitError."""
+    try:
+        if get_origin(kind) is tuple:
+            return msgspec.convert(msgspec.json.decode(text), kind, strict=False, dec_hook=_made)
+    except msgspec.DecodeError as error:
+        raise UnfitError(str(error)) from None
+    if kind is bool:
+        text = _SPELLED.get(text.strip().lower(), text)
+    if not _takes_text(kind):
+        text = text.strip()
+    try:
+        return msgspec.convert(text, kind, strict=False, dec_hook=_made)
+    except msgspec.ValidationError:
+        raise UnfitError from None
+
+
+def _made(kind: type, given: Any) -> Any:
+    if kind in {Path, Secret} and isinstance(given, str):
+        return kind(given)
+    raise NotImplementedError
+
+
+def _takes_text(kind: Any) -> bool:
+    """Whether blanks around a value are part of it."""
+    return kind in {str, Path, Secret} or any(_takes_text(one) for one in get_args(kind))
+
+
+def schema(kind: Any) -> dict[str, Any]:
+    """Return a type's JSON schema; that of an optional one is the schema of what it may be beside nothing."""
+    described = msgspec.json.schema(kind, schema_hook=lambda _: {"type": "string"})
+    choices = [one for one in described.get("anyOf", ()) if one.get("type") != "null"]
+    return choices[0] if choices else described
+
+
+def wanted(kind: Any) -> str:
+    """Say what a type takes: `a number above 0`."""
+    described = schema(kind)
+    if "enum" in described:
+        return f"one of {', '.join(map(str, described['enum']))}"
+    bounds = [words.format(described[name]) for name, words in _BOUNDS.items() if name in described]
+    return " ".join([_KINDS.get(described.get("type", ""), "a text"), *bounds])
