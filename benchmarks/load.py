@@ -27,14 +27,17 @@ def load(
     seconds: float = 5,
     pad: int = 0,
     stream: bool = False,
+    rate: int = 0,
 ) -> Row:
-    """Send as many requests as fit one way through a gateway. Raises RuntimeError."""
+    """Send as many requests as fit one way through a gateway, or `rate` a second. Raises RuntimeError."""
     target = way.paced if paced else way.fast
     command = [*on_core(OTHER_CORE), str(HERE / "bin/loadgen"), "-json", "-name", gateway.name]
     command += ["-url", target.url, "-model", target.model, "-c", str(connections), "-pad", str(pad)]
     command += ["-d", f"{seconds}s", "-warm", f"{min(WARM_SECONDS, seconds)}s"]
     if stream:
         command.append("-stream")
+    if rate:
+        command += ["-rate", str(rate)]
     if pid := target.pid or gateway.pid:
         command += ["-pid", str(pid)]
     for root in gateway.roots:

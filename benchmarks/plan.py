@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+RATE = 4_000
+"""Requests a second that come whether the last ones were answered or not: what everybody here can take."""
+RATED = f"unary 1 KB, {RATE:,} a second"
 KINDS: dict[str, dict[str, Any]] = {
     "unary 1 KB": {"pad": 1_000},
+    RATED: {"pad": 1_000, "rate": RATE},
     "unary 100 KB": {"pad": 100_000},
     "unpaced streams": {"stream": True},
     "paced streams": {"stream": True, "paced": True},
@@ -19,6 +23,7 @@ TAKING_PART = {
     "messages": ("direct", "nginx", "blind-relay", "penstock", "penstock-compiled", "portkey", "litellm"),
     "chat": ("direct", "nginx", "penstock", "penstock-compiled", "tensorzero", "sglang-router"),
 }
+RATED_CONNECTIONS = 64
 QUICK = {"unary 1 KB": CONNECTIONS, "unary 100 KB": (16,), "unpaced streams": (1, 16), "paced streams": (64,)}
 PATIENCE_SECONDS = 5.0
 """A gateway whose CPU would need longer for one request on each connection is not asked for so many."""
@@ -38,6 +43,11 @@ class Case(NamedTuple):
         """Whether the answers are streams."""
         return bool(KINDS[self.kind].get("stream"))
 
+    @property
+    def known_by(self) -> str:
+        """The kind whose cost tells whether a gateway is fast enough for this."""
+        return "unary 1 KB" if self.kind == RATED else self.kind
+
     def __str__(self) -> str:
         return f"{self.form}, {self.kind}, {self.connections} connection{'s' if self.connections > 1 else ''}"
 
@@ -54,8 +64,8 @@ CHECKED = (
 
 def cases(*, quick: bool) -> list[Case]:
     """List the cases in the order in which they are measured."""
-    wanted = QUICK if quick else dict.fromkeys(KINDS, CONNECTIONS)
-    return [Case(form, kind, number) for form in TAKING_PART for kind in KINDS for number in wanted[kind]]
+    wanted = QUICK if quick else dict.fromkeys(KINDS, CONNECTIONS) | {RATED: (RATED_CONNECTIONS,)}
+    return [Case(form, kind, number) for form in TAKING_PART for kind in wanted for number in wanted[kind]]
 
 
 class Turn(NamedTuple):
@@ -81,6 +91,8 @@ def hopeless(case: Case, cpu_us: float | None) -> bool:
     """Say whether a gateway that spent so much on a request (or chunk) of the kind so far is too slow for a case."""
     if cpu_us is None:
         return False
+    if case.kind == RATED:
+        return cpu_us * RATE > 1e6
     return case.connections * cpu_us * (DELTAS if case.streams else 1) > PATIENCE_SECONDS * 1e6
 
 

@@ -129,7 +129,7 @@ class Bench:
         row: Row = {**case._asdict(), "gateway": name, "round": turn.round, "n": 0, "errs": 0}
         if (name, case) in self._given_up:
             return row | {"err": "gave up"}
-        if hopeless(case, self._spent.get((name, case.form, case.kind))):
+        if hopeless(case, self._spent.get((name, case.form, case.known_by))):
             self._given_up.add((name, case))
             row["slow"] = True
         else:

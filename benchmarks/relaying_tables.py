@@ -18,8 +18,10 @@ HOW = """Each gateway has core {gateway_core} for itself while it is measured, a
 A round measures every case of every gateway, the gateways one right after another; each round begins with another one. \
 Figures are medians of the rounds, with the least in parentheses; `× nginx` compares the least with the least in the same format, of the same run. \
 CPU is user and system time of the gateway's processes, as the scheduler counts it. Unary answers have 0.5 KB, streams 50 chunks; unpaced ones are written at once, chunk by chunk, \
-paced ones with 100 ms to the first byte and 10 ms between chunks. Each connection asks again as soon as it has its answer, so that latency with many connections is mostly waiting for one's turn."""
-SLOW = f"slow: one request on each connection would take it more than {PATIENCE_SECONDS:g} s of CPU"
+paced ones with 100 ms to the first byte and 10 ms between chunks. Each connection asks again as soon as it has its answer, so that latency with many connections is mostly waiting for one's turn. \
+Where requests come at a rate instead, everybody does the same work in the same time, and core {other_core} has pauses: whoever sends something has to wake it up, which costs a virtual machine much. \
+At their own pace the fastest never let it sleep."""
+SLOW = f"slow: one request on each connection would take it more than {PATIENCE_SECONDS:g} s of CPU, or a second's requests more than a second"
 
 
 def section(document: Document) -> str:

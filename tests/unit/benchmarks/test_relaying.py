@@ -99,11 +99,20 @@ def test_who_speaks_one_format_is_compared_in_that_one(module):
         ("unary 1 KB", 20_000, True),
         ("paced streams", 380, False),
         ("paced streams", 400, True),
+        ("unary 1 KB, 4,000 a second", 240, False),
+        ("unary 1 KB, 4,000 a second", 260, True),
     ],
 )
-def test_who_is_too_slow_is_not_asked_for_256_at_once(module, kind, cpu_us, hopeless):
+def test_who_is_too_slow_is_not_asked_for_so_much(module, kind, cpu_us, hopeless):
     plan = module("plan")
     assert plan.hopeless(plan.Case("messages", kind, 256), cpu_us) is hopeless
+
+
+def test_a_rate_is_asked_of_those_who_were_fast_enough_at_their_own_pace(module):
+    plan = module("plan")
+    [rated] = [case for case in plan.cases(quick=False) if case.form == "chat" and "second" in case.kind]
+    assert rated.known_by in plan.KINDS
+    assert plan.cases(quick=False).index(plan.Case("chat", rated.known_by, 256)) < plan.cases(quick=False).index(rated)
 
 
 def test_the_time_that_is_left_is_what_the_same_took_before(module):
