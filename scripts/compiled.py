@@ -26,7 +26,7 @@ PACKAGES = (ROOT / "services/edge/penstock_edge", ROOT / "services/lib/routing/p
 HOT = {
     "penstock_edge": "admission admission_policy allow_messages allowance amounts answer_head answering asking batch "
     "bodies calls changes closing cost credentials decisions denials freshness giving_back hearing holdings holds "
-    "key_facts leases limits metrics outage reminders session times unrecorded "
+    "key_book key_facts leases limits metrics outage reminders session times unrecorded "
     "attempts crossing decoding direct_turn dispatch estimates exchange flow journal keepalive key_books "
     "limit_headers outcome_messages outcomes passage price protocol relay reply request_id settlement "
     "segments settlement_messages signatures spool sse store_clock tallies usage waiting ways "

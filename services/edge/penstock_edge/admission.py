@@ -14,7 +14,8 @@ from penstock_edge.freshness import Freshness
 from penstock_edge.giving_back import GivingBack
 from penstock_edge.hearing import Hearing
 from penstock_edge.holds import Holds
-from penstock_edge.key_books import KeyBook, KeyBooks, Waiter
+from penstock_edge.key_book import KeyBook, Waiter
+from penstock_edge.key_books import KeyBooks
 from penstock_edge.key_facts import KeyFacts
 from penstock_edge.outage import Outage
 from penstock_edge.records import Admitted, Need, Refused

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from penstock_edge.changes import Changes
     from penstock_edge.freshness import Freshness
     from penstock_edge.hearing import Hearing
-    from penstock_edge.key_books import KeyBook, KeyBooks
+    from penstock_edge.key_book import KeyBook
+    from penstock_edge.key_books import KeyBooks
     from penstock_edge.observer import Observer
     from penstock_edge.outage import Outage
     from penstock_edge.reminders import Reminders

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from penstock_edge.admission_policy import AdmissionPolicy
     from penstock_edge.freshness import Freshness
     from penstock_edge.holds import Holds
-    from penstock_edge.key_books import KeyBook
+    from penstock_edge.key_book import KeyBook
     from penstock_edge.key_facts import KeyFacts
     from penstock_edge.observer import Observer
     from penstock_edge.records import Kind

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
     from penstock_edge.admission_policy import AdmissionPolicy
     from penstock_edge.asking import Asking
-    from penstock_edge.key_books import KeyBook, KeyBooks
+    from penstock_edge.key_book import KeyBook
+    from penstock_edge.key_books import KeyBooks
     from penstock_edge.outage import Outage
     from penstock_edge.reminders import Reminders
 

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from penstock_edge.allow_messages import Answer
     from penstock_edge.calls import Call
     from penstock_edge.decisions import Decisions
-    from penstock_edge.key_books import KeyBook, KeyBooks, Waiter
+    from penstock_edge.key_book import KeyBook, Waiter
+    from penstock_edge.key_books import KeyBooks
     from penstock_edge.key_facts import KeyFacts
     from penstock_edge.outage import Outage
     from penstock_edge.records import Admitted

@@ -11,7 +11,7 @@ from penstock_edge.times import NEVER
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from penstock_edge.key_books import KeyBook
+    from penstock_edge.key_book import KeyBook
 
 
 class Reminders:

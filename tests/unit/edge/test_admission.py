@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import hashlib
 import time
 
 from penstock.auth.v1 import auth_pb2
@@ -12,7 +11,7 @@ from penstock_edge.admission_policy import AdmissionPolicy
 from penstock_edge.amounts import NOTHING, Amounts
 from penstock_edge.key_facts import KeyFacts
 from penstock_edge.records import Admitted, Need
-from tests.unit.edge.admitting import DIGEST, denial, edge_with
+from tests.unit.edge.admitting import DIGEST, edge_with
 from tests.unit.edge.fake_auth import FakeAuth, until
 
 
@@ -36,23 +35,6 @@ async def test_first_request_asks_and_the_next_ones_do_not(tmp_path):
         edge.done(second)
         edge.done(second)
         assert not any(edge.admission.held().values())
-
-
-async def test_unknown_keys_are_remembered_apart(tmp_path):
-    auth = FakeAuth()
-    async with edge_with(auth, tmp_path, policy=AdmissionPolicy(max_unknown_keys=10)) as edge:
-        for i in range(30):
-            auth.allow_script = [denial("DENIAL_REASON_UNKNOWN_KEY", valid_ms=5000)]
-            answer = await edge.admit(digest=hashlib.sha256(str(i).encode()).digest())
-            assert answer.reason == "UNKNOWN_KEY"
-        await until(lambda: edge.admission.keys == 0)
-        assert len(edge.admission._books._unknown) == 10
-        known = hashlib.sha256(b"29").digest()
-        assert edge.try_admit(digest=known).reason == "UNKNOWN_KEY"
-        assert (await edge.admission.identify(known, time.monotonic() + 1)).reason == "UNKNOWN_KEY"
-        auth.change(key_sha256=known)
-        await edge.heard(auth)
-        assert edge.try_admit(digest=known) is None
 
 
 async def test_count_tokens_has_leases_of_its_own(tmp_path):
@@ -141,19 +123,6 @@ async def test_waiters_are_bounded(tmp_path):
         assert len(edge.admission._books.get(DIGEST).row("requests")) <= 5
 
 
-async def test_keys_are_bounded_and_leave_nothing_behind(tmp_path):
-    auth = FakeAuth()
-    auth.life_ms = 50
-    async with edge_with(auth, tmp_path, policy=AdmissionPolicy(max_keys=20)) as edge:
-        for i in range(100):
-            admitted = await edge.admit(digest=hashlib.sha256(str(i).encode()).digest())
-            edge.done(admitted)
-            await asyncio.sleep(0.01)
-        assert edge.admission.keys <= 40
-        assert sum(len(v) for v in edge.admission._books._projects.values()) == edge.admission.keys
-        await until(lambda: not edge.admission._asking.tasks)
-
-
 async def test_admitting_is_cheap(tmp_path):
     auth = FakeAuth()
     async with edge_with(auth, tmp_path) as edge:
@@ -176,12 +145,3 @@ async def test_admitting_is_cheap(tmp_path):
             gc.enable()
         print(f"{best * 1e6:.1f} µs")
         assert best < 60e-6
-
-
-async def test_too_many_keys_that_hold_something(tmp_path):
-    auth = FakeAuth()
-    async with edge_with(auth, tmp_path, policy=AdmissionPolicy(max_keys=3)) as edge:
-        answers = [await edge.admit(digest=hashlib.sha256(str(i).encode()).digest()) for i in range(7)]
-        assert [isinstance(a, Admitted) for a in answers] == [True] * 6 + [False]
-        assert answers[-1].reason == "AUTH_UNAVAILABLE"
-        assert (await edge.admission.identify(b"new", time.monotonic() + 1)).reason == "AUTH_UNAVAILABLE"
