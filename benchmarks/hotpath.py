@@ -104,13 +104,13 @@ class Granting:
     async def Declare(self, request, timeout=None):  # noqa: N802 -- as gRPC's stubs
         return auth_pb2.DeclareResponse(epoch="e", store_time_ms=_now_ms())
 
-    async def Settle(self, request, timeout=None):  # noqa: N802 -- as gRPC's stubs
+    async def settle(self, request, timeout=None):
         answer = auth_pb2.SettleResponse()
-        for row in request.settlements:
+        for row in auth_pb2.SettleRequest.FromString(request).settlements:
             answer.results.add(request_id=row.request_id, committed=True)
         return answer
 
-    async def Report(self, request, timeout=None):  # noqa: N802 -- as gRPC's stubs
+    async def report(self, request, timeout=None):
         return router_pb2.ReportResponse()
 
 
@@ -185,8 +185,8 @@ async def requests(folder: Path) -> None:
     changes.heard_at = clock() + 1e6
     admission = Admission(stub, session, changes, clock=clock, rng=rng, observer=metrics, catalog_version=lambda: "v")
     spool = Spool.start(folder, "e", "es", now_ms=_now_ms(), observer=metrics)
-    settlement = Settlement(stub, spool, admission, session_id="es", observer=metrics, rng=rng)
-    reporter = Reporter(stub, view, session_id="es", clock=clock, observer=metrics)
+    settlement = Settlement(stub.settle, spool, admission, session_id="es", observer=metrics, rng=rng)
+    reporter = Reporter(stub.report, view, session_id="es", clock=clock, observer=metrics)
     books = {"admission": admission, "spool": spool, "settlement": settlement, "reporter": reporter}
     parts = {"view": view, "estimates": estimates, "metrics": metrics}
     dispatcher = Dispatcher(client=Ready(), policy=Policy(), pace=Pace(), rng=rng, **parts, **books)

@@ -13,6 +13,7 @@ import sys
 import time
 import uuid
 from collections import Counter
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import uvloop
@@ -21,6 +22,7 @@ from world import digest_of, key_id, project_of
 from penstock.auth.v1.auth_pb2_grpc import AuthServiceStub
 from penstock.router.v1.router_pb2_grpc import RouterServiceStub
 from penstock_chassis import rpc
+from penstock_edge import batch_calls
 from penstock_edge.admission import Admission
 from penstock_edge.changes import Changes
 from penstock_edge.observer import Unobserved
@@ -55,7 +57,7 @@ class Wire:
 
         async def unary(request: Any, **more: Any) -> Any:
             counts[f"{name} calls"] += 1
-            counts[f"{name} bytes out"] += request.ByteSize()
+            counts[f"{name} bytes out"] += len(request) if isinstance(request, bytes) else request.ByteSize()
             answer = await call(request, **more)
             counts[f"{name} bytes in"] += answer.ByteSize()
             return answer
@@ -135,19 +137,23 @@ class EdgeSession:
         self.id = new_session_id()
         name = f"edge-{number}"
         observer: Any = Observed(counts)
+        settle, report = batch_calls.settle(self._channels[0]), batch_calls.report(self._channels[1])
+        batches: Any = Wire(SimpleNamespace(Settle=settle, Report=report), counts, counts)
         self.view = RouterView(router_stub, Pool(Policy()), session_id=self.id, edge=name, clock=clock, rng=rng)
 
         def version() -> str:
             return self.view.catalog_version
 
-        self.reporter = Reporter(router_stub, self.view, session_id=self.id, clock=clock, observer=observer)
+        self.reporter = Reporter(batches.Report, self.view, session_id=self.id, clock=clock, observer=observer)
         self.session = Session(auth_stub, edge=name, session_id=self.id, catalog_version=version, clock=clock)
         self.changes = Changes(auth_stub, session_id=self.id, clock=clock, rng=rng, saw_epoch=self.session.saw_epoch)
         self.admission = Admission(
             auth_stub, self.session, self.changes, clock=clock, rng=rng, observer=observer, catalog_version=version
         )
         spool: Any = NoSpool()
-        self.settlement = Settlement(auth_stub, spool, self.admission, session_id=self.id, observer=observer, rng=rng)
+        self.settlement = Settlement(
+            batches.Settle, spool, self.admission, session_id=self.id, observer=observer, rng=rng
+        )
         self._tasks: list[asyncio.Task[Any]] = []
 
     def begin(self) -> None:

@@ -1,52 +1,51 @@
-"""Ended requests that one call is to settle: the call's message, filled in as they end, and what each still holds.
+"""Ended requests that one call is to settle: of each its row, written when it ended, and what it still holds.
 
-A request that awaits its settlement is a row of a message and an entry of a dict: nothing that the cycle collector
-would look at, however many there are.
+A request that awaits its settlement is bytes and an entry in each of two dicts: nothing that the cycle collector would
+look at, however many there are.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from penstock.auth.v1 import auth_pb2
-
 if TYPE_CHECKING:
-    from collections.abc import Container
-
     from penstock_edge.records import Admitted
 
 
 class Batch:
-    """Rows of `request`, and in the same order what the requests hold, by their ids."""
+    """Rows of a `SettleRequest`, and in the same order what the requests hold, by their ids."""
 
-    __slots__ = ("held", "request", "since_ms")
+    __slots__ = ("held", "rows", "since_ms")
 
-    def __init__(self, session_id: str, since_ms: int) -> None:
-        self.request = auth_pb2.SettleRequest(edge_session=session_id)
+    def __init__(self, since_ms: int) -> None:
+        self.rows: dict[str, bytes] = {}
         self.held: dict[str, Admitted | None] = {}
         self.since_ms = since_ms
         """When the first of them ended, unix ms."""
 
+    def add(self, request_id: str, row: bytes, admitted: Admitted | None) -> None:
+        """Take in a request."""
+        self.rows[request_id] = row
+        self.held[request_id] = admitted
+
+    def request(self, head: bytes) -> bytes:
+        """Return the call's request, serialized; `head` is what it says of the sender."""
+        return head + b"".join(self.rows.values())
+
     def take_in(self, other: Batch) -> None:
         """Take over all that another batch has."""
-        self.request.settlements.extend(other.request.settlements)
+        self.rows.update(other.rows)
         self.held.update(other.held)
         self.since_ms = min(self.since_ms, other.since_ms)
 
     def split_off(self, keep: int) -> Batch:
         """Keep the first `keep` requests; return a batch of the others."""
-        rest = self._without(frozenset(list(self.held)[:keep]))
-        self.take_out(rest.held)
+        rest = Batch(self.since_ms)
+        for name in list(self.held)[keep:]:
+            rest.add(name, self.rows[name], self.take_out(name))
         return rest
 
-    def take_out(self, final: Container[str]) -> None:
-        """Let go of the requests that are `final`."""
-        left = self._without(final)
-        self.request, self.held = left.request, left.held
-
-    def _without(self, these: Container[str]) -> Batch:
-        others = Batch(self.request.edge_session, self.since_ms)
-        others.held = {name: admitted for name, admitted in self.held.items() if name not in these}
-        if others.held:
-            others.request.settlements.extend(row for row in self.request.settlements if row.request_id in others.held)
-        return others
+    def take_out(self, request_id: str) -> Admitted | None:
+        """Let go of a request that is settled; return what it holds, None for one that is not here."""
+        self.rows.pop(request_id, None)
+        return self.held.pop(request_id, None)

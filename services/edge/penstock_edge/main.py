@@ -22,6 +22,7 @@ from penstock_chassis.http import AddressTakenError, HttpServer, listen
 from penstock_chassis.identity import Component
 from penstock_chassis.proxies import Proxies
 from penstock_chassis.rpc_transport import Transport
+from penstock_edge import batch_calls
 from penstock_edge.admission import Admission
 from penstock_edge.changes import Changes
 from penstock_edge.dispatch import Dispatcher, Pace
@@ -86,7 +87,8 @@ class Edge:
         def version() -> str:
             return view.catalog_version
 
-        self.reporter = Reporter(router, view, session_id=session_id, clock=clock, observer=metrics)
+        report = batch_calls.report(self._router_channel)
+        self.reporter = Reporter(report, view, session_id=session_id, clock=clock, observer=metrics)
         self.session = Session(auth, edge=settings.name, session_id=session_id, catalog_version=version, clock=clock)
         self.changes = Changes(auth, session_id=session_id, clock=clock, rng=rng, saw_epoch=self.session.saw_epoch)
         self.admission = Admission(
@@ -109,8 +111,9 @@ class Edge:
             if tracer is None
             else Tracing(tracer, self.admission.known, asked_per_second=settings.traces_asked_per_second)
         )
+        settle = batch_calls.settle(self._auth_channel)
         self.settlement = Settlement(
-            auth, self.spool, self.admission, session_id=session_id, observer=metrics, rng=rng, tracing=traces
+            settle, self.spool, self.admission, session_id=session_id, observer=metrics, rng=rng, tracing=traces
         )
         self.replay = Replay(
             auth,

@@ -16,7 +16,7 @@ from penstock_routing import outcomes as classes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from penstock.router.v1.router_pb2_grpc import RouterServiceAsyncStub
+    from penstock_edge.batch_calls import Report
     from penstock_edge.observer import Observer
     from penstock_edge.snapshot import RouterView
     from penstock_routing import Outcome
@@ -41,7 +41,7 @@ class Reporter:
 
     def __init__(
         self,
-        stub: RouterServiceAsyncStub,
+        call: Report,
         view: RouterView,
         *,
         session_id: str,
@@ -52,7 +52,7 @@ class Reporter:
         deadline_seconds: float = 2.0,
         max_queued: int = 10_000,
     ) -> None:
-        self._stub = stub
+        self._call = call
         self._view = view
         self._session_id = session_id
         self._clock = clock
@@ -163,19 +163,13 @@ class Reporter:
             self._seq += 1
         now = self._clock()
         demand = self._demand(now)
-        request = router_pb2.ReportRequest(
-            edge_session=self._session_id,
-            seq=self._seq,
-            demand=demand,
-            catalog_version=self._view.catalog_version,
-            final=final,
-        )
+        rows = [self._head(demand, final=final)]
         for number, outcome in enumerate(self._sending, 1):
-            self._messages.fill(request.outcomes.add(), outcome, now)
+            rows.append(self._messages.row(outcome, now))
             if number % _AT_A_STRETCH == 0:
                 await asyncio.sleep(0)
         try:
-            answer = await self._stub.Report(request, timeout=self._deadline)
+            answer = await self._call(b"".join(rows), timeout=self._deadline)
         except grpc.aio.AioRpcError as error:
             _log.info("report_failed", error=error.code().name, outcomes=len(self._sending))
             self._demanded_at = now
@@ -188,6 +182,16 @@ class Reporter:
         if answer.resync:
             self._view.resync()
         return True
+
+    def _head(self, demand: list[router_pb2.Demand], *, final: bool) -> bytes:
+        """Return what a report says beside its outcomes."""
+        return router_pb2.ReportRequest(
+            edge_session=self._session_id,
+            seq=self._seq,
+            demand=demand,
+            catalog_version=self._view.catalog_version,
+            final=final,
+        ).SerializeToString()
 
     def _demand(self, now: float) -> list[router_pb2.Demand]:
         pool = self._view.pool

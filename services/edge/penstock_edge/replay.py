@@ -182,17 +182,17 @@ class Replay:
                 self._pause = 0.0
 
     async def _send(self, batch: list[Outstanding]) -> dict[str, bool]:
-        request = auth_pb2.SettleRequest(edge_session=self._session_id)
         messages = SettlementMessages()
-        for each in batch:
-            messages.add(request, each.session, each.opened, each.closed or abandoned(each.opened))
+        rows = [messages.row(each.session, each.opened, each.closed or abandoned(each.opened)) for each in batch]
+        request = auth_pb2.SettleRequest(edge_session=self._session_id)
+        request.MergeFromString(b"".join(rows))
         try:
             answer = await self._stub.Settle(request, timeout=self._deadline)
         except grpc.aio.AioRpcError as error:
             self._observer.settle_failed()
             _log.warning("replay_failed", error=error.code().name, count=len(batch))
             return {}
-        return final_results(answer, self._observer)
+        return final_results(answer.results, self._observer)
 
     async def _end(self, session: str, edge: str) -> None:
         request = auth_pb2.DeclareRequest(edge_session=session, edge=edge, final=True)

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Protocol
 
 import grpc
 
+from penstock.auth.v1 import auth_pb2
 from penstock_chassis import logs
 from penstock_edge.batch import Batch
 from penstock_edge.settlement_messages import SettlementMessages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from penstock.auth.v1 import auth_pb2
-    from penstock.auth.v1.auth_pb2_grpc import AuthServiceAsyncStub
+    from penstock_edge.batch_calls import Settle
     from penstock_edge.observer import Observer
     from penstock_edge.records import Admitted, Closed, Opened
     from penstock_edge.spool import Spool
@@ -49,7 +49,7 @@ class Settlement:
 
     def __init__(
         self,
-        stub: AuthServiceAsyncStub,
+        call: Settle,
         spool: Spool,
         books: Books,
         *,
@@ -62,7 +62,7 @@ class Settlement:
         max_calls: int = 2,
         tracing: Tracing | None = None,
     ) -> None:
-        self._stub = stub
+        self._call = call
         self._spool = spool
         self._books = books
         self._session_id = session_id
@@ -85,6 +85,7 @@ class Settlement:
         self._pause = 0.0
         self._flushing = False
         self._messages = SettlementMessages()
+        self._head = auth_pb2.SettleRequest(edge_session=session_id).SerializeToString()
 
     @property
     def waiting(self) -> int:
@@ -101,12 +102,11 @@ class Settlement:
         self._spool.close(closed)
         batch = self._queue[-1] if self._queue else None
         if batch is None or len(batch.held) >= self._max_batch:
-            batch = Batch(self._session_id, closed.ended_at_ms)
+            batch = Batch(closed.ended_at_ms)
             self._queue.append(batch)
             self._arrived.set()
         # Written now and not when the batch goes, so that no moment has hundreds to write.
-        self._messages.add(batch.request, self._session_id, opened, closed)
-        batch.held[opened.request_id] = admitted
+        batch.add(opened.request_id, self._messages.row(self._session_id, opened, closed), admitted)
         self._queued += 1
         if self._queued >= self._batch_limit:
             self._enough.set()
@@ -190,7 +190,7 @@ class Settlement:
     async def _send(self, batch: Batch) -> None:
         """Settle; those without a final result stay in the batch."""
         try:
-            answer = await self._stub.Settle(batch.request, timeout=self._deadline)
+            answer = await self._call(batch.request(self._head), timeout=self._deadline)
         except grpc.aio.AioRpcError as error:
             count = len(batch.held)
             self._observer.settle_failed()
@@ -200,23 +200,29 @@ class Settlement:
             _log.warning("settle_failed", error=error.code().name, count=count)
             return
         self._batch_limit = min(self._max_batch, self._batch_limit * 2)
-        final = final_results(answer, self._observer)
+        results = answer.results
+        for at in range(0, len(results), _AT_A_STRETCH):
+            if at:
+                await asyncio.sleep(0)
+            self._let_go(batch, results[at : at + _AT_A_STRETCH])
+
+    def _let_go(self, batch: Batch, results: Iterable[auth_pb2.SettleResult]) -> None:
+        """Forget the requests whose results are final: first on disk, then what they held."""
+        final = final_results(results, self._observer)
         self._spool.acknowledge(final)
         if self._tracing is not None:
             self._tracing.settled(final)
-        for number, (name, admitted) in enumerate(batch.held.items(), 1):
-            if number % _AT_A_STRETCH == 0:
-                await asyncio.sleep(0)
-            if admitted is not None and name in final:
-                self._books.settled(admitted, recorded=final[name])
-        batch.take_out(final)
+        for name, recorded in final.items():
+            admitted = batch.take_out(name)
+            if admitted is not None:
+                self._books.settled(admitted, recorded=recorded)
 
 
-def final_results(answer: auth_pb2.SettleResponse, observer: Observer) -> dict[str, bool]:
+def final_results(results: Iterable[auth_pb2.SettleResult], observer: Observer) -> dict[str, bool]:
     """Return the requests whose settlement is final: True when there is a row, False when it was quarantined."""
     final: dict[str, bool] = {}
     committed = 0
-    for result in answer.results:
+    for result in results:
         if result.committed:
             final[result.request_id] = True
             committed += 1

@@ -1,8 +1,7 @@
 """Ended requests as auth reads them.
 
 Most of what a settlement says is the same for all requests of one key to one model, and most of what it says of an
-attempt for all that ended like it. Filling in a message field by field is what it costs: so those fields come from
-patterns, of which there is one for each such group.
+attempt for all that ended like it. Those fields come from patterns; a request's own are written behind them.
 """
 
 from __future__ import annotations
@@ -11,10 +10,12 @@ from typing import TYPE_CHECKING, Final
 
 from penstock.auth.v1 import auth_pb2
 from penstock_chassis import logs
+from penstock_edge.patterns import Patterns
 from penstock_edge.records import Closed
+from penstock_edge.varints import Moments, delimited, filled, tag, varint
 
 if TYPE_CHECKING:
-    from penstock_edge.records import AttemptRecord, Opened
+    from penstock_edge.records import AttemptRecord, Opened, Usage
 
 _log = logs.get(__name__)
 
@@ -25,48 +26,62 @@ _STATES: Final = {
     "error_after_output": auth_pb2.DELIVERY_STATE_ERROR_AFTER_OUTPUT,
     "abandoned": auth_pb2.DELIVERY_STATE_ABANDONED,
 }
-_PATTERNS_AT_MOST: Final = 1024
 
-Group = tuple[str, str, str, str, str, str, int, bytes, bool]
-AttemptGroup = tuple[int, str, str, int, str, bool, bool]
+_ROW: Final = tag(auth_pb2.SettleRequest, "settlements")
+_REQUEST_ID: Final = tag(auth_pb2.Settlement, "request_id")
+_ADMITTED_AT: Final = tag(auth_pb2.Settlement, "admitted_at_ms")
+_STARTED_AT: Final = tag(auth_pb2.Settlement, "started_at_ms")
+_ENDED_AT: Final = tag(auth_pb2.Settlement, "ended_at_ms")
+_ATTEMPT: Final = tag(auth_pb2.Settlement, "attempts")
+_UPSTREAM_ID: Final = tag(auth_pb2.Attempt, "upstream_request_id")
+_SENT_AT: Final = tag(auth_pb2.Attempt, "started_at_ms")
+_FIRST_BYTE: Final = tag(auth_pb2.Attempt, "first_byte_ms")
+_DURATION: Final = tag(auth_pb2.Attempt, "duration_ms")
+_USAGE: Final = tag(auth_pb2.Attempt, "usage")
+_INPUT: Final = tag(auth_pb2.Usage, "input_tokens")
+_OUTPUT: Final = tag(auth_pb2.Usage, "output_tokens")
+_CACHE_READ: Final = tag(auth_pb2.Usage, "cache_read_input_tokens")
+_CACHE_WRITE_5M: Final = tag(auth_pb2.Usage, "cache_write_5m_input_tokens")
+_CACHE_WRITE_1H: Final = tag(auth_pb2.Usage, "cache_write_1h_input_tokens")
 
 
 class SettlementMessages:
-    """Writes settlements of one sender."""
+    """Writes settlements."""
 
     def __init__(self) -> None:
-        self._patterns: dict[Group, auth_pb2.Settlement] = {}
-        self._attempts: dict[AttemptGroup, auth_pb2.Attempt] = {}
+        self._patterns = Patterns()
+        self._attempts = Patterns()
+        self._moments = Moments()
 
-    def add(self, request: auth_pb2.SettleRequest, session_id: str, opened: Opened, closed: Closed) -> None:
-        """Add a request to those to be settled: as `abandoned` when its numbers are beyond what a message carries."""
-        row = request.settlements.add()
+    def row(self, session_id: str, opened: Opened, closed: Closed) -> bytes:
+        """Return a request's row of a SettleRequest, as `abandoned` if its numbers are beyond what one carries."""
         try:
-            self._fill(row, session_id, opened, closed)
+            return self._row(session_id, opened, closed)
         except (ValueError, TypeError, UnicodeError):
             _log.exception("settlement_unsendable", request_id=opened.request_id)
-            row.Clear()
-            self._fill(row, session_id, opened, abandoned(opened))
+            return self._row(session_id, opened, abandoned(opened))
 
-    def _fill(self, row: auth_pb2.Settlement, session_id: str, opened: Opened, closed: Closed) -> None:
-        row.CopyFrom(self._pattern(session_id, opened))
-        row.request_id = opened.request_id
-        row.admitted_at_ms = opened.admitted_at_ms
-        row.started_at_ms = opened.started_at_ms
-        row.ended_at_ms = closed.ended_at_ms
-        row.state = _STATES[closed.state]
-        row.client_status = closed.client_status
-        row.delivered = closed.delivered
-        if closed.estimated:
-            row.estimated = True
+    def _row(self, session_id: str, opened: Opened, closed: Closed) -> bytes:
+        moments = self._moments
+        attempts = b""
         for attempt in closed.attempts:
-            new = row.attempts.add()
-            new.CopyFrom(self._attempt_pattern(attempt))
-            _fill_attempt(new, attempt)
+            attempts += delimited(_ATTEMPT, self._attempt(attempt))
+        row = b"%b%b%b%b%b%b%b%b%b" % (
+            self._pattern(session_id, opened, closed),
+            delimited(_REQUEST_ID, opened.request_id.encode()),
+            _ADMITTED_AT,
+            moments.varint(opened.admitted_at_ms),
+            _STARTED_AT,
+            moments.varint(opened.started_at_ms),
+            _ENDED_AT,
+            moments.varint(closed.ended_at_ms),
+            attempts,
+        )
+        return delimited(_ROW, row)
 
-    def _pattern(self, session_id: str, opened: Opened) -> auth_pb2.Settlement:
-        """Return a settlement with what is the same for all requests like this one."""
-        group: Group = (
+    def _pattern(self, session_id: str, opened: Opened, closed: Closed) -> bytes:
+        """Return what is the same for all requests like this one that ended like it."""
+        group = (
             session_id,
             opened.key_id,
             opened.project,
@@ -76,43 +91,32 @@ class SettlementMessages:
             opened.price_multiplier_ppm,
             opened.key_sha256,
             opened.streamed,
+            closed.state,
+            closed.estimated,
+            closed.delivered,
+            closed.client_status,
         )
         pattern = self._patterns.get(group)
-        if pattern is None:
-            pattern = auth_pb2.Settlement(
-                edge_session=session_id,
-                key_id=opened.key_id,
-                project=opened.project,
-                model=opened.model,
-                dialect=opened.dialect,
-                price_digest=opened.price_digest,
-                price_multiplier_ppm=opened.price_multiplier_ppm,
-                key_sha256=opened.key_sha256,
-                streamed=opened.streamed,
-            )
-            if len(self._patterns) >= _PATTERNS_AT_MOST:
-                self._patterns.clear()
-            self._patterns[group] = pattern
-        return pattern
+        return self._patterns.keep(group, _alike(session_id, opened, closed)) if pattern is None else pattern
 
-    def _attempt_pattern(self, a: AttemptRecord) -> auth_pb2.Attempt:
-        """Return an attempt with what is the same for all that ended like this one."""
-        group: AttemptGroup = (a.index, a.account, a.cls, a.status, a.upstream_model, a.reported, a.estimated)
+    def _attempt(self, a: AttemptRecord) -> bytes:
+        return b"%b%b%b%b%b%b%b%b%b" % (
+            self._attempt_pattern(a),
+            delimited(_UPSTREAM_ID, a.upstream_request_id.encode()) if a.upstream_request_id else b"",
+            _SENT_AT,
+            self._moments.varint(a.started_at_ms),
+            _FIRST_BYTE,
+            varint(a.first_byte_ms),
+            _DURATION,
+            varint(a.duration_ms),
+            _used(a.usage),
+        )
+
+    def _attempt_pattern(self, a: AttemptRecord) -> bytes:
+        """Return what is the same for all attempts that ended like this one."""
+        group = (a.index, a.account, a.cls, a.status, a.upstream_model, a.reported, a.estimated)
         pattern = self._attempts.get(group)
-        if pattern is None:
-            pattern = auth_pb2.Attempt(
-                index=a.index,
-                account=a.account,
-                status=a.status,
-                upstream_model=a.upstream_model,
-                reported=a.reported,
-                estimated=a.estimated,
-            )
-            setattr(pattern, "class", a.cls)
-            if len(self._attempts) >= _PATTERNS_AT_MOST:
-                self._attempts.clear()
-            self._attempts[group] = pattern
-        return pattern
+        return self._attempts.keep(group, _alike_attempt(a)) if pattern is None else pattern
 
 
 def abandoned(opened: Opened) -> Closed:
@@ -120,20 +124,44 @@ def abandoned(opened: Opened) -> Closed:
     return Closed(request_id=opened.request_id, state="abandoned", ended_at_ms=opened.started_at_ms)
 
 
-def _fill_attempt(row: auth_pb2.Attempt, a: AttemptRecord) -> None:
-    """Fill in what is an attempt's own; what is nothing need not be written."""
-    row.upstream_request_id = a.upstream_request_id
-    row.started_at_ms = a.started_at_ms
-    row.first_byte_ms = a.first_byte_ms
-    row.duration_ms = a.duration_ms
-    used, usage = a.usage, row.usage
-    if used.input_tokens:
-        usage.input_tokens = used.input_tokens
-    if used.output_tokens:
-        usage.output_tokens = used.output_tokens
-    if used.cache_read_input_tokens:
-        usage.cache_read_input_tokens = used.cache_read_input_tokens
-    if used.cache_write_5m_input_tokens:
-        usage.cache_write_5m_input_tokens = used.cache_write_5m_input_tokens
-    if used.cache_write_1h_input_tokens:
-        usage.cache_write_1h_input_tokens = used.cache_write_1h_input_tokens
+def _alike(session_id: str, opened: Opened, closed: Closed) -> auth_pb2.Settlement:
+    return auth_pb2.Settlement(
+        edge_session=session_id,
+        key_id=opened.key_id,
+        project=opened.project,
+        model=opened.model,
+        dialect=opened.dialect,
+        price_digest=opened.price_digest,
+        price_multiplier_ppm=opened.price_multiplier_ppm,
+        key_sha256=opened.key_sha256,
+        streamed=opened.streamed,
+        state=_STATES[closed.state],
+        estimated=closed.estimated,
+        delivered=closed.delivered,
+        client_status=closed.client_status,
+    )
+
+
+def _alike_attempt(a: AttemptRecord) -> auth_pb2.Attempt:
+    attempt = auth_pb2.Attempt(
+        index=a.index,
+        account=a.account,
+        status=a.status,
+        upstream_model=a.upstream_model,
+        reported=a.reported,
+        estimated=a.estimated,
+    )
+    setattr(attempt, "class", a.cls)
+    return attempt
+
+
+def _used(usage: Usage) -> bytes:
+    """Return an attempt's usage; nothing where nothing was used."""
+    figures = b"%b%b%b%b%b" % (
+        filled(_INPUT, usage.input_tokens),
+        filled(_OUTPUT, usage.output_tokens),
+        filled(_CACHE_READ, usage.cache_read_input_tokens),
+        filled(_CACHE_WRITE_5M, usage.cache_write_5m_input_tokens),
+        filled(_CACHE_WRITE_1H, usage.cache_write_1h_input_tokens),
+    )
+    return delimited(_USAGE, figures) if figures else b""

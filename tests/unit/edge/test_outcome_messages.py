@@ -1,40 +1,64 @@
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from penstock.router.v1 import router_pb2
 from penstock_edge.outcome_messages import OutcomeMessages
 from penstock_routing import Outcome
 from penstock_routing.accounts import Hints
 
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+SECONDS = st.floats(0, 1e6)
+FIGURE = st.integers(-1, 10**12)
+HINTS = st.builds(
+    Hints,
+    requests_limit=FIGURE,
+    requests_remaining=FIGURE,
+    requests_reset_ms=FIGURE,
+    tokens_limit=FIGURE,
+    tokens_remaining=FIGURE,
+    tokens_reset_ms=FIGURE,
+)
+OUTCOME = st.builds(
+    Outcome,
+    request_id=TEXT,
+    project=TEXT,
+    account=TEXT,
+    model=TEXT,
+    operation=TEXT,
+    cls=TEXT,
+    status=st.integers(0, 599),
+    retry_after=st.none() | SECONDS,
+    sent_at=SECONDS,
+    ended_at=SECONDS,
+    first_byte=st.booleans(),
+    tokens=st.integers(-1, 10**10),
+    trial=st.booleans(),
+    hints=st.none() | HINTS,
+)
 
-def outcome(name, **changed):
-    facts = {"account": "a", "model": "m", "project": "p", "status": 200, "sent_at": 10.0, "ended_at": 10.5}
-    return Outcome(**{"request_id": name, "first_byte": True, "tokens": 7, **facts, **changed})
 
-
-def test_what_is_like_another_still_has_its_own_figures():
-    messages, request = OutcomeMessages(), router_pb2.ReportRequest()
-    messages.fill(request.outcomes.add(), outcome("one"), 11.0)
-    messages.fill(request.outcomes.add(), outcome("two", ended_at=10.25, first_byte=False, trial=True, tokens=-1), 12.0)
-    one, two = request.outcomes
-    assert [row.request_id for row in (one, two)] == ["one", "two"]
-    assert [(row.sent_ago_ms, row.ended_ago_ms, row.duration_ms) for row in (one, two)] == [
-        (1000, 500, 500),
-        (2000, 1750, 250),
-    ]
-    assert [(row.tokens, row.first_byte_ms, row.trial) for row in (one, two)] == [(7, 0, False), (-1, -1, True)]
-    assert {(row.project, row.account, row.model, row.operation, getattr(row, "class")) for row in (one, two)} == {
-        ("p", "a", "m", "messages", "Ok")
-    }
-
-
-def test_a_failure_with_hints_arrives_whole_and_leaves_nothing_to_the_next():
-    messages, request = OutcomeMessages(), router_pb2.ReportRequest()
-    bad = {"cls": "Throttled", "status": 429}
-    messages.fill(
-        request.outcomes.add(), outcome("bad", **bad, retry_after=2.5, hints=Hints(requests_remaining=2)), 11.0
+def whole(o, now):
+    """The same, filled in field by field in the generated class."""
+    row = router_pb2.Outcome(
+        **{name: getattr(o, name) for name in ("request_id", "project", "account", "model", "operation", "status")},
+        **{"class": o.cls, "tokens": o.tokens, "trial": o.trial, "first_byte_ms": 0 if o.first_byte else -1},
+        retry_after_ms=-1 if o.retry_after is None else int(o.retry_after * 1000),
+        sent_ago_ms=max(0, int((now - o.sent_at) * 1000)),
+        ended_ago_ms=max(0, int((now - o.ended_at) * 1000)),
+        duration_ms=max(0, int((o.ended_at - o.sent_at) * 1000)),
     )
-    messages.fill(request.outcomes.add(), outcome("next", **bad), 11.0)
-    one, two = request.outcomes
-    assert (one.retry_after_ms, one.status, getattr(one, "class")) == (2500, 429, "Throttled")
-    assert one.HasField("hints")
-    assert (two.retry_after_ms, two.HasField("hints")) == (-1, False)
+    if o.hints is not None:
+        for field in row.hints.DESCRIPTOR.fields:
+            setattr(row.hints, field.name, getattr(o.hints, field.name))
+        row.hints.SetInParent()
+    return row
+
+
+@given(st.lists(OUTCOME, min_size=1, max_size=4), SECONDS)
+def test_rows_are_what_the_generated_class_would_say(outcomes, now):
+    messages = OutcomeMessages()
+    # Each twice: from a pattern that is new, and from one that is known.
+    request = router_pb2.ReportRequest.FromString(b"".join(messages.row(each, now) for each in outcomes * 2))
+    assert list(request.outcomes) == [whole(each, now) for each in outcomes * 2]

@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 
 import grpc
 
-from penstock.auth.v1 import auth_pb2, auth_pb2_grpc
+from penstock.auth.v1 import auth_pb2
 from penstock_chassis import rpc
+from penstock_edge import batch_calls
 from penstock_edge.observer import Unobserved
 from penstock_edge.records import Admitted, AttemptRecord, Closed, Need, Usage
 from penstock_edge.settlement import Settlement
@@ -32,7 +33,7 @@ async def settling(auth, tmp_path, *, run=True, serve=True, **options):
     channel = rpc.channel(f"unix:{tmp_path}/auth.sock")
     books = Books()
     settlement = Settlement(
-        auth_pb2_grpc.AuthServiceStub(channel),
+        batch_calls.settle(channel),
         spool,
         books,
         session_id="s1",
@@ -80,12 +81,11 @@ async def test_a_large_batch_lets_others_have_their_turn(tmp_path):
     """What is let go for hundreds of requests must not hold up the one that has just come."""
     turns, gone = [0], []
 
-    class Auth:
-        async def Settle(self, request, timeout=None):
-            answer = auth_pb2.SettleResponse()
-            for row in request.settlements:
-                answer.results.add(request_id=row.request_id, committed=True)
-            return answer
+    async def settle(request, timeout):
+        answer = auth_pb2.SettleResponse()
+        for row in auth_pb2.SettleRequest.FromString(request).settlements:
+            answer.results.add(request_id=row.request_id, committed=True)
+        return answer
 
     async def others():
         while True:
@@ -93,7 +93,7 @@ async def test_a_large_batch_lets_others_have_their_turn(tmp_path):
             await asyncio.sleep(0)
 
     async with settling(None, tmp_path, serve=False) as settlement:
-        settlement._stub = Auth()
+        settlement._call = settle
         settlement._books.settled = lambda admitted, recorded: gone.append(turns[0])
         for i in range(256):
             finish(settlement, i)
@@ -198,10 +198,12 @@ async def test_no_more_than_two_calls_at_once(tmp_path):
     assert most == 2
 
 
+def read(*rows):
+    return auth_pb2.SettleRequest.FromString(b"".join(rows)).settlements
+
+
 def sent(closed, session="s"):
-    request = auth_pb2.SettleRequest()
-    SettlementMessages().add(request, session, opened(1), closed)
-    return request.settlements[0]
+    return read(SettlementMessages().row(session, opened(1), closed))[0]
 
 
 def test_every_field_arrives():
@@ -232,11 +234,10 @@ def test_every_field_arrives():
 
 
 def test_requests_of_one_key_differ_in_what_is_their_own():
-    request, messages = auth_pb2.SettleRequest(), SettlementMessages()
+    messages = SettlementMessages()
     first = Closed("r", "complete", estimated=True, delivered=0, attempts=[AttemptRecord(0, "a", reported=True)])
-    messages.add(request, "s", opened(1), first)
-    messages.add(request, "s", opened(2), Closed("q", "error_before_output", ended_at_ms=3))
-    one, two = request.settlements
+    second = Closed("q", "error_before_output", ended_at_ms=3)
+    one, two = read(messages.row("s", opened(1), first), messages.row("s", opened(2), second))
     assert (one.request_id, two.request_id) == (opened(1).request_id, opened(2).request_id)
     assert (one.estimated, one.delivered, len(one.attempts)) == (True, 0, 1)
     assert (two.estimated, two.delivered, len(two.attempts)) == (False, -1, 0)

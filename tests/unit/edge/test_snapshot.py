@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from penstock.router.v1 import router_pb2, router_pb2_grpc
 from penstock_chassis import rpc
+from penstock_edge import batch_calls
 from penstock_edge.observer import Unobserved
 from penstock_edge.outcomes import Reporter
 from penstock_edge.snapshot import RouterView, allows
@@ -98,7 +99,7 @@ async def viewing(tmp_path, **options):
     channel = rpc.channel(f"unix:{tmp_path}/router.sock")
     stub = router_pb2_grpc.RouterServiceStub(channel)
     view = RouterView(stub, Pool(), session_id="s1", edge="edge-0", clock=time.monotonic, rng=random.random, **options)
-    view.stub = stub
+    view.channel = channel
     async with running(view.run()):
         yield view
     await channel.close()
@@ -204,7 +205,7 @@ async def reporting(router, tmp_path, *, run=True, **options):
     async with serving(router, tmp_path / "router.sock", add), viewing(tmp_path) as view:
         await until(lambda: view.ready)
         reporter = Reporter(
-            view.stub,
+            batch_calls.report(view.channel),
             view,
             session_id="s1",
             clock=time.monotonic,
