@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from penstock_edge.decoding import UndecodableError
+from penstock_edge.hints import HintReader
 from penstock_edge.providers.failure import of_transport
 from penstock_edge.records import Opened
 from penstock_edge.relay import BROKEN, StreamRelay, passed_headers, read_whole, receive, try_receive
@@ -63,6 +64,7 @@ class Attempts:
         self._answering = answering
         self._seconds = seconds
         self._ways = Ways(view.account)
+        self._hints = HintReader(view.pool, time.monotonic)
 
     def try_begin(self, exchange: Exchange, attempt: Attempt) -> Call | None:
         """Send the request if a connection is idle; else nothing, and return None. Raises UpstreamError, SpoolFull."""
@@ -134,8 +136,7 @@ class Attempts:
     def _note_head(self, attempt: Attempt, call: Call) -> None:
         attempt.status = call.status
         # Now, not when the answer has ended: by then others know better.
-        if (hints := attempt.passage.wire.hints(call.headers)) is not None:
-            self._pool.heard(attempt.pick, hints, time.monotonic())
+        self._hints.read(attempt.passage.wire, attempt.pick, call)
 
     # The request
 
