@@ -7,13 +7,13 @@ of the store's clock and come in; there is no I/O here.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
 from penstock_auth import allowances
 from penstock_auth.allowances import PROJECT, Fill, Refused
 from penstock_auth.counters import Amounts, Denial, Grant, LimitState, Reason, Unit
 from penstock_auth.recovery import FILLED_WINDOW_MS, SILENCE_MS
+from penstock_auth.settled_ids import SettledIds
 from penstock_auth.turns import GRACE_MS as TURN_GRACE_MS
 from penstock_auth.turns import Turn, Turns
 from penstock_auth.windows import Window
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 SWEEP_MS: Final = 1_000
 REMEMBER_ANSWER_MS: Final = 900_000
-REMEMBER_ID_MS: Final = 900_000
 IDLE_MS: Final = 86_400_000
 MOST_LEASES: Final = 64  # of one key, before those that ended long ago are forgotten
 _ZERO: Final = (0, 0, 0, 0, 0)
@@ -83,6 +82,7 @@ class Answer:
 class Books:
     """All counters of one project."""
 
+    settled: SettledIds = field(default_factory=SettledIds)  # of all projects together
     rebuilt: bool = False
     used_at: int = 0
     _windows: dict[str, Window] = field(default_factory=dict)
@@ -92,7 +92,6 @@ class Books:
     _answers: dict[tuple[str, str], Answer] = field(default_factory=dict)
     _seen: dict[str, int] = field(default_factory=dict)
     _facts: dict[str, tuple[int, int]] = field(default_factory=dict)  # by owner: version, micro-USD
-    _settled: dict[str, int] = field(default_factory=dict)  # request id: when
     _turns: Turns = field(default_factory=Turns)
     _swept: int = 0
 
@@ -127,7 +126,21 @@ class Books:
         """
         now = self.used_at = max(self.used_at, now)
         first = effects[0]
-        windows = self._usage_windows(first.limits, first.key, now)
+        self._learn_from(effects)
+        news = [effect for effect in effects if self.settled.add(effect.request_id, effect.admitted_at_ms, now)]
+        times = [min(effect.admitted_at_ms, now) for effect in news]
+        for window, (_, _, of_input, of_output, of_cost) in self._usage_windows(first.limits, first.key, now):
+            used = [
+                of_input * effect.input_tokens + of_output * effect.output_tokens + of_cost * effect.micro_usd
+                for effect in news
+            ]
+            window.add_all(times, used)
+        if absent:
+            for at in times:
+                self._count_requests(first.limits, first.key, "requests", at, 1, now)
+
+    def _learn_from(self, effects: Sequence[SettleEffect]) -> None:
+        """Take in what rows of one key know of its project's balance and of its spend; most know the same."""
         balance = spent = None
         for effect in effects:
             if effect.balance is not balance and effect.balance is not None:
@@ -136,17 +149,6 @@ class Books:
             if effect.spent is not spent and effect.spent is not None:
                 spent = effect.spent
                 self._learn(allowances.budget_of(effect.key), spent)
-            if effect.request_id in self._settled:
-                continue
-            self._settled[effect.request_id] = now
-            at = min(effect.admitted_at_ms, now)
-            for window, (_, _, of_input, of_output, of_cost) in windows:
-                window.add(
-                    at,
-                    of_input * effect.input_tokens + of_output * effect.output_tokens + of_cost * effect.micro_usd,
-                )
-            if absent:
-                self._count_requests(effect.limits, effect.key, "requests", at, 1, now)
 
     def declare(self, session: str, told: KeyDeclaration, now: int, *, first: bool) -> None:
         """Take in what a session has of a key; it never lowers what is known.
@@ -177,25 +179,21 @@ class Books:
             return
         self.rebuilt = True
         for row in history.rows:
-            if row.request_id and row.request_id in self._settled:
+            # An old one is noted too: whoever asks for it gets it by its admission.
+            if row.request_id and not self.settled.add(row.request_id, row.admitted_at_ms, now):
                 continue
             limits = history.limits.get(row.key, ())
             at = min(row.admitted_at_ms, now)
-            if row.request_id and at > now - REMEMBER_ID_MS:
-                self._settled[row.request_id] = now
             self._count_usage(limits, row.key, at, (row.input_tokens, row.output_tokens, row.micro_usd), now)
             self._count_requests(limits, row.key, "requests", at, row.requests, now)
 
     def tidy(self, now: int) -> bool:
         """Forget what no longer matters; say whether all of it can go."""
         self._windows = {name: window for name, window in self._windows.items() if not window.idle(now)}
-        # They stand in order of time, and there may be millions: only what goes is looked at.
-        for name in list(takewhile(lambda name: self._settled[name] <= now - REMEMBER_ID_MS, self._settled)):
-            del self._settled[name]
         self._answers = {name: a for name, a in self._answers.items() if a.at > now - REMEMBER_ANSWER_MS}
         for key in list(self._leases):
             self._prune_leases(key, now)
-        return not (self._windows or self._settled or self._holdings) and self.used_at < now - IDLE_MS
+        return not (self._windows or self._holdings) and self.used_at < now - IDLE_MS
 
     def _replay(self, call: AllowCall, now: int) -> Decided | None:
         last = self._answers.get((call.session, call.key))

@@ -14,6 +14,7 @@ from penstock_auth.allowances import RECOVERING_MS
 from penstock_auth.books import Books, Circumstances
 from penstock_auth.counters import AllowResult, Denial, Heard, Reason
 from penstock_auth.recovery import Epoch, Status
+from penstock_auth.settled_ids import SettledIds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from penstock_auth.counters import AllowCall, Declaration, EpochState, SettleEffect, Truth
 
 TIDY_MS: Final = 10_000
+REMEMBER_ID_MS: Final = 900_000
 
 
 def steady_clock() -> Callable[[], int]:
@@ -38,6 +40,7 @@ class MemoryCounters:
         self._last = self._clock()
         self._epoch = Epoch(uuid.uuid4().hex, self._last)
         self._projects: dict[str, Books] = {}
+        self._settled = SettledIds()
         self._rebuilding: dict[str, asyncio.Lock] = {}
         self._expecting = asyncio.Lock()
         self._tidied = self._last
@@ -89,6 +92,7 @@ class MemoryCounters:
         for some in _alike(effects):
             first = some[0]
             self._books(first.project).settle(some, now, absent=self._epoch.absent(first.session))
+        self._tidy(now)
 
     async def declare(self, declaration: Declaration) -> Heard:
         """See `Counters.declare`."""
@@ -143,7 +147,7 @@ class MemoryCounters:
     def _books(self, project: str) -> Books:
         books = self._projects.get(project)
         if books is None:
-            books = self._projects[project] = Books()
+            books = self._projects[project] = Books(self._settled)
         return books
 
     def _now(self) -> int:
@@ -162,6 +166,7 @@ class MemoryCounters:
         if now < self._tidied + TIDY_MS:
             return
         self._tidied = now
+        self._settled.forget(now - REMEMBER_ID_MS)
         for project in [name for name, books in self._projects.items() if books.tidy(now)]:
             del self._projects[project]
 

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         ProjectHistory,
         SettleEffect,
         Truth,
+        Versioned,
     )
 
 SESSIONS_KEY: Final = "penstock:{counters}:sessions"
@@ -270,17 +271,20 @@ class RedisCounters:
         keys = Keys(project, view.id)
         keys.key("facts")
         told = []
+        known: dict[str, Versioned | None] = {}
         for effect in effects:
             requests = 1 if view.absent(effect.session) else 0
             used = (effect.input_tokens, effect.output_tokens, effect.micro_usd)
             adds = adds_of(keys, effect.limits, effect.key, used, requests)
-            facts = [
-                (owner, fact.version, fact.micro_usd)
-                for owner, fact in ((PROJECT, effect.balance), (allowances.budget_of(effect.key), effect.spent))
-                if fact is not None
-            ]
+            facts = []
+            for owner, fact in ((PROJECT, effect.balance), (allowances.budget_of(effect.key), effect.spent)):
+                # Rows of a batch mostly know the same, and once is enough.
+                if fact is not None and known.get(owner) is not fact:
+                    known[owner] = fact
+                    facts.append((owner, fact.version, fact.micro_usd))
             mark = keys.key(f"settled:{effect.request_id}") if adds else 0
-            told.append({"at": effect.admitted_at_ms, "adds": adds, "facts": facts, "mark": mark})
+            if adds or facts:
+                told.append({"at": effect.admitted_at_ms, "adds": adds, "facts": facts, "mark": mark})
         answer = await self._run(self._settle, keys, effects=told, careful=careful)
         return bool(answer[0] == "done")
 

@@ -16,7 +16,7 @@ from penstock_auth.keys import KeyState
 from penstock_auth.usage import show
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
     from grpc.aio import ServicerContext
 
@@ -27,14 +27,15 @@ if TYPE_CHECKING:
     from penstock_auth.key_book import KeyBook
     from penstock_auth.ledger import Ledger
     from penstock_auth.lending import Lender
-    from penstock_auth.postings import Batch, Incoming
+    from penstock_auth.postings import Batch, Incoming, Row
     from penstock_auth.sessions import SessionBook
 
 T = TypeVar("T")
 
 _MOST_SETTLEMENTS: Final = 10_000
-# So many settlements are read at once; then the loop turns.
+# So many settlements are read at once, and so many applied to the counters; then the loop turns.
 _AT_A_STRETCH: Final = 64
+_COUNTED_AT_ONCE: Final = 256
 _MOST_KEYS: Final = 50_000
 _STORE_SECONDS: Final = 2.0
 _OBSERVED_SECONDS: Final = 0.25
@@ -142,14 +143,16 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
         if len(request.settlements) > _MOST_SETTLEMENTS:
             raise Invalid(f"a batch has at most {_MOST_SETTLEMENTS} settlements; send fewer")
         began = time.monotonic()
-        batch = await self._ledger.settle(await _incoming(request))
-        effects = self._effects(batch)
-        if effects:
+        incoming = await _incoming(request)
+        batch = await self._ledger.settle(incoming)
+        for rows in _stretches(list(batch.rows.values()), _COUNTED_AT_ONCE):
+            effects = self._effects(rows, batch)
             await self._in_time(self._counters.settle(effects))
+            await asyncio.sleep(0)
         metrics.SETTLE_SECONDS.observe(time.monotonic() - began)
-        return await _results(request, batch)
+        return await _results(incoming, batch)
 
-    def _effects(self, batch: Batch) -> list[SettleEffect]:
+    def _effects(self, rows: Sequence[Row], batch: Batch) -> list[SettleEffect]:
         catalog, balances = self._keys.catalog, batch.balances
         # What is the same for all requests of a key.
         keys = {
@@ -158,10 +161,10 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
                 catalog.limits_of(batch.plans.get(key_id, "")),
                 batch.spent.get(key_id),
             )
-            for key_id in {row.key_id for row in batch.rows.values()}
+            for key_id in {row.key_id for row in rows}
         }
         effects = []
-        for row in batch.rows.values():
+        for row in rows:
             key, limits, spent = keys[row.key_id]
             usage = row.usage
             effects.append(
@@ -271,29 +274,30 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
 
 async def _incoming(request: auth_pb2.SettleRequest) -> list[Incoming]:
     """Read a batch in stretches, so that an Allow need not wait for all of it."""
-    read = []
-    for number, each in enumerate(request.settlements, 1):
-        read.append(translation.incoming(each))
-        if number % _AT_A_STRETCH == 0:
-            await asyncio.sleep(0)
+    read: list[Incoming] = []
+    for some in _stretches(request.settlements, _AT_A_STRETCH):
+        read += [translation.incoming(each) for each in some]
+        await asyncio.sleep(0)
     return read
 
 
-async def _results(request: auth_pb2.SettleRequest, batch: Batch) -> auth_pb2.SettleResponse:
+async def _results(incoming: Sequence[Incoming], batch: Batch) -> auth_pb2.SettleResponse:
     """Write what became of a batch, in stretches too."""
     response = auth_pb2.SettleResponse()
-    rows, quarantined, add = batch.rows, batch.quarantined, response.results.add
-    for number, each in enumerate(request.settlements, 1):
-        request_id = each.request_id
-        row = rows.get(request_id)
-        result = add()
-        result.request_id = request_id
-        if row is not None:
-            result.committed = True
-            result.cost_micro = row.cost_micro
-        elif request_id in quarantined:
-            kind, message = quarantined[request_id]
-            result.quarantined = f"{kind}: {message}"
-        if number % _AT_A_STRETCH == 0:
-            await asyncio.sleep(0)
+    rows, add = batch.rows, response.results.add
+    for some in _stretches(incoming, _AT_A_STRETCH):
+        for each in some:
+            row = rows.get(each.request_id)
+            if row is not None:
+                add(request_id=row.request_id, committed=True, cost_micro=row.cost_micro)
+            elif each.request_id in batch.quarantined:
+                add(request_id=each.request_id, quarantined=": ".join(batch.quarantined[each.request_id]))
+            else:
+                add(request_id=each.request_id)
+        await asyncio.sleep(0)
     return response
+
+
+def _stretches(many: Sequence[T], most: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(many), most):
+        yield many[start : start + most]

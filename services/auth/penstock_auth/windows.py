@@ -7,7 +7,10 @@ worth of jitter between the edge and the upstream. The Lua of `counters_redis` d
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 BUCKETS: Final = 120
 KEPT: Final = BUCKETS + 2
@@ -61,6 +64,17 @@ class Window:
         self._counts[index] = self._counts.get(index, 0) + units
         self.total += units
         self.top = max(self.top, index)
+
+    def add_all(self, times: Iterable[int], units: Iterable[int]) -> None:
+        """Count what `add` would count one by one."""
+        size, gone, counts = self._size, self._gone, self._counts
+        for at, used in zip(times, units, strict=True):
+            index = at // size
+            if index <= gone or used == 0:
+                continue
+            counts[index] = counts.get(index, 0) + used
+            self.total += used
+            self.top = max(self.top, index)
 
     def move(self, units: int, came: int, spent: int, goes: int) -> None:
         """Take `units` out of the bucket of `came`, and count `spent` of them at `goes` instead."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import stat
 import tempfile
 import time
@@ -13,7 +14,7 @@ import grpc
 import pytest
 
 from penstock.auth.v1 import admin_pb2, admin_pb2_grpc, auth_pb2, auth_pb2_grpc
-from penstock_auth import lending, main, servicer
+from penstock_auth import lending, main, servicer, translation
 from penstock_auth.counters import NOTHING, Amounts, StoreDown
 from penstock_auth.counters_memory import MemoryCounters
 from penstock_auth.errors import DatabaseDown
@@ -188,6 +189,29 @@ async def test_a_request_from_key_to_row(service):
 async def test_a_socket_for_its_owner_only(service):
     assert stat.S_IMODE((service.folder / "auth.sock").stat().st_mode) == 0o600
     assert service.auth.ready() == (True, "")
+
+
+async def test_the_loop_turns_often_while_a_large_batch_is_settled(service, monkeypatch):
+    """Whoever asks meanwhile to be lent something waits for a stretch of the batch, not for all of it."""
+    key, _ = await service.create_key()
+    counters, honest = service.made[0], translation.incoming
+    read: list[str] = []
+    monkeypatch.setattr(translation, "incoming", lambda message: read.append(message.request_id) or honest(message))
+    turns = []
+
+    async def watch():
+        while True:
+            turns.append((len(read), len(counters._settled)))
+            await asyncio.sleep(0)
+
+    watching = asyncio.create_task(watch())
+    results = await service.settle(*(service.settlement(key, f"req_{number}") for number in range(1000)))
+    watching.cancel()
+    assert all(result.committed for result in results)
+    assert (len(read), len(counters._settled)) == (1000, 1000)
+    for before, after in itertools.pairwise(turns):
+        assert after[0] - before[0] <= 64
+        assert after[1] - before[1] <= 256
 
 
 async def test_rows_are_for_their_own_project(service):
