@@ -129,11 +129,16 @@ def find_by_digest(connection: Connection, digest: bytes) -> Key | None:
     return _one(connection.execute(_KEY.where(api_keys.c.digest == digest)).first())
 
 
+def _unknown() -> NotFound:
+    """Say that no key has an id, without the id: it may be the key itself, given for it by mistake."""
+    return NotFound("there is no key with this id; list the keys to see their ids")
+
+
 def get(connection: Connection, key_id: str) -> Key:
     """Return a key by its public id. Raises NotFound."""
     found = _one(connection.execute(_KEY.where(api_keys.c.id == key_id)).first())
     if found is None:
-        raise NotFound(f"there is no key {key_id!r}; list the keys to see their ids")
+        raise _unknown()
     return found
 
 
@@ -201,7 +206,7 @@ def _own(connection: Connection, key_id: str) -> Key:
     """Return a key that may be changed here, with its row locked."""
     found = _one(connection.execute(_KEY.where(api_keys.c.id == key_id).with_for_update(key_share=True)).first())
     if found is None:
-        raise NotFound(f"there is no key {key_id!r}; list the keys to see their ids")
+        raise _unknown()
     if found.source == Source.DECLARED:
         raise Conflict(f"key {key_id!r} is declared by the APIKey resource {found.name!r}; change that resource")
     return found

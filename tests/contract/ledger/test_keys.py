@@ -92,7 +92,7 @@ async def test_disable_and_expiry(books):
     assert key.state_at(NOW + 10) is KeyState.EXPIRED
     for _ in range(2):
         assert (await books.database.write(lambda c: keys.disable(c, "e"))).state_at(NOW) is KeyState.DISABLED
-    with pytest.raises(NotFound, match="nobody"):
+    with pytest.raises(NotFound, match="no key with this id"):
         await books.database.write(lambda c: keys.disable(c, "nobody"))
     with pytest.raises(NotFound):
         await books.database.read(lambda c: keys.get(c, "nobody"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import httpx
 import pytest
 
@@ -98,11 +100,17 @@ async def test_a_project_will_do_and_nothing_will_not(ask):
 
 async def test_what_is_not_there(ask):
     assert "no model" in (await ask(404, model="nothing"))["detail"]
-    assert "id or the name" in (await ask(404, key="nobody"))["detail"]
+    assert "no key" in (await ask(404, key="nobody"))["detail"]
     assert "2 keys" in (await ask(400, key="twin"))["detail"]
     await ask(422, model="")
     await ask(422, dialect="klingon")
     await ask(422, tokens=2**63)
+
+
+async def test_a_key_that_is_given_for_its_id_is_not_repeated(ask):
+    secret = "psk_4fT9secretsecretsecret"
+    assert "4fT9" not in json.dumps(await ask(404, key=secret))
+    assert "twin" not in json.dumps(await ask(400, key="twin"))
 
 
 @pytest.mark.parametrize("field", ["model", "key", "session", "project"])

@@ -147,16 +147,19 @@ async def explain(question: Question, peers: PeersDep) -> Explanation:
 
 
 async def _asker(text: str, peers: Peers) -> AskerDocument:
-    """Find a key by its id, else by its name where only one has it. Raises NotFound and Refused."""
+    """Find a key by its id, else by its name where only one has it. Raises NotFound and Refused.
+
+    Neither repeats `text`: who mistakes what is asked for gives the key itself.
+    """
     try:
         key = await peers.ask(peers.admin.GetKey, admin_pb2.GetKeyRequest(id=text))
     except NotFound:
         listed = await peers.ask(peers.admin.ListKeys, admin_pb2.ListKeysRequest())
         named = [each for each in listed.keys if each.name == text]
         if len(named) > 1:
-            raise Refused(f"{len(named)} keys bear the name {text!r}", action="Give the key's id.") from None
+            raise Refused(f"{len(named)} keys bear this name", action="Give the key's id.") from None
         if not named:
-            raise NotFound(f"no key has the id or the name {text!r}") from None
+            raise NotFound("no key has this id or this name", action="List the keys to see both.") from None
         key = named[0]
     plans = await peers.ask(peers.admin.ListPlans, admin_pb2.ListPlansRequest())
     plan = next((each for each in plans.plans if each.name == key.plan), None)
