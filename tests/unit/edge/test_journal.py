@@ -187,6 +187,21 @@ def test_a_frame_in_a_map_is_the_frame_in_a_write():
     assert window[:7] + window[7 + len(whole) :] == bytes(4096 - len(whole))
 
 
+def test_a_frame_is_none_before_the_last_store():
+    seen = []
+
+    class Watched(mmap.mmap):
+        def __setitem__(self, where, value):
+            seen.append(read(self[:]))
+            super().__setitem__(where, value)
+
+    window = Watched(-1, 4096)
+    put_frame(window, 0, ROWS[0])
+    assert len(seen) > 1
+    assert all(not reading.records and not reading.bad for reading in seen)
+    assert len(read(window[:]).records) == 1
+
+
 def run(program, *arguments):
     command = [sys.executable, "-c", program, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
