@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from penstock_catalog.prices import cost_micro
+from penstock_catalog.charges import cost_micro
 
 if TYPE_CHECKING:
     from penstock_catalog.prices import PriceRow

@@ -13,7 +13,7 @@ import msgspec
 
 from penstock_auth.columns import Sheet
 from penstock_auth.pricing import NO_USAGE, Usage, charge, upstream_cost
-from penstock_catalog.prices import PPM
+from penstock_catalog.charges import PPM
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

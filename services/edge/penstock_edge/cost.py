@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from penstock_catalog.prices import PPM
+from penstock_catalog.charges import PPM
 
 if TYPE_CHECKING:
     from penstock_edge.price import Price

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from penstock.auth.v1.auth_pb2_grpc import AuthServiceStub
 from penstock.router.v1.router_pb2_grpc import RouterServiceStub
 from penstock_chassis import logs, process, tracing
-from penstock_chassis.absent import never
 from penstock_chassis.http import AddressTakenError, HttpServer, listen
 from penstock_chassis.identity import Component
 from penstock_chassis.proxies import Proxies
@@ -320,8 +319,6 @@ def _reserved(host: str, port: int) -> Any:
 
 def main() -> None:
     """Run the edge from its environment."""
-    # At the first plain request FastAPI asks whether a type is of pydantic's first version: 2 MB, where that is found.
-    never("pydantic.v1")
     settings = process.told(EdgeSettings)
     sys.exit(process.run(lambda: Edge(settings), settings))
 

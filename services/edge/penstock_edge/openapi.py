@@ -1,8 +1,13 @@
-"""Describes the hot endpoints in the OpenAPI document, for they are unknown to FastAPI."""
+"""The OpenAPI document: what ordinary routes say of themselves, and the endpoints that models answer behind."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from penstock_edge.routes.route import Route
 
 _STATUSES: Final = {
     400: "The request is wrong in itself, or holds what cannot be carried to this model",
@@ -117,18 +122,39 @@ _GENERATE: Final = {
 _GEMINI: Final = "/v1beta/models/{model}:"
 
 
-def complete(document: dict[str, Any]) -> dict[str, Any]:
-    """Return the document with everything that FastAPI cannot know."""
-    components = document.setdefault("components", {})
-    components.setdefault("schemas", {}).update(_ERRORS)
-    components["securitySchemes"] = {
-        "key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
-        "bearer": {"type": "http", "scheme": "bearer"},
-        "google": {"type": "apiKey", "in": "header", "name": "x-goog-api-key"},
+def document(routes: Iterable[Route]) -> dict[str, Any]:
+    """Return the document of all endpoints."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Penstock",
+            "summary": "One door to many model accounts: keys, limits, failover and books.",
+            "version": "1",
+        },
+        "paths": {route.path: {"get": _get(route)} for route in routes if route.operation_id} | _paths(),
+        "components": {
+            "schemas": _ERRORS,
+            "securitySchemes": {
+                "key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "google": {"type": "apiKey", "in": "header", "name": "x-goog-api-key"},
+            },
+        },
+        "security": [{"key": []}, {"bearer": []}, {"google": []}],
     }
-    document["security"] = [{"key": []}, {"bearer": []}, {"google": []}]
-    document.setdefault("paths", {}).update(_paths())
-    return document
+
+
+def _get(route: Route) -> dict[str, Any]:
+    named = {"name": route.name, "in": "path", "required": True, "schema": _TEXT}
+    return {
+        "tags": [route.tag],
+        "summary": route.summary,
+        "description": route.description,
+        "operationId": route.operation_id,
+        **({"parameters": [named]} if route.name else {}),
+        "responses": route.answers,
+        **({"security": []} if route.open_to_all else {}),
+    }
 
 
 def _paths() -> dict[str, Any]:

@@ -63,9 +63,9 @@ class Plane:
             {path: inference.at(door) for path, door in fixed()},
             by_pattern,
             [
-                models.router(self.view, self.admission, self.admit_seconds),
-                usage.router(self.view, self.admission, self.settlement, self.auth, self.admit_seconds, _now_ms),
-                setup.router(),
-                health.router(self.ready),
+                *models.routes(self.view, self.admission, self.admit_seconds),
+                *usage.routes(self.view, self.admission, self.settlement, self.auth, self.admit_seconds, _now_ms),
+                *setup.routes(),
+                *health.routes(self.ready),
             ],
         )

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock_auth.pricing import Usage, charge, upstream_cost
-from penstock_catalog.prices import PPM, PriceRow
+from penstock_catalog.charges import PPM
+from penstock_catalog.prices import PriceRow
 
 SONNET = PriceRow(
     effective_at_ms=0,

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from penstock_chassis.absent import absent, never
+from penstock_chassis.absent import absent
 
 
 @pytest.fixture
@@ -33,9 +33,3 @@ def test_it_is_there_again_after_a_failure(module):
     with pytest.raises(ZeroDivisionError), absent(module):
         raise ZeroDivisionError
     importlib.import_module(module)
-
-
-def test_what_is_never_there_cannot_be_imported(module):
-    never(module)
-    with pytest.raises(ImportError):
-        importlib.import_module(module)

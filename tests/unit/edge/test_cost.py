@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock_catalog.prices import cost_micro
+from penstock_catalog.charges import cost_micro
 from penstock_edge.cost import charge_micro, hold_micro, tokens_of, whole_input
 from penstock_edge.price import Price
 from penstock_edge.records import Usage

@@ -11,7 +11,6 @@ import weakref
 import httptools
 import pytest
 import uvloop
-from fastapi import APIRouter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from uvicorn import Config
@@ -21,6 +20,8 @@ from penstock_edge.app import EdgeApp
 from penstock_edge.bodies import ClientLeftError
 from penstock_edge.errors import ProblemError
 from penstock_edge.protocol import EdgeProtocol
+from penstock_edge.routes.plain import answer
+from penstock_edge.routes.route import Route
 
 DATE = (b"date", b"Sat, 21 Nov 2026 22:30:00 GMT")
 
@@ -97,21 +98,31 @@ def model(path, query):
     return echo if path.startswith("/models/") else None
 
 
+async def cold(asked):
+    return answer({"cold": True})
+
+
+class App(EdgeApp):
+    """The edge's app, and a path that answers what was posted through ASGI."""
+
+    async def __call__(self, scope, receive, send):
+        if (scope["method"], scope["path"]) != ("POST", "/cold"):
+            await super().__call__(scope, receive, send)
+            return
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body, more = body + message["body"], message["more_body"]
+        headers = [(b"content-length", b"%d" % len(body)), (b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
 class Connection:
     """A protocol before a transport that goes nowhere."""
 
     def __init__(self, serve=echo, **options):
-        cold = APIRouter()
-
-        @cold.get("/cold")
-        async def answer():
-            return {"cold": True}
-
-        @cold.post("/cold")
-        async def take(body: dict[str, str]):
-            return body
-
-        app = EdgeApp({"/hot": serve}, model, [cold])
+        app = App({"/hot": serve}, model, [Route(path="/cold", give=cold)])
         config = Config(app, log_config=None, ws="none", lifespan="off", proxy_headers=False, **options)
         config.load()
         self.state = ServerState()

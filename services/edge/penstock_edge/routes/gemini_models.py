@@ -10,8 +10,7 @@ from penstock_edge.routes.plain import answer, caller
 from penstock_edge.routes.visible import find, visible
 
 if TYPE_CHECKING:
-    from fastapi import Request, Response
-
+    from penstock_edge.routes.route import Answer, Asked
     from penstock_edge.seams import Admission, View
     from penstock_edge.snapshot import Model
 
@@ -21,9 +20,9 @@ _MOST_DIGITS = 9
 _METHODS = ["generateContent", "countTokens"]
 
 
-def asks(request: Request) -> bool:
+def asks(asked: Asked) -> bool:
     """Whether a request comes from a client of the Gemini API."""
-    return "/v1beta/" in request.url.path or "x-goog-api-key" in request.headers or "key" in request.query_params
+    return "/v1beta/" in asked.path or bool(asked.header(b"x-goog-api-key")) or "key" in asked.query
 
 
 def row(model: Model, name: str) -> dict[str, Any]:
@@ -40,10 +39,10 @@ def row(model: Model, name: str) -> dict[str, Any]:
     }
 
 
-async def list_them(request: Request, view: View, admission: Admission, seconds: float) -> Response:
+async def list_them(asked: Asked, view: View, admission: Admission, seconds: float) -> Answer:
     """Answer the list, newest first, in pages of `pageSize` from `pageToken`."""
-    _, key = await caller(request, admission, seconds, request.query_params.get("key", ""))
-    size, begin = _number(request, "pageSize", "page_size"), _number(request, "pageToken", "page_token")
+    _, key = await caller(asked, admission, seconds, asked.query.get("key", ""))
+    size, begin = _number(asked, "pageSize", "page_size"), _number(asked, "pageToken", "page_token")
     # As Google does it: nothing is the usual, and too much is the most.
     end = begin + min(size or _DEFAULT_SIZE, _LARGEST_SIZE)
     models = sorted(visible(view, key), key=lambda model: (-model.created_at_ms, model.name))
@@ -53,18 +52,18 @@ async def list_them(request: Request, view: View, admission: Admission, seconds:
     return answer(page)
 
 
-def _number(request: Request, *names: str) -> int:
+def _number(asked: Asked, *names: str) -> int:
     """Return a number of the query, 0 without one. Raises ProblemError (400)."""
-    text = next((request.query_params[name] for name in names if request.query_params.get(name)), "0")
+    text = next((asked.query[name] for name in names if asked.query.get(name)), "0")
     if not (text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS):
         raise ProblemError(invalid(f"{names[0]}: Input should be a valid number"))
     return int(text)
 
 
-async def show(name: str, request: Request, view: View, admission: Admission, seconds: float) -> Response:
+async def show(asked: Asked, view: View, admission: Admission, seconds: float) -> Answer:
     """Answer one model, by its name or an alias, with or without the collection before it."""
-    name = name.removeprefix("models/")
-    _, key = await caller(request, admission, seconds, request.query_params.get("key", ""))
+    name = asked.rest.removeprefix("models/")
+    _, key = await caller(asked, admission, seconds, asked.query.get("key", ""))
     model = find(visible(view, key), name)
     if model is None:
         raise ProblemError(Problem(404, errors.NOT_FOUND, f"model: {name[:200]}"))

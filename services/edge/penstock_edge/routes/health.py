@@ -4,27 +4,40 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter, Response
-
 from penstock_edge.routes.plain import answer
+from penstock_edge.routes.route import Route
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from penstock_edge.routes.route import Answer, Asked
 
-def router(ready: Callable[[], tuple[bool, str]]) -> APIRouter:
+
+def routes(ready: Callable[[], tuple[bool, str]]) -> list[Route]:
     """Return the two endpoints; `ready` says whether this edge can serve and, if not, why."""
-    routes = APIRouter(tags=["health"])
 
-    @routes.get("/healthz", summary="Alive")
-    async def healthz() -> Response:
-        """Answer at all: the event loop turns."""
+    async def healthz(_asked: Asked) -> Answer:
         return answer({"alive": True})
 
-    @routes.get("/readyz", summary="Ready to serve")
-    async def readyz() -> Response:
-        """Say whether requests can be served now."""
+    async def readyz(_asked: Asked) -> Answer:
         can, reason = ready()
         return answer({"ready": can, "reason": reason}, 200 if can else 503)
 
-    return routes
+    return [
+        Route(
+            path="/healthz",
+            give=healthz,
+            summary="Alive",
+            description="Answer at all: the event loop turns.",
+            tag="health",
+            operation_id="healthz_healthz_get",
+        ),
+        Route(
+            path="/readyz",
+            give=readyz,
+            summary="Ready to serve",
+            description="Say whether requests can be served now.",
+            tag="health",
+            operation_id="readyz_readyz_get",
+        ),
+    ]

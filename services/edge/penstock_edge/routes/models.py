@@ -5,20 +5,31 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter, Request, Response
-
 from penstock_edge import errors
 from penstock_edge.errors import Problem, ProblemError, invalid
 from penstock_edge.routes import gemini_models
 from penstock_edge.routes.plain import answer, caller
+from penstock_edge.routes.route import Route
 from penstock_edge.routes.visible import find, visible
 
 if TYPE_CHECKING:
+    from penstock_edge.routes.route import Answer, Asked, Give
     from penstock_edge.seams import Admission, View
     from penstock_edge.snapshot import Model
 
 _DEFAULT_LIMIT = 1000
 _LARGEST_LIMIT = 1000
+# Where they are, and whether the OpenAPI document says so.
+_BASES = (
+    ("/v1", True),
+    ("/v1beta", True),
+    ("/v3/compat", False),
+    ("/v3/compat/v1", False),
+    ("/v3/compat/v1beta", False),
+)
+_LISTED = """List the models that the key's plan includes and that some account serves, newest first.
+
+A client that sends its key as x-goog-api-key gets Gemini's form, any other one rows for both other kinds."""
 
 
 def row(model: Model, name: str) -> dict[str, Any]:
@@ -74,54 +85,49 @@ def listed(models: list[Model]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda r: (-r["created"], r["id"]))
 
 
-def router(view: View, admission: Admission, seconds: float) -> APIRouter:
+def routes(view: View, admission: Admission, seconds: float) -> list[Route]:
     """Return the endpoints; `seconds` is the time that auth has to answer."""
-    routes = APIRouter(tags=["models"])
 
-    async def list_models(request: Request) -> Response:
-        """List the models that the key's plan includes and that some account serves, newest first.
-
-        A client that sends its key as x-goog-api-key gets Gemini's form, any other one rows for both other kinds.
-        """
-        if gemini_models.asks(request):
-            return await gemini_models.list_them(request, view, admission, seconds)
-        _, key = await caller(request, admission, seconds)
-        query = request.query_params
+    async def list_models(asked: Asked) -> Answer:
+        if gemini_models.asks(asked):
+            return await gemini_models.list_them(asked, view, admission, seconds)
+        _, key = await caller(asked, admission, seconds)
+        query = asked.query
         limit = query.get("limit", str(_DEFAULT_LIMIT))
         if not limit.isascii() or not limit.isdecimal() or not 1 <= int(limit) <= _LARGEST_LIMIT:
             raise ProblemError(invalid("limit: Input should be an integer from 1 to 1000"))
         return answer(page(listed(visible(view, key)), int(limit), query.get("after_id"), query.get("before_id")))
 
-    async def get_model(model_id: str, request: Request) -> Response:
-        """Show one model, by its name or an alias."""
-        if gemini_models.asks(request):
-            return await gemini_models.show(model_id, request, view, admission, seconds)
-        _, key = await caller(request, admission, seconds)
-        model = find(visible(view, key), model_id)
+    async def get_model(asked: Asked) -> Answer:
+        if gemini_models.asks(asked):
+            return await gemini_models.show(asked, view, admission, seconds)
+        _, key = await caller(asked, admission, seconds)
+        model = find(visible(view, key), asked.rest)
         if model is None:
-            raise ProblemError(Problem(404, errors.NOT_FOUND, f"model: {model_id[:200]}"))
-        return answer(row(model, model_id))
+            raise ProblemError(Problem(404, errors.NOT_FOUND, f"model: {asked.rest[:200]}"))
+        return answer(row(model, asked.rest))
 
-    for base, documented in (
-        ("/v1", True),
-        ("/v1beta", True),
-        ("/v3/compat", False),
-        ("/v3/compat/v1", False),
-        ("/v3/compat/v1beta", False),
-    ):
-        # Starlette takes the first route that fits, so the longer one stands first.
-        routes.add_api_route(
-            f"{base}/models/{{model_id:path}}",
-            get_model,
+    return [route for base, documented in _BASES for route in _under(base, get_model, list_models, documented)]
+
+
+def _under(base: str, get_model: Give, list_models: Give, documented: bool) -> tuple[Route, Route]:
+    place = base.replace("/", "_")
+    return (
+        Route(
+            path=f"{base}/models/{{model_id}}",
+            deep=True,
+            give=get_model,
             summary="One model",
-            include_in_schema=documented,
-            operation_id=f"get_model{base.replace('/', '_')}",
-        )
-        routes.add_api_route(
-            f"{base}/models",
-            list_models,
+            description="Show one model, by its name or an alias.",
+            tag="models",
+            operation_id=f"get_model{place}" if documented else "",
+        ),
+        Route(
+            path=f"{base}/models",
+            give=list_models,
             summary="Models that this key may use",
-            include_in_schema=documented,
-            operation_id=f"list_models{base.replace('/', '_')}",
-        )
-    return routes
+            description=_LISTED,
+            tag="models",
+            operation_id=f"list_models{place}" if documented else "",
+        ),
+    )

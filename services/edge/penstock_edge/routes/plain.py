@@ -6,30 +6,28 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from fastapi import Response
 
 from penstock_edge import errors, request_id
 from penstock_edge.credentials import key_digest
 from penstock_edge.errors import ProblemError
 from penstock_edge.records import Refused
 from penstock_edge.routes.doors import dialect_at
+from penstock_edge.routes.route import Answer
 
 if TYPE_CHECKING:
-    from fastapi import Request
-
+    from penstock_edge.dialects.dialect import Headers
     from penstock_edge.errors import Problem
     from penstock_edge.key_facts import KeyFacts
+    from penstock_edge.routes.route import Asked
     from penstock_edge.seams import Admission
 
 
-async def caller(
-    request: Request, admission: Admission, seconds: float, credential: str = ""
-) -> tuple[bytes, KeyFacts]:
+async def caller(asked: Asked, admission: Admission, seconds: float, credential: str = "") -> tuple[bytes, KeyFacts]:
     """Return the digest and the facts of the asking key; nothing is debited. Raises ProblemError.
 
     `credential`: a key that came in the query, for requests without one in a header.
     """
-    headers = request.scope["headers"]
+    headers = asked.headers
     if credential:
         headers = [*headers, (b"x-goog-api-key", credential.encode("latin-1", "replace"))]
     digest = key_digest(headers, admission.known)
@@ -39,22 +37,17 @@ async def caller(
     return digest, answer
 
 
-def answer(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """Return a JSON response with a request id."""
-    response = Response(msgspec.json.encode(content), status, headers, "application/json")
-    response.headers["request-id"] = request_id.new()
-    return response
+def answer(content: Any, status: int = 200, headers: Headers | None = None) -> Answer:
+    """Return an answer in JSON."""
+    return Answer(status, msgspec.json.encode(content), [*(headers or []), (b"content-type", b"application/json")])
 
 
-def refusal(problem: Problem, path: str = "") -> Response:
+def refusal(problem: Problem, path: str = "") -> Answer:
     """Return a problem in the error envelope that clients of this path read."""
     name = request_id.new()
     dialect = dialect_at(path)
-    response = Response(dialect.error_body(problem, name), dialect.error_status(problem))
-    for header, value in dialect.error_headers(problem):
-        response.headers[header.decode()] = value.decode()
-    response.headers["request-id"] = name
-    return response
+    headers = [*dialect.error_headers(problem), (b"request-id", name.encode())]
+    return Answer(dialect.error_status(problem), dialect.error_body(problem, name), headers)
 
 
 def nothing_at(path: str) -> str:

@@ -5,20 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import grpc
-from fastapi import APIRouter, Request, Response
 
 from penstock.auth.v1 import auth_pb2
-from penstock_catalog.prices import cost_micro
+from penstock_catalog.charges import cost_micro
 from penstock_edge import errors, request_id
 from penstock_edge.errors import Problem, ProblemError
 from penstock_edge.records import Closed, Usage
 from penstock_edge.routes.plain import answer, caller
+from penstock_edge.routes.route import Route
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from penstock.auth.v1.auth_pb2_grpc import AuthServiceAsyncStub
     from penstock_edge.records import Opened
+    from penstock_edge.routes.route import Answer, Asked
     from penstock_edge.seams import Admission, Settlement, View
 
 # A request may be on its way from the edge that served it for so long; after that an unknown id is unknown.
@@ -49,16 +50,15 @@ def shown(
     }
 
 
-def router(
+def routes(
     view: View,
     admission: Admission,
     settlement: Settlement,
     stub: AuthServiceAsyncStub,
     seconds: float,
     now_ms: Callable[[], int],
-) -> APIRouter:
+) -> list[Route]:
     """Return the endpoint. `now_ms()` is unix milliseconds, `seconds` the time that auth has to answer."""
-    routes = APIRouter(tags=["usage"])
 
     def own(name: str, closed: Closed, opened: Opened) -> dict[str, Any]:
         usage, cost = Usage(), 0
@@ -81,16 +81,15 @@ def router(
             streamed=opened.streamed,
         )
 
-    def pending(name: str) -> Response:
-        return answer({"request_id": name, "state": "pending"}, 202, {"retry-after": "1"})
+    def pending(name: str) -> Answer:
+        return answer({"request_id": name, "state": "pending"}, 202, [(b"retry-after", b"1")])
 
     def unknown(name: str) -> ProblemError:
         return ProblemError(Problem(404, errors.NOT_FOUND, f"request: {name[:64]}"))
 
-    @routes.get("/v1/usage/{name}", summary="What one request used and cost")
-    async def get_usage(name: str, request: Request) -> Response:
-        """Show the row of a request of the key's own project; 202 while it is not known yet."""
-        digest, key = await caller(request, admission, seconds)
+    async def get_usage(asked: Asked) -> Answer:
+        name = asked.rest
+        digest, key = await caller(asked, admission, seconds)
         made_at = request_id.made_at_ms(name)
         if made_at is None:
             raise unknown(name)
@@ -129,4 +128,13 @@ def router(
             )
         )
 
-    return routes
+    return [
+        Route(
+            path="/v1/usage/{name}",
+            give=get_usage,
+            summary="What one request used and cost",
+            description="Show the row of a request of the key's own project; 202 while it is not known yet.",
+            tag="usage",
+            operation_id="get_usage_v1_usage__name__get",
+        )
+    ]

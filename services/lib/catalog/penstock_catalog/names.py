@@ -1,11 +1,15 @@
 """Names of models: patterns that match them, and what an upstream is asked for."""
 
-import re
-from collections.abc import Iterable, Mapping
-from functools import lru_cache
-from typing import Protocol
+from __future__ import annotations
 
-from penstock_catalog.documents import Model
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from penstock_catalog.documents import Model
 
 # What gateways write before the slash instead of the owner.
 _CLOUDS: Mapping[str, tuple[str, ...]] = {"google": ("gcp",)}

@@ -10,12 +10,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def never(*names: str) -> None:
-    """Let all imports from now on go on as if these modules were not installed; for `main`, as it holds for good."""
-    for name in names:
-        sys.modules[name] = None  # type: ignore[assignment]  # by the import system's own rule: there is no such module
-
-
 @contextlib.contextmanager
 def absent(*names: str) -> Iterator[None]:
     """Let imports within go on as if these modules were not installed; those that are imported already stay.
@@ -23,7 +17,8 @@ def absent(*names: str) -> Iterator[None]:
     For the start of a process: whoever imports one of them meanwhile in another thread would not find it either.
     """
     hidden = [name for name in names if name not in sys.modules]
-    never(*hidden)
+    for name in hidden:
+        sys.modules[name] = None  # type: ignore[assignment]  # by the import system's own rule: there is no such module
     try:
         yield
     finally:
