@@ -11,8 +11,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from penstock_routing import AccountFacts, Cooldown, Hints, NoneLeft, Outcome, Pick, Pool, Share, Traits
+from penstock_routing import AccountFacts, Cooldown, Hints, NoneLeft, Outcome, Pick, Policy, Pool, Share, Traits
 from penstock_routing import outcomes as o
+from penstock_routing.health import Health
 from tests.effort import examples
 
 NONE = frozenset()
@@ -566,6 +567,107 @@ class TestHints:
         self.hint(bench, "a", tokens_limit=1000, tokens_remaining=150, tokens_reset_ms=5000)
         bench.take(60, Traits(model="m", estimated_tokens=100))
         assert bench.pool.in_flight("a") <= 12
+
+
+class TestOneTooMany:
+    """A 429 without a hint, though something is left of every limit: the upstream takes so many at once, and no more."""
+
+    ROOM = Hints(requests_limit=1000, requests_remaining=900, tokens_limit=10**6, tokens_remaining=900_000)
+
+    @pytest.fixture
+    def one(self):
+        return Bench(facts("a"))
+
+    def refuse(self, bench, pick, **more):
+        return self.end(bench, pick, o.THROTTLED_NO_HINT, **{"status": 429, "hints": self.ROOM, **more})
+
+    def end(self, bench, pick, cls=o.OK, **more):
+        return bench.end(pick, cls, **{"hints": self.ROOM, **more})
+
+    def crowd(self, bench, count):
+        others = bench.take(count)
+        assert self.refuse(bench, bench.pick()) is False
+        return others
+
+    def test_no_more_go_than_were_there(self, one):
+        others = self.crowd(one, 8)
+        none = one.pick()
+        assert (none.reasons, none.throttled) == ({"a": "UpstreamFull"}, True)
+        self.end(one, others.pop())
+        assert one.pick().account == "a"
+        assert one.pick().reasons == {"a": "UpstreamFull"}
+
+    def test_it_does_not_cool(self, one):
+        others = self.crowd(one, 8)
+        assert not one.pool._gates
+        for pick in others:
+            self.end(one, pick)
+        assert len([pick for pick in one.take(20) if isinstance(pick, Pick)]) == 8
+
+    def test_the_router_is_told_that_it_was_for_a_moment(self, one):
+        one.take(8)
+        pick = one.pick()
+        outcome = Outcome(
+            request_id="r", project="p", account="a", model="m", cls=o.THROTTLED_NO_HINT, status=429, hints=self.ROOM
+        )
+        one.pool.finished(pick, outcome, one.now)
+        assert Health(Policy()).observe(outcome, one.now) == set()
+
+    def test_more_are_tried_with_time_and_the_rest_is_forgotten(self, one):
+        self.crowd(one, 8)
+        one.now += 30.0
+        assert [isinstance(pick, Pick) for pick in one.take(4)] == [True, True, True, False]
+        one.now += 301.0
+        assert all(isinstance(pick, Pick) for pick in one.take(50))
+        assert one.pool._accounts["a"].plain
+
+    def test_a_conversation_waits_for_its_home(self):
+        bench = Bench(facts("a"), facts("b"))
+        talk = Traits(model="m", session="me", affinity=b"talk", estimated_tokens=40_000)
+        first = bench.pick(talk)
+        self.end(bench, first, tokens=40_000)
+        for pick in bench.take(16):
+            if pick.account != first.account:
+                bench.pool.unused(pick, bench.now)
+        lost = bench.pick(talk)
+        assert lost.account == first.account
+        self.refuse(bench, lost)
+        told = bench.pool.pick(talk, NONE, bench.now, bench.rng, stay=2.0)
+        assert (told.home, told.reasons) == (first.account, {first.account: "UpstreamFull"})
+
+    @pytest.mark.parametrize(
+        "more",
+        [
+            {"hints": None},
+            {"hints": Hints(requests_limit=1000, requests_remaining=0, requests_reset_ms=60_000)},
+            {"hints": Hints(tokens_limit=10**6, tokens_remaining=3, tokens_reset_ms=60_000)},
+        ],
+    )
+    def test_what_is_explained_or_told_by_nobody_cools_as_ever(self, one, more):
+        traits = Traits(model="m", session="me", estimated_tokens=5_000)
+        one.take(8, traits)
+        assert self.refuse(one, one.pick(traits), **more) is True
+        assert one.pick(traits).reasons == {"a": "ThrottledNoHint"}
+
+    def test_who_is_refused_alone_was_not_one_too_many(self, one):
+        assert self.refuse(one, one.pick()) is True
+        assert one.pick().reasons == {"a": "ThrottledNoHint"}
+
+    def test_an_account_that_refuses_everything_is_found_out(self, one):
+        others = self.crowd(one, 8)
+        refused = 1
+        while isinstance(pick := one.pick(), Pick) or others:
+            if isinstance(pick, Pick):
+                refused += 1
+                self.refuse(one, pick)
+            elif others:
+                self.end(one, others.pop())
+        assert refused <= 10
+        assert pick.reasons == {"a": "ThrottledNoHint"}
+
+    def test_counting_tokens_is_not_of_the_crowd(self, one):
+        one.take(3)
+        assert self.refuse(one, one.pick(COUNT)) is True
 
 
 class TestMany:

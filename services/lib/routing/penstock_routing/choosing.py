@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from penstock_routing import condition as c
 from penstock_routing import outcomes as o
 from penstock_routing import rendezvous, selection
+from penstock_routing.lanes import UPSTREAM_FULL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,7 +29,7 @@ _REMEMBERED: Final = 4096
 Obstacle = tuple[str, float, bool]
 """Why an account is not taken, seconds until it may be, and whether that is for throttling."""
 UPSTREAM_SPENT: Final = "UpstreamSpent"
-FULL: Final = frozenset({"SlotsFull", "RequestsSpent", "TokensSpent", UPSTREAM_SPENT})
+FULL: Final = frozenset({"SlotsFull", "RequestsSpent", "TokensSpent", UPSTREAM_SPENT, UPSTREAM_FULL})
 """Obstacles of accounts with which nothing is wrong: they are to have room again."""
 BY_TIME: Final = frozenset({"RequestsSpent", "TokensSpent", UPSTREAM_SPENT, "Tried"})
 """Obstacles that end when it was said, or by something that the pool counts (`Pool.changes`)."""

@@ -151,13 +151,17 @@ class Gauges:
             least = min(least, part)
         return max(least / fraction, 0.001)
 
+    def short(self, tokens: float, fresh: float, output: float, now: float) -> bool:
+        """Tell whether by all that was told there is no room for such a request."""
+        costs = (1.0, tokens, fresh, output)
+        return any(gauge.wait(costs[kind], now, 0.0, at_home=True) > 0 for kind, gauge in self.known)
+
     def refused(self, tokens: float, fresh: float, output: float, seconds: float, now: float) -> None:
         """Note a refusal: nothing as large goes for so long as it asks.
 
         When by all that was told there was room, requests are limited over shorter spans as well, and nothing goes.
         """
-        costs = (1.0, tokens, fresh, output)
-        explained = any(gauge.wait(costs[kind], now, 0.0, at_home=True) > 0 for kind, gauge in self.known)
+        explained = self.short(tokens, fresh, output, now)
         self.closed_until = max(self.closed_until, now + min(seconds, _LONGEST_WAIT))
         self.closed_units = fresh if explained else 0.0
         requests = self.gauges[0]

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 _SUMMED_EVERY_SECONDS: Final = 0.05
 _FEW: Final = 16
 _FULL_MINUTE: Final = 60.0
+_CROWD_GROWS: Final = 0.01
+"""Of a crowd: by so much each second more may be there than when one more was refused, for that was a moment's."""
+_CROWD_FORGOTTEN_SECONDS: Final = 300.0
+_CROWDED_SECONDS: Final = 0.2
+"""About as long until one of many ends."""
+UPSTREAM_FULL: Final = "UpstreamFull"
 
 
 class Gate:
@@ -46,6 +52,8 @@ class Account:
     __slots__ = (
         "closed",
         "count_gate",
+        "crowd",
+        "crowded_at",
         "facts",
         "gate",
         "in_flight",
@@ -74,6 +82,9 @@ class Account:
         self.tokens: Bucket | None = None
         self.share = Share()
         self.share_version = -1
+        self.crowd = 0
+        """How many requests of ours its upstream had when it refused one more for their number; 0: it never did."""
+        self.crowded_at = -math.inf
         self.limited = False
         self.gate: Gate | None = None
         self.count_gate: Gate | None = None
@@ -98,13 +109,37 @@ class Account:
         self.requests = _bucket(self.requests, share.requests_per_minute, share.request_burst, 1.0, now)
         full = float(max(share.token_burst, 0))
         self.tokens = _bucket(self.tokens, share.tokens_per_minute, share.token_burst, full, now)
-        self.limited = self.slots >= 0 or self.requests is not None or self.tokens is not None
+        self._limit()
+
+    def crowded(self, now: float) -> None:
+        """Note that the upstream refused one more than there are now, though of its limits there was something left."""
+        room = self._room(now)
+        self.crowd = max(self.slots_used if room is None else min(self.slots_used, int(room)), 1)
+        self.crowded_at = now
+        self._limit()
+
+    def _room(self, now: float) -> float | None:
+        """Return how many at once its upstream may take by now; None: nobody knows."""
+        since = now - self.crowded_at
+        if self.crowd == 0 or since > _CROWD_FORGOTTEN_SECONDS:
+            return None
+        return self.crowd * (1.0 + _CROWD_GROWS * since)
+
+    def _limit(self) -> None:
+        self.limited = self.slots >= 0 or self.requests is not None or self.tokens is not None or self.crowd > 0
         self.refresh()
 
     def obstacle(self, tokens: int, now: float) -> tuple[str, float, bool] | None:
         """Return (reason, seconds until there is room, throttled) when its share has no room for such a request."""
         if 0 <= self.slots <= self.slots_used:
             return ("SlotsFull", 1.0, True)
+        if self.crowd:
+            room = self._room(now)
+            if room is None:
+                self.crowd = 0
+                self._limit()
+            elif self.slots_used >= room:
+                return (UPSTREAM_FULL, _CROWDED_SECONDS, True)
         bucket = self.requests
         if bucket is not None and (bucket.burst < 1.0 or bucket.available(now) < 1.0 - 1e-9):
             return ("RequestsSpent", min(bucket.wait(1.0, now), _FULL_MINUTE) if bucket.burst >= 1.0 else 1.0, True)

@@ -44,7 +44,10 @@ COUNT_TOKENS: Final = "count_tokens"
 # Of every request, so it is made by an `__init__` of its own: the one of a dataclass is slow in compiled modules.
 @dataclass(slots=True, init=False)
 class Outcome:
-    """One attempt's end. Times are seconds of the caller's own monotonic `now`. Nobody changes one."""
+    """One attempt's end. Times are seconds of the caller's own monotonic `now`.
+
+    Nobody changes one, but `Pool.finished` what an upstream asked for without a word.
+    """
 
     request_id: str
     project: str

@@ -240,6 +240,12 @@ class Pool:
             return pick.watched
         self._gates.left(pick)
         if outcome.cls in _THROTTLED:
+            self._undrained(pick, now)
+            if _one_too_many(pick, outcome, now):
+                lane.account.crowded(now)
+                # To the router it is the throttle of a moment: whoever asks when a place is free is not refused.
+                outcome.retry_after = 0.0
+                return False
             self._refused(pick, outcome.retry_after or 0.0, now)
         if self.policy.effect(outcome.cls).scope is Scope.NONE:
             return pick.trial
@@ -368,7 +374,6 @@ class Pool:
 
     def _refused(self, pick: Pick, seconds: float, now: float) -> None:
         """Learn from a 429."""
-        self._undrained(pick, now)
         gauges = pick.lane.gauges
         if gauges is not None and pick.operation != o.COUNT_TOKENS:
             gauges.refused(pick.tokens, pick.fresh, pick.output, seconds, now)
@@ -441,6 +446,20 @@ class Pool:
         self._chooser.forget()
         self._restricted.clear()
         self._providers.clear()
+
+
+def _one_too_many(pick: Pick, outcome: Outcome, now: float) -> bool:
+    """Tell whether a 429 was for the number of requests at once.
+
+    It names no time, and by what its upstream tells of its limits there was room. Where no other is under way, that
+    cannot be it; so an account that refuses everything without a word is soon taken for one.
+    """
+    if outcome.retry_after is not None or outcome.hints is None or not outcome.hints.any_left():
+        return False
+    if pick.watched or pick.despite or pick.operation == o.COUNT_TOKENS or pick.lane.account.slots_used <= 0:
+        return False
+    gauges = pick.lane.gauges
+    return gauges is not None and not gauges.short(pick.tokens, pick.fresh, pick.output, now)
 
 
 def _home_full(home: Home, obstacle: Obstacle, patience: float) -> NoneLeft:

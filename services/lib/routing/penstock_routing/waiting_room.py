@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Generic, NamedTuple
 from penstock_routing.candidates import NoneLeft, Pick
 from penstock_routing.fair_queue import FairQueue, Line, Place, Ticket
 from penstock_routing.gauges import LIGHT_RESERVE, RESERVE, STRANGE_RESERVE
+from penstock_routing.lanes import UPSTREAM_FULL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -27,7 +28,7 @@ _SHORTEST_NAP_SECONDS: Final = 0.005
 _LONGEST_NAP_SECONDS: Final = 0.1
 _SMALL_TOKENS: Final = 1024
 """Who waits for anybody stands in a line by size, these and then doubling: a large one holds up no small ones."""
-_ANY_MOMENT: Final = frozenset({"SlotsFull", "Returning", "HalfOpen", "Busy"})
+_ANY_MOMENT: Final = frozenset({"SlotsFull", UPSTREAM_FULL, "Returning", "HalfOpen", "Busy"})
 """Obstacles that end when some request does: the seconds that are said of them are a guess."""
 
 

@@ -37,6 +37,7 @@ _VERDICTS: Final[Mapping[str, str]] = {
     "RequestsSpent": FULL,
     "TokensSpent": FULL,
     "UpstreamSpent": FULL,
+    "UpstreamFull": FULL,
     "OtherProvider": DROPPED,
 }
 
