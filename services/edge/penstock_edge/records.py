@@ -2,6 +2,8 @@
 
 Those that a request keeps until it is settled, when thousands may be waiting, are nothing that the cycle collector
 looks at (`gc=False`): none of them can be part of a cycle, because what they point to knows nothing of requests.
+
+Those of the spool lie on disk as rows without names (`array_like`): a new field goes to the end and has a default.
 """
 
 from __future__ import annotations
@@ -98,7 +100,7 @@ class Refused:
         return self._source.limit_states() if self._source is not None else []
 
 
-class Usage(msgspec.Struct, omit_defaults=True, gc=False):
+class Usage(msgspec.Struct, array_like=True, gc=False):
     """Tokens by kind, cumulative and each counted once. `input_tokens` are the uncached ones."""
 
     input_tokens: int = 0
@@ -118,7 +120,7 @@ class Usage(msgspec.Struct, omit_defaults=True, gc=False):
         )
 
 
-class AttemptRecord(msgspec.Struct, omit_defaults=True, gc=False):
+class AttemptRecord(msgspec.Struct, array_like=True, gc=False):
     """One try at one account.
 
     `cls` is Ok, ClientLeft or a class of the health table; `status` 0 means that there was no answer;
@@ -139,7 +141,7 @@ class AttemptRecord(msgspec.Struct, omit_defaults=True, gc=False):
     upstream_model: str = ""
 
 
-class Opened(msgspec.Struct, gc=False):
+class Opened(msgspec.Struct, array_like=True, gc=False):
     """The spool's record of a request that is about to reach an upstream. Times are unix ms."""
 
     request_id: str
@@ -158,7 +160,7 @@ class Opened(msgspec.Struct, gc=False):
     hold_micro_usd: int = 0
 
 
-class Closed(msgspec.Struct, gc=False):
+class Closed(msgspec.Struct, array_like=True, gc=False):
     """The spool's record of a request that has ended.
 
     `delivered` is the index of the attempt whose output reached the client, -1 for none; `estimated` says that this

@@ -16,7 +16,7 @@ from penstock.auth.v1 import auth_pb2
 from penstock_chassis import logs
 from penstock_edge.folder_lock import FolderLock
 from penstock_edge.records import Closed, Opened
-from penstock_edge.segments import FORMAT, Reading, read
+from penstock_edge.segments import READABLE, Reading, read
 from penstock_edge.settlement import final_results
 from penstock_edge.settlement_messages import SettlementMessages, abandoned
 from penstock_edge.spool import segment_paths
@@ -158,7 +158,7 @@ class Replay:
             _log.error("spool_unreadable", path=path.name, error=error.strerror)
             return Reading(bad=b"?")
         reading = read(data)
-        if reading.header is not None and reading.header.format != FORMAT:
+        if reading.header is not None and reading.header.format not in READABLE:
             reading = Reading(bad=data)
         if reading.bad:
             _log.error("spool_corrupt", path=path.name, bytes=len(reading.bad), kept=len(reading.records))

@@ -1,8 +1,9 @@
 """How the spool's records lie in a file: framed, checksummed, readable after a crash at any byte. Pure.
 
 A segment is a row of frames: two mark bytes, length and CRC-32 of the payload (little endian), the payload. A payload
-is one letter and a msgpack value. The first frame is the header (`H`); then come opened (`O`), closed (`C`) and
-acknowledged (`A`) requests. After bytes that make no frame, reading goes on at the next mark that does.
+is one letter and a msgpack value. The first frame is the header (`H`); then come opened (`o`), closed (`c`) and
+acknowledged (`A`) requests. Format 1 had the first two with the names of their fields (`O`, `C`). After bytes that make
+no frame, reading goes on at the next mark that does.
 
 A segment whose writer was killed may go on with zeros, which were reserved for more frames. A frame that was just
 being copied there begins with a zero too, because its first byte comes last.
@@ -18,10 +19,12 @@ from zlib import crc32
 
 import msgspec
 
+from penstock_edge.earlier_records import NamedClosed, NamedOpened
 from penstock_edge.records import Closed, Opened
 from penstock_edge.segments_fields import Acknowledged, Header
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+READABLE: Final = frozenset({1, FORMAT})
 HEAD_BYTES: Final = 10
 MAX_PAYLOAD: Final = 1 << 20
 
@@ -34,9 +37,10 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 
 Record = Header | Opened | Closed | Acknowledged
 
-_LETTERS: Final[dict[type, bytes]] = {Header: b"H", Opened: b"O", Closed: b"C", Acknowledged: b"A"}
+_LETTERS: Final[dict[type, bytes]] = {Header: b"H", Opened: b"o", Closed: b"c", Acknowledged: b"A"}
 _decoders: Final[dict[int, msgspec.msgpack.Decoder[Record]]] = {
-    letter[0]: msgspec.msgpack.Decoder(kind) for kind, letter in _LETTERS.items()
+    letter[0]: msgspec.msgpack.Decoder(kind)
+    for kind, letter in (*_LETTERS.items(), (NamedOpened, b"O"), (NamedClosed, b"C"))
 }
 
 

@@ -17,7 +17,7 @@ from penstock_edge.segments import HEAD_BYTES, framed, payload_of, put_frame, re
 from tests.effort import examples
 from tests.unit.edge.test_spool import closed, opened
 
-ROWS = [payload_of(opened(i)) for i in range(2000)]
+ROWS = [payload_of(opened(i)) for i in range(4500)]
 
 
 @pytest.fixture(params=[True, False], ids=["mapped", "written"])

@@ -131,7 +131,7 @@ async def test_damage_is_set_aside_and_never_fatal(tmp_path):
     kill(first)
     (path,) = segment_paths(first.folder)
     data = bytearray(path.read_bytes()[: first.bytes])
-    data[-500] ^= 0xFF
+    data[-200] ^= 0xFF
     path.write_bytes(bytes(data) + b"\xa5\x5a\x01")
     strange = path.with_name("000000000000.spool")
     strange.write_bytes(frame(Header(format=99, session="x", edge="edge-0", created_ms=1)) + frame(opened(9)))
