@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from penstock.router.v1 import router_pb2
 from penstock_edge.patterns import Patterns
-from penstock_edge.varints import delimited, filled, tag, varint
+from penstock_edge.varints import delimited, filled, tag, text, varint
 
 if TYPE_CHECKING:
     from penstock_routing import Outcome
@@ -38,7 +38,7 @@ class OutcomeMessages:
         """Return an outcome's row of a ReportRequest that goes out `now`."""
         row = b"%b%b%b%b%b%b%b%b%b%b%b" % (
             self._pattern(o),
-            delimited(_REQUEST_ID, o.request_id.encode()),
+            text(_REQUEST_ID, o.request_id),
             _SENT_AGO,
             _ms(now - o.sent_at),
             _ENDED_AGO,

@@ -25,7 +25,7 @@ _log = logs.get(__name__)
 
 _CALM = frozenset({classes.OK, classes.CLIENT_LEFT, classes.CLIENT_FAULT})
 _BATCH = 2_000
-# So many are written at once; between them the loop serves whoever waits.
+# So many are written, or let go of, at once; between them the loop serves whoever waits.
 _AT_A_STRETCH = 32
 # Demand that has not changed is said again so often, lest a mistake last for ever.
 _WHOLE_SECONDS = 15.0
@@ -87,14 +87,15 @@ class Reporter:
         if rate is None:
             rate = self._rates[outcome.account] = _Rate()
         rate.add(outcome.ended_at, max(outcome.tokens, 0))
+        queued = len(self._queue) + len(self._bad)
+        if queued == 0:
+            self._wake.set()
         if urgent or outcome.cls not in _CALM:
             self._bad.append(outcome)
             self._urgent.set()
         else:
             self._queue.append(outcome)
-        if not self._wake.is_set():
-            self._wake.set()
-        if len(self._queue) + len(self._bad) > self._max_queued:
+        if queued >= self._max_queued:
             (self._queue or self._bad).popleft()
             self._observer.outcomes_dropped(1)
 
@@ -151,16 +152,7 @@ class Reporter:
 
     async def _send(self, *, final: bool) -> bool:
         if not self._sending:
-            self._wake.clear()
-            self._urgent.clear()
-            while self._bad and len(self._sending) < _BATCH:
-                self._sending.append(self._bad.popleft())
-            while self._queue and len(self._sending) < _BATCH:
-                self._sending.append(self._queue.popleft())
-            if self._bad or self._queue:
-                # What is left is as old as what goes: it must not wait for a batch of its own.
-                self._soon()
-            self._seq += 1
+            self._take()
         now = self._clock()
         demand = self._demand(now)
         rows = [self._head(demand, final=final)]
@@ -176,12 +168,28 @@ class Reporter:
             # Perhaps it was heard and perhaps not.
             self._said.clear()
             return False
-        self._sending.clear()
+        accepted, self._sending = self._sending, []
         self._said |= {row.account: _said(row) for row in demand}
         self._demanded_at = now
         if answer.resync:
             self._view.resync()
+        while accepted:
+            del accepted[-_AT_A_STRETCH:]
+            await asyncio.sleep(0)
         return True
+
+    def _take(self) -> None:
+        """Take as many outcomes as go at once, failures first, for the next report."""
+        self._wake.clear()
+        self._urgent.clear()
+        bad, calm = list(self._bad), list(self._queue)
+        room = max(0, _BATCH - len(bad))
+        self._sending = bad[:_BATCH] + calm[:room]
+        self._bad, self._queue = deque(bad[_BATCH:]), deque(calm[room:])
+        if self._bad or self._queue:
+            # What is left is as old as what goes: it must not wait for a batch of its own.
+            self._soon()
+        self._seq += 1
 
     def _head(self, demand: list[router_pb2.Demand], *, final: bool) -> bytes:
         """Return what a report says beside its outcomes."""
@@ -238,30 +246,42 @@ def _said(row: router_pb2.Demand) -> _Row:
     return row.slots_in_use, row.slots_wanted, row.requests_per_minute, row.tokens_per_minute, row.share_version
 
 
+class _Part:
+    """Requests and tokens of five seconds."""
+
+    __slots__ = ("number", "requests", "tokens")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.requests = 0
+        self.tokens = 0
+
+
 class _Rate:
     """Requests and tokens of one account in the last minute, in twelve parts of five seconds."""
 
-    __slots__ = ("_parts",)
+    __slots__ = ("_last", "_parts")
 
     def __init__(self) -> None:
-        self._parts: deque[list[int]] = deque(maxlen=13)
+        self._last = _Part(-1)
+        self._parts: deque[_Part] = deque(maxlen=13)
 
     def add(self, at: float, tokens: int) -> None:
-        part = int(at // 5)
-        last = self._parts[-1] if self._parts else None
-        if last is not None and last[0] == part:
-            last[1] += 1
-            last[2] += tokens
-        else:
-            self._parts.append([part, 1, tokens])
+        number = int(at / 5)
+        part = self._last
+        if part.number != number:
+            part = self._last = _Part(number)
+            self._parts.append(part)
+        part.requests += 1
+        part.tokens += tokens
 
     def requests(self, now: float) -> int:
         oldest = int(now // 5) - 12
-        return sum(n for part, n, _ in self._parts if part > oldest)
+        return sum([part.requests for part in self._parts if part.number > oldest])
 
     def tokens(self, now: float) -> int:
         oldest = int(now // 5) - 12
-        return sum(n for part, _, n in self._parts if part > oldest)
+        return sum([part.tokens for part in self._parts if part.number > oldest])
 
     def idle(self, now: float) -> bool:
         return self.requests(now) == 0

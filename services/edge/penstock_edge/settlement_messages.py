@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import astuple
+
 from penstock.auth.v1 import auth_pb2
 from penstock_chassis import logs
 from penstock_edge.patterns import Patterns
 from penstock_edge.records import Closed
-from penstock_edge.varints import Moments, delimited, filled, tag, varint
+from penstock_edge.varints import Moments, delimited, filled, tag, text, varint
 
 if TYPE_CHECKING:
     from penstock_edge.records import AttemptRecord, Opened, Usage
@@ -61,62 +63,66 @@ class SettlementMessages:
             _log.exception("settlement_unsendable", request_id=opened.request_id)
             return self._row(session_id, opened, abandoned(opened))
 
+    # All fields of a record are taken at once: to look each up by its name would cost as much as all the rest.
+
     def _row(self, session_id: str, opened: Opened, closed: Closed) -> bytes:
+        name, key, digest, project, model, dialect, price, ppm, admitted, started, streamed, _, _, _ = astuple(opened)
+        _, state, estimated, delivered, attempts, ended, status = astuple(closed)
+        group = (
+            session_id,
+            key,
+            digest,
+            project,
+            model,
+            dialect,
+            price,
+            ppm,
+            streamed,
+            state,
+            estimated,
+            delivered,
+            status,
+        )
+        pattern = self._patterns.get(group)
+        if pattern is None:
+            pattern = self._patterns.keep(group, _alike(session_id, opened, closed))
         moments = self._moments
-        attempts = b""
-        for attempt in closed.attempts:
-            attempts += delimited(_ATTEMPT, self._attempt(attempt))
         row = b"%b%b%b%b%b%b%b%b%b" % (
-            self._pattern(session_id, opened, closed),
-            delimited(_REQUEST_ID, opened.request_id.encode()),
+            pattern,
+            text(_REQUEST_ID, name),
             _ADMITTED_AT,
-            moments.varint(opened.admitted_at_ms),
+            moments.varint(admitted),
             _STARTED_AT,
-            moments.varint(opened.started_at_ms),
+            moments.varint(started),
             _ENDED_AT,
-            moments.varint(closed.ended_at_ms),
-            attempts,
+            moments.varint(ended),
+            self._tried(attempts),
         )
         return delimited(_ROW, row)
 
-    def _pattern(self, session_id: str, opened: Opened, closed: Closed) -> bytes:
-        """Return what is the same for all requests like this one that ended like it."""
-        group = (
-            session_id,
-            opened.key_id,
-            opened.project,
-            opened.model,
-            opened.dialect,
-            opened.price_digest,
-            opened.price_multiplier_ppm,
-            opened.key_sha256,
-            opened.streamed,
-            closed.state,
-            closed.estimated,
-            closed.delivered,
-            closed.client_status,
-        )
-        pattern = self._patterns.get(group)
-        return self._patterns.keep(group, _alike(session_id, opened, closed)) if pattern is None else pattern
+    def _tried(self, attempts: list[AttemptRecord]) -> bytes:
+        rows = b""
+        for attempt in attempts:
+            rows += delimited(_ATTEMPT, self._attempt(attempt))
+        return rows
 
-    def _attempt(self, a: AttemptRecord) -> bytes:
-        return b"%b%b%b%b%b%b%b%b%b" % (
-            self._attempt_pattern(a),
-            delimited(_UPSTREAM_ID, a.upstream_request_id.encode()) if a.upstream_request_id else b"",
-            _SENT_AT,
-            self._moments.varint(a.started_at_ms),
-            _FIRST_BYTE,
-            varint(a.first_byte_ms),
-            _DURATION,
-            varint(a.duration_ms),
-            _used(a.usage),
-        )
-
-    def _attempt_pattern(self, a: AttemptRecord) -> bytes:
-        """Return what is the same for all attempts that ended like this one."""
-        group = (a.index, a.account, a.cls, a.status, a.upstream_model, a.reported, a.estimated)
+    def _attempt(self, attempt: AttemptRecord) -> bytes:
+        index, account, cls, status, usage, reported, estimated, name, began, first, took, model = astuple(attempt)
+        group = (index, account, cls, status, model, reported, estimated)
         pattern = self._attempts.get(group)
-        return self._attempts.keep(group, _alike_attempt(a)) if pattern is None else pattern
+        if pattern is None:
+            pattern = self._attempts.keep(group, _alike_attempt(attempt))
+        return b"%b%b%b%b%b%b%b%b%b" % (
+            pattern,
+            text(_UPSTREAM_ID, name) if name else b"",
+            _SENT_AT,
+            self._moments.varint(began),
+            _FIRST_BYTE,
+            varint(first),
+            _DURATION,
+            varint(took),
+            _used(usage),
+        )
 
 
 def abandoned(opened: Opened) -> Closed:
@@ -157,11 +163,12 @@ def _alike_attempt(a: AttemptRecord) -> auth_pb2.Attempt:
 
 def _used(usage: Usage) -> bytes:
     """Return an attempt's usage; nothing where nothing was used."""
+    read, written, cached, kept_5m, kept_1h = astuple(usage)
     figures = b"%b%b%b%b%b" % (
-        filled(_INPUT, usage.input_tokens),
-        filled(_OUTPUT, usage.output_tokens),
-        filled(_CACHE_READ, usage.cache_read_input_tokens),
-        filled(_CACHE_WRITE_5M, usage.cache_write_5m_input_tokens),
-        filled(_CACHE_WRITE_1H, usage.cache_write_1h_input_tokens),
+        filled(_INPUT, read),
+        filled(_OUTPUT, written),
+        filled(_CACHE_READ, cached),
+        filled(_CACHE_WRITE_5M, kept_5m),
+        filled(_CACHE_WRITE_1H, kept_1h),
     )
     return delimited(_USAGE, figures) if figures else b""

@@ -52,8 +52,13 @@ def filled(tagged: bytes, number: int) -> bytes:
 
 
 def delimited(tagged: bytes, value: bytes) -> bytes:
-    """Return a field that holds text, bytes or a message."""
+    """Return a field that holds bytes or a message."""
     return b"%b%b%b" % (tagged, varint(len(value)), value)
+
+
+def text(tagged: bytes, value: str) -> bytes:
+    """Return a field that holds text. Raises UnicodeEncodeError for what is no text, such as half a pair."""
+    return delimited(tagged, value.encode())
 
 
 class Moments:

@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from penstock.auth.v1 import auth_pb2
-from penstock_edge.varints import Moments, delimited, filled, tag, varint
+from penstock_edge.varints import Moments, delimited, filled, tag, text, varint
 
 INT64 = st.integers(-(1 << 63), (1 << 63) - 1)
 ADMITTED_AT = tag(auth_pb2.Settlement, "admitted_at_ms")
@@ -40,7 +40,7 @@ def test_what_64_bits_do_not_hold_is_refused(number):
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=300))
-def test_texts_and_messages_say_how_long_they_are(text):
-    inner = delimited(tag(auth_pb2.Attempt, "account"), text.encode())
+def test_texts_and_messages_say_how_long_they_are(name):
+    inner = text(tag(auth_pb2.Attempt, "account"), name)
     outer = auth_pb2.Settlement.FromString(delimited(tag(auth_pb2.Settlement, "attempts"), inner))
-    assert [attempt.account for attempt in outer.attempts] == [text]
+    assert [attempt.account for attempt in outer.attempts] == [name]
