@@ -22,34 +22,43 @@ if TYPE_CHECKING:
     from penstock_routing.accounts import Hints
 
 DEFAULT_VERSION: Final = b"2023-06-01"
-_FORWARDED: Final = (b"anthropic-beta", b"anthropic-version")
+_DEFAULT_VERSION_LINE: Final = b"\r\nanthropic-version: " + DEFAULT_VERSION
+# Most of a client's headers are told apart by their lengths.
+_VERSION: Final = b"anthropic-version"
+_VERSION_SIZE: Final = 17
+_BETA: Final = b"anthropic-beta"
+_BETA_SIZE: Final = 14
 
 
 def request_head(
     target: Target, path: bytes, query: bytes, credential: bytes, client: Headers, request_id: str, length: int
 ) -> bytes:
     """Return the bytes of a request's head. Of the client's headers only its API version and betas go out."""
-    parts = [
-        b"POST ",
+    said = b""
+    versioned = False
+    for name, value in client:
+        size = len(name)
+        if size == _VERSION_SIZE and name == _VERSION:
+            said = said + b"\r\nanthropic-version: " + value
+            versioned = True
+        elif size == _BETA_SIZE and name == _BETA:
+            said = said + b"\r\nanthropic-beta: " + value
+    if not versioned:
+        said += _DEFAULT_VERSION_LINE
+    # One format costs, compiled, less than half of joining as many parts.
+    return (
+        b"POST %b%b%b HTTP/1.1\r\nhost: %b\r\naccept-encoding: identity\r\ncontent-type: application/json\r\n"
+        b"user-agent: penstock\r\nx-api-key: %b\r\nx-request-id: %b%b\r\ncontent-length: %d\r\n\r\n"
+    ) % (
         target.path,
         path,
         b"?" + query if query else b"",
-        b" HTTP/1.1\r\nhost: ",
         target.host_header,
-        b"\r\naccept-encoding: identity\r\ncontent-type: application/json\r\nuser-agent: penstock\r\nx-api-key: ",
         credential,
-        b"\r\nx-request-id: ",
         request_id.encode(),
-    ]
-    versioned = False
-    for name, value in client:
-        if name in _FORWARDED:
-            parts += (b"\r\n", name, b": ", value)
-            versioned = versioned or name == b"anthropic-version"
-    if not versioned:
-        parts += (b"\r\nanthropic-version: ", DEFAULT_VERSION)
-    parts.append(b"\r\ncontent-length: %d\r\n\r\n" % length)
-    return b"".join(parts)
+        said,
+        length,
+    )
 
 
 # Answers

@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from penstock_edge.upstream import Target
 
 REQUEST_ID_HEADER: Final = b"x-request-id"
-_FORWARDED: Final = b"openai-beta"
+_BETA: Final = b"openai-beta"
+_BETA_SIZE: Final = 11
 
 
 def request_head(
@@ -17,23 +18,12 @@ def request_head(
 ) -> bytes:
     """Return the bytes of a request's head. Of the client's headers only its betas go out."""
     name = request_id.encode()
-    parts = [
-        b"POST ",
-        target.path,
-        path,
-        b"?" + query if query else b"",
-        b" HTTP/1.1\r\nhost: ",
-        target.host_header,
-        b"\r\naccept-encoding: identity\r\ncontent-type: application/json\r\nuser-agent: penstock",
-        b"\r\nauthorization: Bearer ",
-        credential,
-        b"\r\nx-request-id: ",
-        name,
-        b"\r\nx-client-request-id: ",
-        name,
-    ]
+    said = b""
     for header, value in client:
-        if header == _FORWARDED:
-            parts += (b"\r\nopenai-beta: ", value)
-    parts.append(b"\r\ncontent-length: %d\r\n\r\n" % length)
-    return b"".join(parts)
+        if len(header) == _BETA_SIZE and header == _BETA:
+            said = said + b"\r\nopenai-beta: " + value
+    return (
+        b"POST %b%b%b HTTP/1.1\r\nhost: %b\r\naccept-encoding: identity\r\ncontent-type: application/json\r\n"
+        b"user-agent: penstock\r\nauthorization: Bearer %b\r\nx-request-id: %b\r\nx-client-request-id: %b%b\r\n"
+        b"content-length: %d\r\n\r\n"
+    ) % (target.path, path, b"?" + query if query else b"", target.host_header, credential, name, name, said, length)
