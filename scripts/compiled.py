@@ -28,7 +28,7 @@ HOT = {
     "bodies calls changes closing cost credentials decisions denials freshness giving_back hearing holdings holds "
     "key_book key_facts leases limits metrics outage reminders session times unrecorded "
     "attempts crossing decoding direct_turn dispatch estimates exchange flow hints journal keepalive key_books "
-    "limit_headers metrics outcome_messages outcomes passage patterns price protocol relay reply request_id settlement "
+    "limit_headers outcome_messages outcomes passage patterns price protocol relay reply request_id settlement "
     "segments settlement_messages signatures snapshot spool sse store_clock tallies usage varints waiting ways "
     "dialects/anthropic dialects/dialect dialects/gemini/dialect dialects/gemini/framing "
     "dialects/gemini/head dialects/openai_chat dialects/openai_embeddings dialects/openai_errors "

@@ -221,6 +221,31 @@ def said(router):
     return [o.request_id for r in router.reports for o in r.outcomes]
 
 
+async def test_a_large_report_lets_others_have_their_turn(tmp_path):
+    """What is written, and let go of, for hundreds of outcomes must not hold up a request that has just come."""
+    turns, sent = 0, []
+
+    async def report(request, timeout):
+        sent.append(turns)
+        return router_pb2.ReportResponse()
+
+    async def others():
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with reporting(FakeRouter(), tmp_path, run=False) as reporter:
+        reporter._call = report
+        for i in range(640):
+            reporter.outcome(outcome(i))
+        async with running(others()):
+            assert await reporter.flush(30)
+    assert reporter.queued == 0
+    assert sent[0] >= 640 // 32 - 1
+    assert sent[1] - sent[0] >= 640 // 32 - 1
+
+
 async def test_good_news_waits_for_company_and_bad_news_does_not(tmp_path):
     router = FakeRouter()
     async with reporting(router, tmp_path, max_delay_seconds=2.5, demand_seconds=30) as reporter:
