@@ -48,10 +48,10 @@ import os
 from penstock_edge import request_id
 request_id.new()
 child = os.fork()
-print(request_id.new()[-20:], flush=True)
-if child == 0:
-    os._exit(0)
-os.waitpid(child, 0)
+if child:
+    os.waitpid(child, 0)
+os.write(1, request_id.new()[-20:].encode() + b" ")
+os._exit(0)
 """
 
 
