@@ -25,8 +25,12 @@ class Desired:
         self.accounts: Mapping[str, AccountFacts] = {account.name: _facts(account) for account in accounts}
         self.limits: Mapping[str, Limits] = {account.name: _limits(account) for account in accounts}
         self.messages: Mapping[str, str] = {account.name: account.not_served_message for account in accounts}
-        self.account_messages = [_account(account) for account in accounts]
-        self.model_messages = [_model(model) for model in models]
+        # What all edges are told alike, made once.
+        self.message = router_pb2.Snapshot(
+            catalog_version=self.version,
+            accounts=[_account(account) for account in accounts],
+            models=[_model(model) for model in models],
+        )
         self.aliases: Mapping[str, str] = {
             **{alias: model.name for model in models for alias in model.aliases},
             **{model.name: model.name for model in models},

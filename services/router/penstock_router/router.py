@@ -224,10 +224,7 @@ class Router:
         now = self.clock.now()
         offers = self.lending.offers(watcher.session)
         watcher.sent_shares = {account: offer.version for account, offer in offers.items()}
-        return router_pb2.Snapshot(
-            catalog_version=self.desired.version,
-            accounts=self.desired.account_messages,
-            models=self.desired.model_messages,
+        snapshot = router_pb2.Snapshot(
             cooldowns=[messages.cooldown_message(key, said, now) for key, said in self.words.items()],
             shares=[
                 router_pb2.AccountShare(
@@ -236,6 +233,8 @@ class Router:
                 for account, offer in self._complete(offers).items()
             ],
         )
+        snapshot.MergeFrom(self.desired.message)
+        return snapshot
 
     def _complete(self, offers: dict[str, Offer]) -> dict[str, Offer]:
         """Add a share of nothing for limited accounts of which this session has no part yet."""

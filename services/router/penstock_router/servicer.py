@@ -160,7 +160,7 @@ def _milliseconds(seconds: float) -> int:
 
 def _facts_of(desired: Desired, name: str) -> dict[str, Any]:
     """Return what an explanation says of the model itself."""
-    for message in desired.model_messages:
+    for message in desired.message.models:
         if message.name == name:
             return {"model": name, "aliases": message.aliases, "owned_by": message.owned_by}
     return {}
