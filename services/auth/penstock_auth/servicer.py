@@ -287,13 +287,14 @@ async def _results(incoming: Sequence[Incoming], batch: Batch) -> auth_pb2.Settl
     rows, add = batch.rows, response.results.add
     for some in _stretches(incoming, _AT_A_STRETCH):
         for each in some:
+            result = add()
+            result.request_id = each.request_id
             row = rows.get(each.request_id)
             if row is not None:
-                add(request_id=row.request_id, committed=True, cost_micro=row.cost_micro)
+                result.committed = True
+                result.cost_micro = row.cost_micro
             elif each.request_id in batch.quarantined:
-                add(request_id=each.request_id, quarantined=": ".join(batch.quarantined[each.request_id]))
-            else:
-                add(request_id=each.request_id)
+                result.quarantined = ": ".join(batch.quarantined[each.request_id])
         await asyncio.sleep(0)
     return response
 
