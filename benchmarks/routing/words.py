@@ -39,8 +39,8 @@ FINDINGS = """\
   an account cool for 5 s and more, with trial and ramp; each time some eighty conversations lost their home, were read
   anew elsewhere and drained the input of all others: 6.7 % errors, while in the sum nothing was short. Now a 429 that
   names no time, while something is left of every limit that its headers tell, shows how many an account takes at once;
-  conversations wait for a place there, and nobody moves: one error in 50,000 (seeds 2 and 3: one and none), cache 2.2
-  points below perfect instead of 5.8.
+  conversations wait for a place there, and nobody moves: one error in 50,000 (seed 2: one), cache 2.3 points below
+  perfect instead of 5.8.
 - **A storm: much of its errors could be avoided, and is.** When all accounts answer six in ten requests with 529, each
   cools after its first, and nobody was left: 53.4 % of all requests failed, 19.9 % of first tries. That was the gateway's
   doing: with no cooldowns at all for 529 it is 16.6 % and 8.7 %. Now accounts that cool are asked nevertheless where most
