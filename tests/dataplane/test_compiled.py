@@ -81,12 +81,14 @@ def test_a_folder_is_current_until_a_source_changes(path: str, monkeypatch: pyte
     assert not subprocess.run([*told, str(tmp_path)], check=True, capture_output=True, text=True).stdout.strip()
 
 
-@pytest.mark.parametrize("way", [*DIALECTS, *STREAMS])
-def test_every_dialect_is_served_and_counted(stack: tuple[Gateway, Simulator], way: str) -> None:
+@pytest.mark.parametrize(("way", "body"), [*DIALECTS.items(), *STREAMS.items()])
+def test_every_dialect_is_served_and_counted(
+    stack: tuple[Gateway, Simulator], way: str, body: dict[str, object]
+) -> None:
     gateway, simulator = stack
     simulator.forget()
-    project = f"dialect-{abs(hash(way)) % 10**6}-{way in STREAMS}"
-    seen = send(gateway, gateway.key(project), way, json.dumps((STREAMS if way in STREAMS else DIALECTS)[way]).encode())
+    project = f"dialect-{abs(hash(way)) % 10**6}-{'stream' in body}"
+    seen = send(gateway, gateway.key(project), way, json.dumps(body).encode())
     assert (seen.status, seen.cut) == (200, False), seen.body
     (record,) = simulator.messages()
     (row,) = wait_until("the request has its row", lambda: gateway.usage(project))
