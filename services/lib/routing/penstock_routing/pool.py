@@ -164,7 +164,7 @@ class Pool:
                     patience = self._patience(home, warm, traits)
                     if home.obstacle[1] <= min(patience, stay):
                         return _home_full(home, home.obstacle, patience)
-                    stands = min(stands, 0.0 if home.obstacle is OVERLOADED else home.obstacle[1])
+                    stands = min(stands, 0.0 if home.obstacle == OVERLOADED else home.obstacle[1])
             if warm is not None and warm.lane.gate is not None:
                 lane = self._despite(tier, traits, warm, tried, now)
                 if lane is warm.lane:
