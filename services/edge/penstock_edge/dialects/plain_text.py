@@ -17,6 +17,10 @@ _LONG_BYTES: Final = 4096
 _FEW: Final = 4
 # As SDKs write them. Each has been checked to be JSON: what ends after a string ends after its content.
 _BEGINNING: Final = re.compile(rb'\{"role": ?"(?:user|system|developer)", ?"content": ?"').match
+# As encoders write them that sort their keys, Go's among them: the content is a string if it begins as one.
+_SORTED_BEGINNING: Final = re.compile(rb'\{"content": ?"').match
+_SORTED_END: Final = re.compile(rb'", ?"role": ?"(?:user|system|developer)"\}\Z').search
+_SORTED_END_BYTES: Final = len('", "role": "developer"}')
 _QUOTE, _BRACE = b'"}'
 
 
@@ -26,6 +30,11 @@ def are_plain(body: bytes, messages: list[msgspec.Raw]) -> bool:
         return False
     for message in messages:
         raw = memoryview(message)
-        if raw[-1] != _BRACE or raw[-2] != _QUOTE or _BEGINNING(raw) is None:
+        if raw[-1] != _BRACE or raw[-2] != _QUOTE or (_BEGINNING(raw) is None and not _is_sorted(raw)):
             return False
     return True
+
+
+def _is_sorted(raw: memoryview) -> bool:
+    """Whether a message is its content, a string, and then its role. Within a string, quotes have a backslash."""
+    return _SORTED_BEGINNING(raw) is not None and _SORTED_END(raw[-_SORTED_END_BYTES:]) is not None

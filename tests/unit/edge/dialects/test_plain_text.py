@@ -19,7 +19,18 @@ LONG = "word " * 2_000
 DATA = base64.b64encode(b"\x07" * 300).decode()
 TAG = signatures.tag("s", "Gemini")
 
-TEXTS = st.sampled_from([LONG, "short", f'"type":"base64" {DATA}"', f"data:image/png;base64,{DATA}", f'"{TAG}"', '"}'])
+TEXTS = st.sampled_from(
+    [
+        LONG,
+        "short",
+        f'"type":"base64" {DATA}"',
+        f"data:image/png;base64,{DATA}",
+        f'"{TAG}"',
+        '"}',
+        'x","role":"user"}',
+        'x","role":"user',
+    ]
+)
 IMAGES = {
     "messages": {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": DATA}},
     "chat": {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{DATA}"}},
@@ -52,7 +63,8 @@ def requests(draw):
         body = dict(reversed(body.items()))
     separators = draw(st.sampled_from([None, (",", ":")]))
     indent = draw(st.sampled_from([None, 2]))
-    return wire, json.dumps(body, separators=separators, indent=indent).encode(), holds_blob, holds_tag
+    text = json.dumps(body, separators=separators, indent=indent, sort_keys=draw(st.booleans()))
+    return wire, text.encode(), holds_blob, holds_tag
 
 
 @given(requests())
@@ -68,10 +80,17 @@ def test_a_plain_request_holds_neither_blobs_nor_signatures(request_):
 
 @pytest.mark.parametrize("separators", [None, (",", ":")])
 @pytest.mark.parametrize("wire", ["messages", "chat"])
-def test_a_long_prompt_of_text_is_seen_to_be_plain(wire, separators):
+@pytest.mark.parametrize("sort_keys", [False, True])
+def test_a_long_prompt_of_text_is_seen_to_be_plain(wire, separators, sort_keys):
     messages = [{"role": "system", "content": "s"}, {"role": "user", "content": LONG}]
     body = {"model": "m", "max_tokens": 5, "messages": messages}
-    assert READ[wire](json.dumps(body, separators=separators).encode()).plain
+    assert READ[wire](json.dumps(body, separators=separators, sort_keys=sort_keys).encode()).plain
+
+
+@pytest.mark.parametrize("last", ["assistant", "tool"])
+def test_what_assistants_said_is_not_plain(last):
+    messages = [{"content": LONG, "role": "user"}, {"content": LONG, "role": last}]
+    assert not READ["chat"](json.dumps({"messages": messages, "model": "m"}).encode()).plain
 
 
 def test_a_string_as_input_is_plain():
@@ -81,7 +100,8 @@ def test_a_string_as_input_is_plain():
 @pytest.mark.parametrize(
     "message",
     [
-        '{"content":"TEXT","role":"user"}',
+        '{"content":"TEXT","role":"user","name":"a"}',
+        '{"content":[{"type":"text","text":"TEXT"}],"role":"user"}',
         '{"role":"assistant","content":"TEXT"}',
         '{"role":"user","content":"TEXT","name":{"a":"b"}}',
         '{"role":"user","content":[{"type":"text","text":"TEXT"}]}',
