@@ -167,11 +167,10 @@ class Dispatcher:
         self.answered(exchange)
 
     def _accept(self, exchange: Exchange) -> Tries:
-        loop = asyncio.get_running_loop()
         exchange.turn.listen(exchange.client_left)
         self.active.add(exchange)
         self._budget.request(time.monotonic())
-        return Tries(self._keep_alive(exchange, loop) if exchange.streamed else None)
+        return Tries(self._keep_alive(exchange) if exchange.streamed else None)
 
     def _close(self, exchange: Exchange, tries: Tries) -> None:
         exchange.over = True
@@ -191,9 +190,9 @@ class Dispatcher:
         if exchange.trace is not None and self._tracing is not None:
             self._tracing.finish(exchange, exchange.turn.path)
 
-    def _keep_alive(self, exchange: Exchange, loop: asyncio.AbstractEventLoop) -> KeepAlive:
+    def _keep_alive(self, exchange: Exchange) -> KeepAlive:
         return KeepAlive(
-            loop,
+            asyncio.get_running_loop(),
             exchange.reply,
             exchange.dialect.ping(exchange.asked),
             lambda: self._answering.stream_headers(exchange),

@@ -108,6 +108,14 @@ async def test_what_fails_goes_on_with_another_account(warm, books, play, kind):
     assert at_rest(edge, books)
 
 
+async def test_a_full_spool_refuses_before_anything_is_sent(warm, books, play):
+    edge = await warm([play.answer()])
+    books.full = True
+    assert (await edge.post()).status_code == 503
+    assert len(edge.upstreams[0].requests) == 1
+    assert at_rest(edge, books)
+
+
 @pytest.mark.parametrize("why", ["draining", "client_left"])
 async def test_an_interruption_ends_it_in_a_task(warm, books, play, why):
     edge = await warm([play.answer(), play.hang])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Final, get_args, get_origin
 
@@ -9,6 +10,8 @@ import msgspec
 
 from penstock_chassis.secret import Secret
 
+# What stands in a variable may be a secret that was meant for another one: it is not repeated.
+_QUOTED: Final = re.compile(r"Invalid (?:enum )?value .*(?= - at)|Invalid (?:enum )?value .*", re.DOTALL)
 _SPELLED: Final = {"yes": "true", "y": "true", "t": "true", "on": "true"} | {
     "no": "false",
     "n": "false",
@@ -41,7 +44,7 @@ def value(text: str, kind: Any) -> Any:
         if get_origin(kind) is tuple:
             return msgspec.convert(msgspec.json.decode(text), kind, strict=False, dec_hook=_made)
     except msgspec.DecodeError as error:
-        raise UnfitError(str(error)) from None
+        raise UnfitError(_QUOTED.sub("not one of its values", str(error))) from None
     if kind is bool:
         text = _SPELLED.get(text.strip().lower(), text)
     if not _takes_text(kind):
@@ -55,7 +58,7 @@ def value(text: str, kind: Any) -> Any:
 def _made(kind: type, given: Any) -> Any:
     if kind in {Path, Secret} and isinstance(given, str):
         return kind(given)
-    raise NotImplementedError
+    raise ValueError("a text is wanted")
 
 
 def _takes_text(kind: Any) -> bool:
