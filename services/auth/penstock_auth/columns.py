@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import astuple, fields
 
+from penstock_auth.stretches import in_stretches
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -25,4 +27,4 @@ class Sheet:
         """Return the values of each field, in the order of the records."""
         if not records:
             return self._empty
-        return dict(zip(self._names, zip(*map(astuple, records), strict=True), strict=True))
+        return dict(zip(self._names, zip(*map(astuple, in_stretches(records)), strict=True), strict=True))

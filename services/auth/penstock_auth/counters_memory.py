@@ -15,6 +15,7 @@ from penstock_auth.books import Books, Circumstances
 from penstock_auth.counters import AllowResult, Denial, Heard, Reason
 from penstock_auth.recovery import Epoch, Status
 from penstock_auth.settled_ids import SettledIds
+from penstock_auth.stretches import stretches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -91,7 +92,9 @@ class MemoryCounters:
         now = self._now()
         for some in _alike(effects):
             first = some[0]
-            self._books(first.project).settle(some, now, absent=self._epoch.absent(first.session))
+            books, absent = self._books(first.project), self._epoch.absent(first.session)
+            for part in stretches(some):
+                books.settle(part, now, absent=absent)
         self._tidy(now)
 
     async def declare(self, declaration: Declaration) -> Heard:

@@ -14,6 +14,7 @@ from sqlalchemy import insert, select
 from penstock_auth.bulk import Lookup, Rows, inserts
 from penstock_auth.errors import Conflict, Invalid, NotFound
 from penstock_auth.projects import unknown
+from penstock_auth.stretches import in_stretches
 from penstock_auth.tables import credit_entries, projects
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def append_charges(
         return {}
     balances = _lock(connection, {project for project, _, _ in charges})
     after = []
-    for project, _, micro_usd in charges:
+    for project, _, micro_usd in in_stretches(charges):
         balance, version = balances[project]
         balance -= micro_usd
         balances[project] = balance, version + 1

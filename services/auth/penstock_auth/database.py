@@ -23,6 +23,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from penstock_auth import metrics
 from penstock_auth.errors import DatabaseDown, DatabaseRefused
+from penstock_auth.stretches import give_way
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +34,8 @@ T = TypeVar("T")
 
 _TRIES: Final = 5
 _WAITING_LIMIT: Final = 512
+# Of SQLite's machine: a tenth of a millisecond.
+_INSTRUCTIONS_AT_A_STRETCH: Final = 200
 # Deadlock, serialization failure, lock timeout: the transaction did nothing and may be tried again.
 _RETRY_STATES: Final = frozenset({"40001", "40P01", "55P03"})
 
@@ -218,6 +221,7 @@ def _sqlite(url: URL, begin: str, connections: int) -> Engine:
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
+        connection.set_progress_handler(give_way, _INSTRUCTIONS_AT_A_STRETCH)
 
     @event.listens_for(engine, "begin")
     def start(connection: Connection) -> None:

@@ -21,6 +21,7 @@ from penstock_auth.keys import counter_of
 from penstock_auth.pricing import Usage
 from penstock_auth.settlement import ATTEMPTS, SETTLEMENTS, USAGES, Bill, Poison, Settlement, bill, check, sound
 from penstock_auth.spend import add_spend, spent_by
+from penstock_auth.stretches import in_stretches, stretches
 from penstock_auth.tables import api_keys, attempts, projects, quarantine, settlements
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ def settle(
     batch = Batch()
     batch.rows = _committed(connection, [each.request_id for each in incoming])
     fresh: dict[str, Incoming] = {}
-    for each in incoming:
+    for each in in_stretches(incoming):
         if each.request_id not in batch.rows:
             fresh.setdefault(each.request_id, each)
     passed, poisoned = _checked(fresh)
@@ -204,7 +205,7 @@ def _checked(fresh: dict[str, Incoming]) -> tuple[list[Settlement], dict[str, Po
         for request_id, each in fresh.items()
         if each.settlement is None
     }
-    if sound(readable):
+    if all(map(sound, stretches(readable))):
         return readable, poisoned
     passed: list[Settlement] = []
     for settlement in readable:
@@ -262,7 +263,7 @@ def _billed(
     Where no digest is named, the model had no price then.
     """
     billed = []
-    for settlement in passed:
+    for settlement in in_stretches(passed):
         try:
             price = known.price(settlement)
             if price is None and settlement.price_digest and settlement.needs_price:
@@ -314,7 +315,7 @@ def _insert(
         known.read(connection, found.values())
         billed = [(s, b) for s, b in billed if s.request_id in batch.fresh]
     _ATTEMPTS.write(connection, _attempt_columns(billed))
-    for s, b in billed:
+    for s, b in in_stretches(billed):
         batch.rows[s.request_id] = Row(
             s.request_id, s.project, s.key_id, s.edge_session, s.admitted_at_ms, b.cost_micro, b.usage
         )

@@ -13,10 +13,11 @@ from penstock_auth.counters import Declaration, KeyDeclaration, SettleEffect, St
 from penstock_auth.errors import Invalid, NotFound
 from penstock_auth.grpc_errors import answers
 from penstock_auth.keys import KeyState
+from penstock_auth.stretches import in_stretches, stretches
 from penstock_auth.usage import show
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from grpc.aio import ServicerContext
 
@@ -33,8 +34,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _MOST_SETTLEMENTS: Final = 10_000
-# So many settlements are read at once, and so many applied to the counters; then the loop turns.
-_AT_A_STRETCH: Final = 64
+# So many settlements are applied to the counters at once; then the loop turns.
 _COUNTED_AT_ONCE: Final = 256
 _MOST_KEYS: Final = 50_000
 _STORE_SECONDS: Final = 2.0
@@ -145,7 +145,7 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
         began = time.monotonic()
         incoming = await _incoming(request)
         batch = await self._ledger.settle(incoming)
-        for rows in _stretches(list(batch.rows.values()), _COUNTED_AT_ONCE):
+        for rows in stretches(list(batch.rows.values()), _COUNTED_AT_ONCE):
             effects = self._effects(rows, batch)
             await self._in_time(self._counters.settle(effects))
             await asyncio.sleep(0)
@@ -164,7 +164,7 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
             for key_id in {row.key_id for row in rows}
         }
         effects = []
-        for row in rows:
+        for row in in_stretches(rows):
             key, limits, spent = keys[row.key_id]
             usage = row.usage
             effects.append(
@@ -275,7 +275,7 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
 async def _incoming(request: auth_pb2.SettleRequest) -> list[Incoming]:
     """Read a batch in stretches, so that an Allow need not wait for all of it."""
     read: list[Incoming] = []
-    for some in _stretches(request.settlements, _AT_A_STRETCH):
+    for some in stretches(request.settlements):
         read += [translation.incoming(each) for each in some]
         await asyncio.sleep(0)
     return read
@@ -285,7 +285,7 @@ async def _results(incoming: Sequence[Incoming], batch: Batch) -> auth_pb2.Settl
     """Write what became of a batch, in stretches too."""
     response = auth_pb2.SettleResponse()
     rows, add = batch.rows, response.results.add
-    for some in _stretches(incoming, _AT_A_STRETCH):
+    for some in stretches(incoming):
         for each in some:
             result = add()
             result.request_id = each.request_id
@@ -297,8 +297,3 @@ async def _results(incoming: Sequence[Incoming], batch: Batch) -> auth_pb2.Settl
                 result.quarantined = ": ".join(batch.quarantined[each.request_id])
         await asyncio.sleep(0)
     return response
-
-
-def _stretches(many: Sequence[T], most: int) -> Iterator[Sequence[T]]:
-    for start in range(0, len(many), most):
-        yield many[start : start + most]

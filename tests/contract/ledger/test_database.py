@@ -138,3 +138,18 @@ async def test_errors_do_not_quote_values(database):
         )
     assert "secret-value" not in str(refused.value.statement)
     assert "parameters" not in str(refused.value).replace("hide_parameters", "") or "hidden" in str(refused.value)
+
+
+async def test_a_long_statement_of_a_file_gives_way(tmp_path, monkeypatch):
+    """Whoever shares the core with a batch need not wait until all of it is written."""
+    times = []
+    monkeypatch.setattr(module, "give_way", lambda: times.append(1))
+    database = open_database(f"sqlite:///{tmp_path / 'ledger.db'}")
+    try:
+        counting = (
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000) SELECT sum(i) FROM n"
+        )
+        assert await database.read(lambda connection: connection.exec_driver_sql(counting).scalar_one()) == 50_005_000
+    finally:
+        database.close()
+    assert len(times) > 10
