@@ -6,8 +6,12 @@ import fcntl
 import os
 from typing import TYPE_CHECKING, Final
 
+from penstock_chassis import logs
+
 if TYPE_CHECKING:
     from pathlib import Path
+
+_log = logs.get(__name__)
 
 _LOCK_NAME: Final = "lock"
 
@@ -37,8 +41,12 @@ class FolderLock:
         return None
 
     def release(self, *, remove: bool = False) -> None:
-        """Give it up; with `remove`, the folder goes too if nothing else is in it."""
-        if remove and [entry.name for entry in self.folder.iterdir()] == [_LOCK_NAME]:
-            (self.folder / _LOCK_NAME).unlink()
-            self.folder.rmdir()
-        os.close(self._descriptor)
+        """Give it up; with `remove`, the folder goes too if nothing else is in it and the disk lets it go."""
+        try:
+            if remove and [entry.name for entry in self.folder.iterdir()] == [_LOCK_NAME]:
+                (self.folder / _LOCK_NAME).unlink()
+                self.folder.rmdir()
+        except OSError as error:
+            _log.warning("spool_folder_not_removed", folder=self.folder.name, error=error.strerror)
+        finally:
+            os.close(self._descriptor)

@@ -61,9 +61,11 @@ class Journal:
         return length
 
     def end(self) -> None:
-        """Append no more: the file gets its true size."""
+        """Append no more: the file gets its true size. Never raises."""
         self._unmap()
-        os.close(self._descriptor)
+        # It is closed even where that fails, and nobody could do anything about it.
+        with contextlib.suppress(OSError):
+            os.close(self._descriptor)
 
     def _make_ready(self, end: int) -> None:
         """Have pages up to `end`; where that fails, this file is written from now on, which tells what is wrong."""
@@ -71,7 +73,8 @@ class Journal:
             if end > self._end:
                 self._move_window(end)
             self._fetch_pages(end)
-        except OSError:
+        except (OSError, ValueError):
+            # ValueError: `mmap` finds the file shorter than what a file system claims to have reserved.
             self._mapped = False
             self._unmap()
 

@@ -129,6 +129,8 @@ class Replay:
         return sorted(p for p in self._root.iterdir() if p.is_dir() and p.name != self._edge)
 
     async def _replay(self, paths: Sequence[Path]) -> None:
+        if not paths:
+            return
         legacy = Legacy()
         damaged: set[Path] = set()
         for path in paths:
@@ -136,8 +138,6 @@ class Replay:
             legacy.add(reading)
             if reading.bad:
                 damaged.add(path)
-        if not legacy.sessions and not damaged:
-            return
         todo = list(legacy.requests.values())
         lost = sum(1 for o in todo if o.closed is None)
         _log.info("spool_replay", sessions=len(legacy.sessions), settled=len(todo) - lost, abandoned=lost)

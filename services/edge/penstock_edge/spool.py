@@ -58,6 +58,11 @@ def segment_paths(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob(f"*{SUFFIX}") if path.stem.isdecimal())
 
 
+def _last_number(folder: Path) -> int:
+    """Return the highest number in use; a damaged segment that was set aside keeps its own, or another replaces it."""
+    return max((int(path.stem) for path in folder.iterdir() if path.stem.isdecimal()), default=0)
+
+
 class Spool:
     """One edge life's records of open and unsettled requests. Use `start`; not thread-safe."""
 
@@ -85,7 +90,7 @@ class Spool:
         self._max_records = max_records
         self._segment_bytes = segment_bytes
         self._entries: dict[str, Spooled] = {}
-        self._next = 1 + max((int(p.stem) for p in self.inherited), default=0)
+        self._next = 1 + _last_number(lock.folder)
         self._current = self._new_journal()
         self._journals = deque([self._current])
 
@@ -163,7 +168,12 @@ class Spool:
         entry = self._entries.get(closed.request_id)
         if entry is None:
             return
-        payload = payload_of(closed)
+        try:
+            payload = payload_of(closed)
+        except (ValueError, OverflowError) as error:
+            # What no row can carry is settled as `abandoned` (`settlement_messages.py`), as it is after a crash.
+            _log.error("spool_record_unwritable", request_id=closed.request_id, error=type(error).__name__)
+            return
         entry.journal.live_bytes += len(payload) - len(entry.closed)
         entry.closed = payload
         self._append_if_possible(payload)
@@ -189,8 +199,8 @@ class Spool:
         """
         self._current.end()
         if ended and not self._entries:
-            for journal in self._journals:
-                journal.path.unlink(missing_ok=True)
+            # Oldest first, and none after one that stays.
+            all(_removed(journal) for journal in self._journals)
         self._lock.release(remove=False)
 
     def _append_if_possible(self, payload: bytes) -> bool:
@@ -230,11 +240,13 @@ class Spool:
         self._make_room(_PATIENCE)
 
     def _drop_unneeded(self) -> None:
-        """Remove segments from the oldest on: an acknowledgement must never go before the record that it ends."""
-        while (oldest := self._journals[0]).live == 0 and oldest is not self._current:
+        """Remove segments from the oldest on: an acknowledgement must never go before the record that it ends.
+
+        Where the disk refuses, one stays, and all after it, until the next time.
+        """
+        while (oldest := self._journals[0]).live == 0 and oldest is not self._current and _removed(oldest):
             self._journals.popleft()
             self.bytes -= oldest.size
-            oldest.path.unlink(missing_ok=True)
 
     def _make_room(self, patience: int) -> bool:
         """Copy the few requests forward that keep an old segment; say whether there is room for one more."""
@@ -243,6 +255,8 @@ class Spool:
                 if not self._copy_forward(entry):
                     return False
             self._drop_unneeded()
+            if self._journals[0] is oldest:
+                break
         return self.bytes < self._max_bytes
 
     def _copy_forward(self, entry: Spooled) -> bool:
@@ -261,6 +275,16 @@ def _forget(entry: Spooled) -> None:
     """Let a request no longer keep the segment in which it was opened."""
     entry.journal.live -= 1
     entry.journal.live_bytes -= len(entry.opened) + len(entry.closed)
+
+
+def _removed(journal: Journal) -> bool:
+    """Remove a segment; say whether it is gone."""
+    try:
+        journal.path.unlink(missing_ok=True)
+    except OSError as error:
+        _log.error("spool_not_removed", path=journal.path.name, error=error.strerror)
+        return False
+    return True
 
 
 def _holds_little(journal: Journal) -> bool:

@@ -120,6 +120,15 @@ def test_where_nothing_can_be_mapped_records_are_written(tmp_path, monkeypatch):
     journal.end()
 
 
+def test_a_file_system_that_only_pretends_to_reserve(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "posix_fallocate", lambda *_: None)
+    journal = Journal(tmp_path / "a", mapped=True)
+    journal.append(ROWS[0])
+    assert journal.path.stat().st_size == journal.size
+    assert held(journal) == ROWS[:1]
+    journal.end()
+
+
 def test_a_kernel_that_cannot_fetch_pages_ahead(tmp_path, monkeypatch):
     monkeypatch.setattr(journals, "_MADV_POPULATE_WRITE", 9999)
     journal = Journal(tmp_path / "a", mapped=True)

@@ -5,6 +5,7 @@ import random
 from contextlib import asynccontextmanager
 
 import grpc
+import pytest
 
 from penstock.auth.v1 import auth_pb2, auth_pb2_grpc
 from penstock_chassis import rpc
@@ -162,6 +163,23 @@ async def test_a_poison_row_of_an_earlier_life(tmp_path):
         auth.settle_script = [("quarantine", opened(2).request_id)]
         await until(replay.own_done.is_set, 10)
     kill(second)
+
+
+@pytest.mark.parametrize("left", [b"", bytes(5000)], ids=["empty", "zeros"])
+async def test_a_segment_without_any_record_is_removed(tmp_path, left):
+    """Its edge was killed before it had written the header."""
+    (tmp_path / "edge-1").mkdir()
+    (tmp_path / "edge-1" / "000000000001.spool").write_bytes(left)
+    (tmp_path / "edge-0").mkdir()
+    (tmp_path / "edge-0" / "000000000001.spool").write_bytes(left)
+    own = start(tmp_path, "s1")
+    auth = FakeAuth()
+    async with replaying(auth, tmp_path, own):
+        await until(lambda: not (tmp_path / "edge-1").exists())
+        assert segment_paths(own.folder) == [own._current.path]
+    assert auth.settles == []
+    assert auth.declares == []
+    kill(own)
 
 
 async def test_nothing_to_replay(tmp_path):

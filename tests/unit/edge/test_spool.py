@@ -195,7 +195,7 @@ def test_requests_of_the_last_moments_are_not_copied(tmp_path):
     kill(spool)
 
 
-def refuse(*_):
+def refuse(*_, **__):
     raise OSError(28, "no space")
 
 
@@ -260,6 +260,100 @@ def test_a_segment_whose_header_cannot_be_written_is_none(tmp_path, monkeypatch)
     spool.open(opened(4))
     assert len(segment_paths(spool.folder)) == 2
     assert len(left_in(spool.folder)[0]) == 4
+    kill(spool)
+
+
+def test_a_segment_that_cannot_be_removed_stays_and_keeps_what_comes_after_it(tmp_path, monkeypatch):
+    spool = start(tmp_path, segment_bytes=1_000)
+    for i in range(20):
+        spool.open(opened(i))
+        spool.close(closed(i))
+    monkeypatch.setattr(Path, "unlink", refuse)
+    spool.acknowledge([opened(i).request_id for i in range(20)])
+    for i in range(20, 60):
+        spool.open(opened(i))
+        spool.close(closed(i))
+        spool.acknowledge([opened(i).request_id])
+    assert spool.records == 0
+    assert spool.bytes == sum(path.stat().st_size for path in segment_paths(spool.folder)[:-1]) + spool._current.size
+    assert left_in(spool.folder)[0] == {}
+    monkeypatch.undo()
+    spool.acknowledge([])
+    spool.open(opened(60))
+    spool.acknowledge([opened(60).request_id])
+    assert segment_paths(spool.folder) == [spool._current.path]
+    kill(spool)
+
+
+@pytest.mark.parametrize("stays", [1, 2])
+def test_an_end_at_which_a_segment_cannot_be_removed(tmp_path, monkeypatch, stays):
+    spool = start(tmp_path, segment_bytes=300)
+    for i in range(3):
+        spool.open(opened(i))
+    monkeypatch.setattr(Path, "unlink", refuse)
+    spool.acknowledge([opened(i).request_id for i in range(3)])
+    monkeypatch.undo()
+    whole, paths = Path.unlink, segment_paths(spool.folder)
+    assert len(paths) >= 3
+    monkeypatch.setattr(Path, "unlink", lambda path, **how: refuse() if path == paths[stays] else whole(path, **how))
+    spool.shut(ended=True)
+    assert segment_paths(spool.folder) == paths[stays:], "none goes before what it ends"
+    assert left_in(spool.folder)[0] == {}
+    start(tmp_path, "s2").shut()
+
+
+def test_a_full_spool_whose_segments_cannot_be_removed(tmp_path, monkeypatch):
+    spool = start(tmp_path, segment_bytes=1_000, max_bytes=5_000)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(SpoolFull):
+        for i in range(100):
+            spool.open(opened(i))
+            spool.acknowledge([opened(i).request_id])
+    monkeypatch.undo()
+    spool.open(opened(200))
+    assert left_in(spool.folder)[0] == {opened(200).request_id: False}
+    kill(spool)
+
+
+def test_a_file_whose_end_is_an_error_is_ended(tmp_path, monkeypatch):
+    """So it may be on NFS, which tells of a write with the last close."""
+    spool = start(tmp_path, segment_bytes=300)
+    whole = os.close
+
+    def close(descriptor):
+        whole(descriptor)
+        refuse()
+
+    monkeypatch.setattr(os, "close", close)
+    for i in range(5):
+        spool.open(opened(i))
+    monkeypatch.undo()
+    spool.open(opened(5))
+    assert len(segment_paths(spool.folder)) > 1
+    assert len(left_in(spool.folder)[0]) == 6
+    kill(spool)
+
+
+@pytest.mark.parametrize("usage", [Usage(1 << 64), Usage(-(1 << 63) - 1)])
+def test_an_end_that_no_record_can_hold(tmp_path, usage):
+    spool = start(tmp_path)
+    spool.open(opened(1))
+    end = closed(1)
+    end.attempts[0].usage = usage
+    spool.close(end)
+    assert spool.get(opened(1).request_id) == opened(1)
+    assert left_in(spool.folder)[0] == {opened(1).request_id: False}
+    spool.acknowledge([opened(1).request_id])
+    assert spool.records == 0
+    kill(spool)
+
+
+def test_a_damaged_segment_that_was_set_aside_is_never_replaced(tmp_path):
+    (tmp_path / "edge-0").mkdir()
+    (tmp_path / "edge-0" / "000000000007.bad").write_bytes(b"somebody's money")
+    spool = start(tmp_path)
+    assert spool._current.path.stem == "000000000008"
+    assert spool.inherited == []
     kill(spool)
 
 
@@ -413,3 +507,16 @@ def test_a_lock_of_a_folder_that_is_gone(tmp_path):
     (folder / "000000000001.bad").write_bytes(b"x")
     FolderLock.take(folder).release(remove=True)
     assert (folder / "000000000001.bad").exists()
+
+
+def test_a_folder_that_cannot_be_removed_is_given_up_all_the_same(tmp_path, monkeypatch):
+    folder = tmp_path / "edge-9"
+    folder.mkdir()
+    lock = FolderLock.take(folder)
+    monkeypatch.setattr(Path, "rmdir", refuse)
+    lock.release(remove=True)
+    lock = FolderLock.take(folder)
+    assert lock is not None
+    monkeypatch.undo()
+    lock.release(remove=True)
+    assert not folder.exists()
