@@ -170,6 +170,7 @@ class Settlement:
 
     async def _settle(self, batch: Batch, free: asyncio.Semaphore) -> None:
         """Send one batch once; what is not final afterwards is queued again."""
+        sent = len(batch.held)
         try:
             await self._send(batch)
         finally:
@@ -180,10 +181,11 @@ class Settlement:
                 self._queued += left
                 self._arrived.set()
             self._finished.set()
-        if left:
+        if left == sent:
             self._pause = min(max(self._pause * 2, _FIRST_PAUSE_SECONDS), _LAST_PAUSE_SECONDS)
             await asyncio.sleep(self._pause * (0.75 + self._rng() / 2))
         else:
+            # Auth is there. What it cannot decide yet, as without a price, must not hold the others up.
             self._pause = 0.0
         free.release()
 

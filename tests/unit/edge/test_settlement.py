@@ -10,6 +10,7 @@ import grpc
 from penstock.auth.v1 import auth_pb2
 from penstock_chassis import rpc
 from penstock_edge import batch_calls
+from penstock_edge import settlement as settlements
 from penstock_edge.observer import Unobserved
 from penstock_edge.records import Admitted, AttemptRecord, Closed, Need, Usage
 from penstock_edge.settlement import Settlement
@@ -142,6 +143,27 @@ async def test_a_poison_row_does_not_hold_the_others_up(tmp_path):
         await until(lambda: settlement.waiting == 0)
         assert settlement.books.gone[-1][1] is False
         assert settlement.spool.records == 0
+
+
+async def test_rows_that_auth_cannot_decide_yet_do_not_hold_the_others_up(tmp_path, monkeypatch):
+    """Such as those whose price auth does not know yet: there may be some in every batch."""
+    monkeypatch.setattr(settlements, "_FIRST_PAUSE_SECONDS", 3600.0)
+    monkeypatch.setattr(settlements, "_LAST_PAUSE_SECONDS", 3600.0)
+    undecided = {opened(i).request_id for i in range(0, 40, 10)}
+
+    async def settle(request, timeout):
+        answer = auth_pb2.SettleResponse()
+        for row in auth_pb2.SettleRequest.FromString(request).settlements:
+            answer.results.add(request_id=row.request_id, committed=row.request_id not in undecided)
+        return answer
+
+    async with settling(None, tmp_path, serve=False, max_batch=10) as settlement:
+        settlement._call = settle
+        for i in range(40):
+            finish(settlement, i)
+        async with running(settlement.run()):
+            await until(lambda: settlement.waiting == len(undecided))
+        assert set(left_in(settlement.spool.folder)[0]) == undecided
 
 
 async def test_restarts_of_auth(tmp_path):
