@@ -68,7 +68,7 @@ class Lender:
                 result = await self._counters.allow(await self._with_money(call, key, plan))
         except (StoreDown, StoreRefused, TimeoutError):
             metrics.STORE_ERRORS.labels("Allow").inc()
-            return _denied(key, plan, auth_pb2.DENIAL_REASON_STORE_DOWN, _STORE_DOWN_MS)
+            return _undecided(key, plan, refused=refusal is not None)
         return _answer(result, key, plan, request.kind)
 
     def _refusal(self, key: Key, plan: Plan | None) -> tuple[auth_pb2.DenialReason.ValueType, int] | None:
@@ -138,6 +138,14 @@ def _answer(
             raise Conflict("this seq is older than the last one of this session and key")
         answer.denial.CopyFrom(translation.denial(result.denial))
         metrics.ALLOW.labels(result.denial.reason.value).inc()
+    return answer
+
+
+def _undecided(key: Key, plan: Plan | None, *, refused: bool) -> auth_pb2.AllowResponse:
+    answer = _denied(key, plan, auth_pb2.DENIAL_REASON_STORE_DOWN, _STORE_DOWN_MS)
+    if refused:
+        # What the edge gave back may be lost, so it asks again; but no plan lets such a key go on meanwhile.
+        answer.key.on_store_outage = "Closed"
     return answer
 
 

@@ -142,8 +142,7 @@ class Admission:
         answer = await self._answer(book, Waiter(None), deadline, now)
         if isinstance(answer, (KeyFacts, Refused)):
             return answer
-        # Who a key belongs to is no secret of the store: an old answer does when there is no new one.
-        return book.allowance.facts or Refused(self.outage.reason, reset_ms=1000)
+        return self._decisions.owner_by_policy(book)
 
     def ended(self, admitted: Admitted) -> None:
         """Free the request's slot: its answer has ended. Calling it again does nothing."""
@@ -157,20 +156,23 @@ class Admission:
 
     def key_changed(self, key_sha256: bytes) -> None:
         """Use nothing of this key that was asked for before now."""
-        self._books.doubt_unknown(key_sha256)
-        book = self._books.get(key_sha256)
-        if book is not None:
-            book.allowance.changed_at = self._clock()
+        book = self._doubt(key_sha256)
+        if book is not None and self.outage.since is not None:
+            # Its plan may let it go on without the store; auth knows whether it still may.
+            book.returning = True
+            self._asking.serve(book)
 
     def project_changed(self, project: str) -> None:
         """Use nothing of this project's keys that was asked for before now."""
+        self._books.group_changed_at = self._clock()
         for digest in self._books.of_project(project):
-            self.key_changed(digest)
+            self._doubt(digest)
 
     def plan_changed(self, plan: str) -> None:
         """Use nothing of this plan's keys that was asked for before now."""
+        self._books.group_changed_at = self._clock()
         for digest in self._books.of_plan(plan):
-            self.key_changed(digest)
+            self._doubt(digest)
 
     def everything_changed(self) -> None:
         """Use nothing that was asked for before now."""
@@ -232,6 +234,13 @@ class Admission:
     async def run(self) -> None:
         """Give back what is over or has become spare, until cancelled."""
         await self._giving_back.run()
+
+    def _doubt(self, digest: bytes) -> KeyBook | None:
+        self._books.doubt_unknown(digest)
+        book = self._books.get(digest)
+        if book is not None:
+            book.allowance.changed_at = self._clock()
+        return book
 
     # Waiting.
 

@@ -44,10 +44,12 @@ class Allowance:
         "facts",
         "holdings",
         "limits",
+        "limits_at",
         "pending",
         "remainder",
         "requests",
         "seq",
+        "told_at",
         "unrecorded",
     )
 
@@ -59,6 +61,8 @@ class Allowance:
         """When the newest answered question was sent."""
         self.changed_at = LONG_AGO
         """When we last heard that this key, its plan or its project changed: older answers are not used."""
+        self.told_at = LONG_AGO
+        """When the newest question was sent after which auth said what the key is, whether or not it could lend."""
         self.seq = 0
         self.pending: Call | None = None
         self.ended: Ended = []
@@ -67,6 +71,8 @@ class Allowance:
         self.holdings = Holdings()
         self.unrecorded = Unrecorded()
         self.limits: tuple[LimitState, ...] = ()
+        self.limits_at = LONG_AGO
+        """When the question was sent after which auth told them."""
         self.edges = 1
         self.due_at = NEVER
         """When somebody will look whether something should go back."""
@@ -213,6 +219,10 @@ class Allowance:
         self.pending = None
         self.asked_at = call.sent_at
         self.remainder = None
+        for lane in (self.requests, self.count_tokens):
+            if lane.denied is not None and lane.denied.refused.reason in OF_THE_KEY:
+                # Auth says it anew if it is still so.
+                lane.denied = None
 
     def void(self) -> None:
         """Give up the question under way, as if it would never be answered."""
@@ -265,15 +275,16 @@ class Allowance:
             return None
         return Declared(holding, leases, admissions)
 
-    def note_limits(self, limits: tuple[LimitState, ...], edges: int) -> None:
-        """Take in what an answer said of the limits."""
+    def note_limits(self, limits: tuple[LimitState, ...], edges: int, sent_at: float) -> None:
+        """Take in what the answer to a question sent at `sent_at` said of the limits."""
         self.limits = limits
+        self.limits_at = sent_at
         self.edges = edges
         self.holdings.note_tight(scarce(limits))
 
     def limit_states(self) -> list[LimitState]:
         """Return each limit's state, aged to now, with what we have been lent and not used counted as remaining."""
-        age_ms = int((self.clock() - self.asked_at) * 1000) if self.asked_at > LONG_AGO else 0
+        age_ms = int((self.clock() - self.limits_at) * 1000) if self.limits_at > LONG_AGO else 0
         return shown(self.limits, self.requests.units, self.holdings.spare, age_ms)
 
 

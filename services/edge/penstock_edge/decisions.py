@@ -113,7 +113,7 @@ class Decisions:
         if facts is not None and facts.on_store_outage == "Degraded" and outage.since is not None:
             if allowance.remainder is None:
                 allowance.remainder = Remainder(
-                    allowance.limits, facts.max_concurrent_requests, allowance.edges, allowance.asked_at
+                    allowance.limits, facts.max_concurrent_requests, allowance.edges, allowance.limits_at
                 )
             if self._money_is_safe(allowance, need, now) and allowance.remainder.spend(need, now):
                 if need.kind == "requests":
@@ -139,10 +139,18 @@ class Decisions:
         allowance = book.allowance
         floor = max(self._freshness.floor_of(allowance.facts, now), allowance.changed_at)
         denied = allowance.requests.denied
-        if denied is not None and denied.refused.reason in OF_THE_KEY and now < denied.valid_until:
-            return Refused(denied.refused.reason, key=allowance.facts) if denied.asked_at >= floor else None
+        if denied is not None and denied.refused.reason in OF_THE_KEY:
+            holds = now < denied.valid_until and denied.asked_at >= floor
+            return Refused(denied.refused.reason, key=allowance.facts) if holds else None
         fresh = allowance.asked_at >= floor and now - allowance.asked_at < _FRESH_SECONDS
         return allowance.facts if fresh else None
+
+    def owner_by_policy(self, book: KeyBook) -> KeyFacts | Refused:
+        """Return what was last heard of the key's owner: whose a key is, is no secret of the store."""
+        facts, denied = book.allowance.facts, book.allowance.requests.denied
+        if denied is not None and denied.refused.reason in OF_THE_KEY:
+            return Refused(denied.refused.reason, key=facts)
+        return facts or Refused(self._outage.reason, reset_ms=1000)
 
     def _patience_of(self, facts: KeyFacts | None) -> float:
         if facts is not None and facts.on_store_outage == "Degraded":
@@ -158,6 +166,10 @@ class Decisions:
 
     def _probe(self, book: KeyBook, kind: Kind, now: float) -> None:
         """Now and then put a question to auth during an outage, for whom the policy has decided."""
-        if now >= self._probe_at and book.task is None:
-            self._probe_at = now + self._policy.probe_seconds
+        allowance = book.allowance
+        # What became of a key that may have changed, auth says although its store is down.
+        doubted_at = max(allowance.changed_at, self._freshness.everything_from)
+        news = self._outage.reason == "STORE_DOWN" and allowance.told_at < doubted_at and now >= book.probe_after
+        if book.task is None and (news or now >= self._probe_at):
+            self._probe_at = book.probe_after = now + self._policy.probe_seconds
             book.refill = kind

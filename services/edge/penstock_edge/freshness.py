@@ -21,21 +21,22 @@ _CLOCKS_SECONDS: Final = 0.25
 class Freshness:
     """Judges by the stream of changes, by the session's last call that was answered, and by the store's clock."""
 
-    __slots__ = ("_changes", "_everything_from", "_session", "_time")
+    __slots__ = ("_changes", "_session", "_time", "everything_from")
 
     def __init__(self, changes: Changes, session: Session, time: StoreClock) -> None:
         self._changes = changes
         self._session = session
         self._time = time
-        self._everything_from = -NEVER
+        self.everything_from = -NEVER
+        """Nothing that was asked for before then is used."""
 
     def everything_changed(self, now: float) -> None:
         """Use nothing that was asked for before now."""
-        self._everything_from = now
+        self.everything_from = now
 
     def floor(self, now: float) -> float:
         """Return when an answer must have been asked for, to be used now."""
-        floor = self._everything_from
+        floor = self.everything_from
         if not self._changes.live(now):
             floor = max(floor, now - _STREAM_SECONDS)
         return floor if self.reaches_auth(now) else NEVER

@@ -40,10 +40,11 @@ class Hearing:
         if answer.reason == "STORE_DOWN":
             # Nobody knows whether the store has done it: the question stays, word for word.
             self._outage.failed(received_at, "STORE_DOWN")
-            if answer.key is not None and book.allowance.facts is None:
-                self._books.learn(book, answer.key)
+            self._learn_key(book, answer, sent_at)
             return "failed"
-        self._outage.over()
+        if answer.epoch or self._outage.reason != "STORE_DOWN":
+            # What a key is, auth says without its store.
+            self._outage.over()
         self._session.reached(sent_at)
         self._session.saw_epoch(answer.epoch)
         if not self._is_current(book, call, answer):
@@ -63,15 +64,21 @@ class Hearing:
     def _learn(self, book: KeyBook, call: Call, answer: Answer, sent_at: float, received_at: float) -> None:
         allowance = book.allowance
         self._time.learn(answer.store_time_ms, sent_at, received_at)
-        if answer.key is not None:
-            self._books.learn(book, answer.key)
-            allowance.note_limits(answer.limits, answer.edges)
+        self._learn_key(book, answer, sent_at)
+        if answer.refused is None or answer.limits:
+            # A refusal may be about the key, or say nothing of limits because they are being recovered.
+            allowance.note_limits(answer.limits, answer.edges, call.sent_at)
         if answer.reason == "RECOVERING":
             self._session.doubt()
         if answer.refused is None:
             allowance.granted(call, answer.lease_id, answer.requests, answer.life, answer.holding)
         else:
             allowance.refused(call, answer.refused, answer.valid)
+
+    def _learn_key(self, book: KeyBook, answer: Answer, sent_at: float) -> None:
+        if answer.key is not None:
+            self._books.learn(book, answer.key)
+            book.allowance.told_at = sent_at
 
     def _tell(self, book: KeyBook, call: Call, answer: Answer, now: float) -> None:
         """Answer those who wait, first come first served, as far as this answer goes."""

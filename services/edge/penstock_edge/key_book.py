@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from penstock_chassis.tracing import CURRENT
 from penstock_edge.allowance import COUNT_TOKENS, REQUESTS, Allowance
+from penstock_edge.times import LONG_AGO
 
 if TYPE_CHECKING:
     from penstock_chassis.tracing import TraceContext
@@ -35,7 +36,17 @@ class Waiter:
 class KeyBook:
     """One key: its allowance, who waits, and whether somebody is asking auth about it."""
 
-    __slots__ = ("_counting", "_requesting", "allowance", "last_kind", "refill", "returning", "task", "trace")
+    __slots__ = (
+        "_counting",
+        "_requesting",
+        "allowance",
+        "last_kind",
+        "probe_after",
+        "refill",
+        "returning",
+        "task",
+        "trace",
+    )
 
     def __init__(self, allowance: Allowance) -> None:
         self.allowance = allowance
@@ -49,6 +60,8 @@ class KeyBook:
         self.trace: TraceContext | None = None
         """The traced request that waits for the question that is being asked."""
         self.last_kind: Kind = COUNT_TOKENS
+        self.probe_after = LONG_AGO
+        """During an outage, no request asks what became of this key before then."""
 
     def row(self, kind: Kind) -> deque[Waiter]:
         """Return who waits with requests of one kind."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from penstock_chassis import logs
 from penstock_edge.allowance import Allowance
 from penstock_edge.key_book import KeyBook
+from penstock_edge.times import LONG_AGO
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,6 +32,8 @@ class KeyBooks:
         self._projects: dict[str, set[bytes]] = {}
         self._plans: dict[str, set[bytes]] = {}
         self._newest: KeyBook | None = None
+        self.group_changed_at = LONG_AGO
+        """When we last heard that any project or plan changed."""
         self.get = self._books.get
 
     def __len__(self) -> int:
@@ -74,6 +77,9 @@ class KeyBooks:
         digest = book.allowance.digest
         _move(self._projects, digest, before.project if before else None, facts.project if facts else None)
         _move(self._plans, digest, before.plan if before else None, facts.plan if facts else None)
+        if facts is not None and (before is None or (before.project, before.plan) != (facts.project, facts.plan)):
+            # A change of its project or plan since the question was sent could not be told to be about this key.
+            book.allowance.changed_at = max(book.allowance.changed_at, self.group_changed_at)
 
     def of_project(self, project: str) -> list[bytes]:
         """Return the digests of a project's keys."""

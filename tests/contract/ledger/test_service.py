@@ -551,6 +551,17 @@ async def test_sql_down_is_said_and_nothing_is_acknowledged(service, monkeypatch
     await refused(service.edge.Allow(ask), grpc.StatusCode.UNAVAILABLE)
 
 
+async def test_while_the_store_is_down_no_plan_lets_a_revoked_key_go_on(service):
+    key, digest = await service.create_key(plan="prepaid", project="paid")
+    await service.admin.DisableKey(admin_pb2.DisableKeyRequest(id=key.id, actor="t"))
+    service.made[0].down = True
+    answer = await service.allow(digest)
+    assert answer.denial.reason == auth_pb2.DENIAL_REASON_STORE_DOWN
+    assert answer.key.on_store_outage == "Closed"
+    service.made[0].down = False
+    assert (await service.allow(digest)).denial.reason == auth_pb2.DENIAL_REASON_DISABLED
+
+
 async def test_a_frozen_store_is_a_down_one(service, monkeypatch):
     key, digest = await service.create_key()
 

@@ -39,6 +39,7 @@ class FakeAuth(auth_pb2_grpc.AuthServiceServicer):
         self.allows = []
         self.answers = {}
         self.allow_script = []  # each: a Denial, a StatusCode, "lose" (done, but the answer is lost), or "ok"
+        self.answer_always = None  # a Denial that is not remembered by number: of a store that is down
         self.allow_delay = 0.0
         self.leases = 0
         self.returned = {}
@@ -57,6 +58,8 @@ class FakeAuth(auth_pb2_grpc.AuthServiceServicer):
         self.allows.append(request)
         if self.allow_delay:
             await asyncio.sleep(self.allow_delay)
+        if self.answer_always is not None:
+            return auth_pb2.AllowResponse(key=self.key, denial=self.answer_always)
         step = self.allow_script.pop(0) if self.allow_script else "ok"
         if isinstance(step, grpc.StatusCode):
             await context.abort(step, "scripted")

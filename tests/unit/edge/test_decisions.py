@@ -12,7 +12,7 @@ import pytest
 from penstock.auth.v1 import auth_pb2
 from penstock_edge.key_facts import KeyFacts
 from penstock_edge.records import Admitted, Need, Refused
-from tests.unit.edge.admitting import DIGEST, denial, edge_with
+from tests.unit.edge.admitting import DIGEST, QUICK, denial, edge_with
 from tests.unit.edge.fake_auth import FakeAuth, facts, until
 
 
@@ -176,3 +176,66 @@ async def test_of_a_key_whose_time_is_over_auth_says_what_it_is_now(tmp_path, re
             assert len(auth.allows) - asked == 1
         assert len(auth.allows) - asked <= 3
         assert edge.admission.held()["slots"] == 0
+
+
+async def test_who_was_refused_is_nobody_when_the_refusal_is_old(tmp_path):
+    auth = FakeAuth()
+    async with edge_with(auth, tmp_path) as edge:
+        auth.allow_script = [denial("DENIAL_REASON_DISABLED", valid_ms=50)] * 2
+        assert (await edge.admit()).reason == "DISABLED"
+        await asyncio.sleep(0.1)
+        assert (await edge.admission.identify(DIGEST, time.monotonic() + 1)).reason == "DISABLED"
+        assert len(auth.allows) == 2
+        await asyncio.sleep(0.1)
+        auth.allow_script = [grpc.StatusCode.UNAVAILABLE] * 1000
+        assert (await edge.admission.identify(DIGEST, time.monotonic() + 0.2)).reason == "DISABLED"
+        auth.allow_script = []
+        await until(lambda: edge.admission.outage.since is None)
+        # A grant of either kind says that the key is good again.
+        assert isinstance(await edge.admit(Need(kind="count_tokens")), Admitted)
+        assert isinstance(await edge.admission.identify(DIGEST, time.monotonic() + 1), KeyFacts)
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_recovery_takes_no_limit_away_for_an_outage(tmp_path, known):
+    """An auth that does not know this session yet says nothing of limits; then it goes."""
+    auth = FakeAuth()
+    auth.key = facts(on_store_outage="Degraded")
+    auth.limits = [
+        auth_pb2.LimitState(
+            name="rpm", unit="Requests", amount=100, remaining=4, window_ms=60_000, reset_ms=60_000, scope="Key"
+        )
+    ]
+    async with edge_with(auth, tmp_path) as edge:
+        if known:
+            edge.done(await edge.admit())
+            auth.change(everything=True)
+            await until(edge.asks)
+        auth.limits = []
+        gone = [grpc.StatusCode.UNAVAILABLE] * 10_000
+        auth.allow_script = [denial("DENIAL_REASON_RECOVERING", valid_ms=20), *gone]
+        auth.declare_down = True
+        answers = [await edge.admit(seconds=0.4) for _ in range(12)]
+        assert sum(isinstance(a, Admitted) for a in answers) == (4 if known else 0)
+
+
+@pytest.mark.parametrize("what", [{"key_sha256": DIGEST}, {"project": "acme"}, {"everything": True}])
+async def test_while_the_store_is_down_auth_is_asked_what_became_of_a_key(tmp_path, what):
+    """No request of another key may be asked about instead, and a revoked key does not go on for as long as it lasts."""
+    auth = FakeAuth()
+    auth.key = facts(on_store_outage="Degraded")
+    policy = dataclasses.replace(QUICK, degraded_after_seconds=0.1)
+    async with edge_with(auth, tmp_path, policy=policy) as edge:
+        edge.done(await edge.admit())
+        down = denial("DENIAL_REASON_STORE_DOWN")
+        book = edge.admission._books.get(DIGEST)
+        auth.answer_always = down
+        auth.declare_down = True
+        book.allowance.changed_at = time.monotonic()
+        assert (await edge.admit(seconds=0.4)).degraded
+        auth.key = facts(on_store_outage="Closed")
+        edge.admission._decisions._probe_at = float("inf")
+        auth.change(**what)
+        await edge.heard(auth)
+        await until(lambda: isinstance(edge.try_admit(), Refused))
+        assert edge.try_admit().reason == "STORE_DOWN"

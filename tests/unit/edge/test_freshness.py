@@ -30,6 +30,21 @@ async def test_a_changed_key_is_asked_for_anew(tmp_path):
         assert len(auth.allows) == before + 1
 
 
+async def test_a_change_while_a_key_is_asked_about_for_the_first_time_is_about_it_too(tmp_path):
+    for what in ({"project": "acme"}, {"plan": "pro"}):
+        auth = FakeAuth()
+        auth.allow_delay = 0.2
+        folder = tmp_path / next(iter(what))
+        folder.mkdir()
+        async with edge_with(auth, folder) as edge:
+            asking = asyncio.create_task(edge.admit())
+            await until(lambda auth=auth: auth.allows)
+            auth.change(**what)
+            await edge.heard(auth)
+            assert isinstance(await asking, Admitted)
+            assert len(auth.allows) == 2, "what was answered before the change is not used"
+
+
 async def test_a_revoked_key_loses_what_it_was_lent(tmp_path):
     auth = FakeAuth()
     async with edge_with(auth, tmp_path) as edge:

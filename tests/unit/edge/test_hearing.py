@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 
 from penstock_edge.records import Admitted, Need
@@ -50,3 +51,19 @@ async def test_answers_of_an_undeclared_epoch_are_thrown_away(tmp_path):
             # The lease of the answer that was thrown away goes back unspent.
             assert [(x.lease_id, x.spent) for x in auth.allows[1].returned] == [("L1", 0)]
         await edge.channel.close()
+
+
+async def test_what_auth_says_without_its_store_ends_no_outage_of_the_store(tmp_path):
+    auth = FakeAuth()
+    async with edge_with(auth, tmp_path) as edge:
+        auth.declare_down = True
+        auth.answer_always = denial("DENIAL_REASON_STORE_DOWN")
+        assert (await edge.admit(seconds=0.1)).reason == "STORE_DOWN"
+        since = edge.admission.outage.since
+        auth.epoch, auth.answer_always = "", None
+        auth.allow_script = [denial("DENIAL_REASON_UNKNOWN_KEY")]
+        assert (await edge.admit(digest=hashlib.sha256(b"a stranger").digest())).reason == "UNKNOWN_KEY"
+        assert edge.admission.outage.since == since is not None
+        auth.epoch = "e1"
+        assert isinstance(await edge.admit(), Admitted)
+        assert edge.admission.outage.since is None

@@ -59,7 +59,7 @@ def test_spare_money_lives_longer_where_there_is_room():
 def test_scarce_spare_goes_back_before_its_time():
     allowance = new()
     grant(allowance, 0.0, life=30.0)
-    allowance.note_limits((LimitState("c", "ConcurrentRequests", 10, 4, 0, 0, "Key"),), 2)
+    allowance.note_limits((LimitState("c", "ConcurrentRequests", 10, 4, 0, 0, "Key"),), 2, 0.0)
     assert allowance.holdings.tight == Amounts(1, 0, 0, 0)
     assert allowance.overdue(0.2)
     call = allowance.ask("requests", [], 0.2, LONG_AGO, "e", ahead=False)

@@ -18,6 +18,7 @@ def test_limits_are_shown_aged_and_with_what_is_lent():
             LimitState("tpm", "InputTokens", 500, 10, 500, 60_000, "Key"),
         ),
         1,
+        10.0,
     )
     clock[0] = 12.0
     rpm, tpm = allowance.limit_states()
