@@ -234,17 +234,15 @@ class Streaming:
 
     started = False
 
-    async def begin(self, status, headers):
+    def try_begin(self, status, headers):
         self.started = True
+        return True
 
     def try_piece(self, data):
         return True
 
-    async def piece(self, data):
-        pass
-
-    async def end(self, data=b""):
-        pass
+    def try_end(self, data):
+        return True
 
 
 async def chunks(count: int = 20_000) -> None:

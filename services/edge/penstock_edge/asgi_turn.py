@@ -74,6 +74,11 @@ class AsgiTurn:
         await self.begin(status, [*headers, (b"connection", b"close")])
         await self.piece(body)
 
+    def try_begin(self, status: int, headers: Headers) -> bool:
+        """Do nothing: ASGI always waits."""
+        del status, headers
+        return False
+
     async def begin(self, status: int, headers: Headers) -> None:
         """Send status and headers."""
         await self._send({"type": "http.response.start", "status": status, "headers": pairs(headers)})
@@ -86,6 +91,11 @@ class AsgiTurn:
     async def piece(self, data: bytes) -> None:
         """Send a part of the body."""
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    def try_end(self, data: bytes) -> bool:
+        """Send nothing: ASGI always waits."""
+        del data
+        return False
 
     async def end(self, data: bytes = b"") -> None:
         """Send the last part of the body."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from penstock_edge.decoding import UndecodableError
 from penstock_edge.hints import HintReader
@@ -18,6 +18,7 @@ from penstock_edge.providers.failure import of_transport
 from penstock_edge.records import Opened
 from penstock_edge.relay import BROKEN, StreamRelay, passed_headers, read_whole, receive, try_receive
 from penstock_edge.spool import SpoolFull
+from penstock_edge.standing import ENDED, UNDERWAY, UNFIT
 from penstock_edge.upstream import UpstreamError
 from penstock_edge.ways import Ways
 from penstock_routing import Outcome, outcomes
@@ -34,12 +35,6 @@ if TYPE_CHECKING:
     from penstock_edge.ways import Way
 
 _MOST_ERROR_BYTES = 256 * 1024
-
-# How an attempt stands that is being taken to its end without a task.
-UNDERWAY: Final = 0
-ENDED: Final = 1
-UNFIT: Final = 2
-"""It takes a task."""
 
 
 class Attempts:
@@ -72,12 +67,16 @@ class Attempts:
         return call
 
     def try_end(self, exchange: Exchange, attempt: Attempt, call: Call) -> int:
-        """Take a plain answer to its client as soon as it is whole; returns how the attempt stands then."""
+        """Take a stream to its client as it comes, a plain answer when it is whole; returns how the attempt stands."""
         if call.failed:
             return UNFIT
         if not attempt.status:
             self._note_head(attempt, call)
-        if exchange.streamed or call.paused or not 200 <= call.status < 300:
+        if not 200 <= call.status < 300:
+            return UNFIT
+        if exchange.streamed:
+            return self._try_stream(exchange, attempt, call)
+        if call.paused:
             return UNFIT
         if not call.complete:
             return UNDERWAY
@@ -90,6 +89,15 @@ class Attempts:
         self._end(exchange, attempt)
         return UNFIT if answer is None else ENDED
 
+    def _try_stream(self, exchange: Exchange, attempt: Attempt, call: Call) -> int:
+        if attempt.relay is None and not _is_stream(call):
+            return UNFIT
+        standing = self._relay(exchange, attempt, call).try_run()
+        if standing == ENDED:
+            call.let_go()
+            self._end(exchange, attempt)
+        return standing
+
     async def make(self, exchange: Exchange, attempt: Attempt, crash: BaseException | None = None) -> None:
         """Try one account, or go on with a try that has begun; `crash`: why that cannot be gone on with.
 
@@ -97,7 +105,6 @@ class Attempts:
         is the upstream's failure.
         """
         wire = attempt.passage.wire
-        relay: StreamRelay | None = None
         try:
             if crash is not None:
                 raise crash
@@ -111,9 +118,8 @@ class Attempts:
                 self._note_head(attempt, call)
             if not 200 <= call.status < 300:
                 attempt.failure = wire.of_status(call.status, call.headers, await call.read_all(_MOST_ERROR_BYTES))
-            elif exchange.streamed and (call.header(b"content-type") or b"").startswith(b"text/event-stream"):
-                relay = self._relay(exchange, attempt, call)
-                await relay.run()
+            elif exchange.streamed and _is_stream(call):
+                await self._relay(exchange, attempt, call).run()
                 call.let_go()
             else:
                 answer = self._answer(exchange, attempt, call, try_receive(call) or await receive(call))
@@ -128,7 +134,7 @@ class Attempts:
             raise
         except asyncio.CancelledError:
             attempt.cls = outcomes.CLIENT_LEFT
-            _salvage(exchange, attempt, relay)
+            _salvage(exchange, attempt)
             raise
         finally:
             self._end(exchange, attempt)
@@ -194,8 +200,12 @@ class Attempts:
         return headers, answer
 
     def _relay(self, exchange: Exchange, attempt: Attempt, call: Call) -> StreamRelay:
-        headers = partial(self._answering.stream_headers, exchange)
-        return StreamRelay(exchange, attempt, call, headers, partial(self._output_begins, exchange, attempt))
+        relay = attempt.relay
+        if relay is None:
+            headers = partial(self._answering.stream_headers, exchange)
+            output_begins = partial(self._output_begins, exchange, attempt)
+            relay = attempt.relay = StreamRelay(exchange, attempt, call, headers, output_begins)
+        return relay
 
     def _output_begins(self, exchange: Exchange, attempt: Attempt) -> None:
         exchange.forget_request()
@@ -210,6 +220,8 @@ class Attempts:
         """Give the place back, tell health, keep the record."""
         now = time.monotonic()
         exchange.current = None
+        # It and the attempt name each other.
+        attempt.relay = None
         call, failure = attempt.call, attempt.failure
         if exchange.opened is None and exchange.operation == outcomes.MESSAGES and failure is None:
             self._pool.unused(attempt.pick, now)
@@ -250,9 +262,13 @@ def _request(exchange: Exchange, attempt: Attempt, way: Way) -> list[bytes]:
     return [head, body]
 
 
-def _salvage(exchange: Exchange, attempt: Attempt, relay: StreamRelay | None) -> None:
+def _is_stream(call: Call) -> bool:
+    return (call.header(b"content-type") or b"").startswith(b"text/event-stream")
+
+
+def _salvage(exchange: Exchange, attempt: Attempt) -> None:
     """End an interrupted attempt: the upstream sees its client go, and what it had said counts."""
-    call = attempt.call
+    call, relay = attempt.call, attempt.relay
     if call is None:
         return
     left = call.leftover()

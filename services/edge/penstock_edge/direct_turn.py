@@ -252,10 +252,15 @@ class DirectTurn:
         else:
             self._line.transport.write(head + body)
 
-    async def begin(self, status: int, headers: Headers) -> None:
+    def try_begin(self, status: int, headers: Headers) -> bool:
         """Make the head; it leaves with the first piece."""
         self._held = self._head(status, headers, chunked=True)
         self._chunked = True
+        return True
+
+    async def begin(self, status: int, headers: Headers) -> None:
+        """Make the head; it leaves with the first piece."""
+        self.try_begin(status, headers)
 
     def try_piece(self, data: bytes) -> bool:
         """Send a part of the body unless the client is slow."""
@@ -272,10 +277,20 @@ class DirectTurn:
         while not self.try_piece(data):
             await self._flow.drain()
 
+    def try_end(self, data: bytes) -> bool:
+        """Send the last part of the body unless the client is slow."""
+        if self._flow.write_paused:
+            return False
+        self._finish(data)
+        return True
+
     async def end(self, data: bytes = b"") -> None:
         """Send the last part of the body."""
         if self._flow.write_paused:
             await self._flow.drain()
+        self._finish(data)
+
+    def _finish(self, data: bytes) -> None:
         if self._chunked and not self.gone:
             last = b"%b%x\r\n%b\r\n0\r\n\r\n" % (self._held, len(data), data) if data else self._held + b"0\r\n\r\n"
             self._held = b""

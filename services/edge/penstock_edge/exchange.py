@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from penstock_edge.price import Price
     from penstock_edge.providers.failure import Failure
     from penstock_edge.records import Admitted, DeliveryState
+    from penstock_edge.relay import StreamRelay
     from penstock_edge.reply import Reply
     from penstock_edge.snapshot import Model
     from penstock_edge.tracing import Trace
@@ -42,6 +43,7 @@ class Attempt:
         "meter",
         "passage",
         "pick",
+        "relay",
         "sent_at",
         "started_ms",
         "status",
@@ -57,6 +59,8 @@ class Attempt:
         self.upstream_model = upstream_model
         self.meter = UsageMeter()
         self.call: Call | None = None
+        self.relay: StreamRelay | None = None
+        """Of its answer, where that is a stream."""
         self.cls = outcomes.UNSTABLE
         self.status = 0
         self.failure: Failure | None = None

@@ -11,6 +11,7 @@ from penstock_edge.decoding import UndecodableError, decoder_for
 from penstock_edge.providers.failure import Failure
 from penstock_edge.providers.wire import Signal
 from penstock_edge.sse import EventSplitter, EventTooLargeError
+from penstock_edge.standing import ENDED, UNDERWAY, UNFIT
 from penstock_edge.upstream import BodyTooLargeError, TruncatedBodyError
 from penstock_edge.upstream.fields import Names
 from penstock_routing import outcomes
@@ -84,8 +85,8 @@ def read_whole(attempt: Attempt, body: bytes) -> bytes | None:
 class StreamRelay:
     """Relays one stream of one attempt.
 
-    Once output has begun, what comes from the upstream goes on to the client in the very call that brought it, as long
-    as it is nothing but output and the client has room. The task sleeps through that; it wakes for everything else.
+    What comes from the upstream goes on to the client in the very call that brought it (`try_run`), as long as the
+    client has room. A task (`run`) is needed where something has to be waited for, and sleeps through what goes on.
     """
 
     __slots__ = (
@@ -93,6 +94,7 @@ class StreamRelay:
         "_call",
         "_crash",
         "_decoder",
+        "_ended",
         "_exchange",
         "_follower",
         "_headers",
@@ -126,6 +128,8 @@ class StreamRelay:
         """What may go out and has not."""
         self._last = Signal.OUTPUT
         """How the stream stands: OUTPUT (it goes on), STOP, ERROR or BROKEN."""
+        self._ended = False
+        """All of it has gone out."""
         self._crash: Exception | None = None
 
     async def run(self) -> None:
@@ -133,41 +137,47 @@ class StreamRelay:
         call = self._call
         call.listen(self._hear)
         try:
-            while True:
-                chunk = call.try_read()
-                if chunk is None:
+            while (standing := self.try_run()) != ENDED:
+                if standing == UNDERWAY:
                     await call.change()
                     if self._crash is not None:
                         raise self._crash
-                elif chunk:
-                    self._take(chunk)
-                else:
-                    await self._end()
-                    return
-                if (self._out or self._last is not Signal.OUTPUT) and not await self._pass_on():
+                elif not await self._step():
                     return
         finally:
             call.listen(_nobody)
-            self._attempt.characters = self._follower.characters
+            self._count()
+
+    def try_run(self) -> int:
+        """Relay what has come as far as nothing has to be waited for; returns how the stream stands.
+
+        UNFIT: it is for `run` to go on, also where the stream has failed. Raises UpstreamError.
+        """
+        call, out = self._call, self._out
+        while not self._ended:
+            if out or self._last is not Signal.OUTPUT:
+                if not self._try_pass_on():
+                    return UNFIT
+            # All of it is read: the upstream may be held up for what would be left.
+            elif (chunk := call.try_read()) is None:
+                return UNDERWAY
+            elif not chunk:
+                return UNFIT
+            else:
+                self._take(chunk)
+        self._count()
+        return ENDED
 
     def _hear(self) -> bool:
         """Pass on all that has come, if that takes no more; False: the task has to see to it."""
-        call, reply, out = self._call, self._exchange.reply, self._out
-        if not self._exchange.output_committed:
-            return False
         try:
-            # All of it: the upstream may be held up for what would be left.
-            while (chunk := call.try_flow()) is not None:
-                self._take(chunk)
-                if self._last is not Signal.OUTPUT:
-                    return False
-                if out and not reply.try_piece(out[0] if len(out) == 1 else b"".join(out)):
-                    return False
-                out.clear()
+            return self.try_run() == UNDERWAY
         except Exception as error:  # noqa: BLE001 -- whatever it is, it is the task's and not the connection's
             self._crash = error
             return False
-        return not call.over
+
+    def _count(self) -> None:
+        self._attempt.characters = self._follower.characters
 
     def _take(self, chunk: bytes) -> None:
         """Read a piece of the stream, up to the first event after which it does not simply go on."""
@@ -186,15 +196,41 @@ class StreamRelay:
             if self._last is not Signal.OUTPUT:
                 return
 
+    def _try_pass_on(self) -> bool:
+        """Send what was read, and the end, at once; False, and nothing is sent, where that takes more."""
+        reply, out, last = self._exchange.reply, self._out, self._last
+        if last is not Signal.OUTPUT and last is not Signal.STOP:
+            return False
+        if not reply.started and not reply.try_begin(200, self._headers()):
+            return False
+        data = out[0] if len(out) == 1 else b"".join(out)
+        if last is Signal.STOP:
+            if not reply.try_end(data):
+                return False
+            self._attempt.cls = outcomes.OK
+            self._ended = True
+        elif not reply.try_piece(data):
+            return False
+        out.clear()
+        return True
+
+    async def _step(self) -> bool:
+        """Do what has to be waited for; returns whether the stream goes on."""
+        if not self._out and self._last is Signal.OUTPUT:
+            await self._end()
+            return False
+        return await self._pass_on()
+
     async def _pass_on(self) -> bool:
         """Send what was read, waiting for the client; returns whether the stream goes on."""
-        out, self._out = self._out, []
+        data = b"".join(self._out)
+        self._out.clear()
         if self._last is Signal.STOP:
-            await self._stop(out)
+            await self._stop(data)
             return False
-        if out:
+        if data:
             await self._open_reply()
-            await self._exchange.reply.piece(out[0] if len(out) == 1 else b"".join(out))
+            await self._exchange.reply.piece(data)
         if self._last is Signal.OUTPUT:
             return True
         self._attempt.failure = self._follower.failure or BROKEN
@@ -212,15 +248,16 @@ class StreamRelay:
         if not self._exchange.output_committed:
             self._commit(out)
         out.append(last)
-        await self._stop(out)
+        await self._stop(b"".join(out))
 
-    async def _stop(self, out: list[bytes]) -> None:
+    async def _stop(self, data: bytes) -> None:
         self._attempt.cls = outcomes.OK
         await self._open_reply()
-        await self._exchange.reply.end(b"".join(out))
+        await self._exchange.reply.end(data)
 
     def salvage(self, chunks: list[bytes]) -> None:
         """Read, for the books only, what had come when the exchange was interrupted."""
+        self._count()
         try:
             for chunk in chunks:
                 data = chunk if self._decoder is None else self._decoder.feed(chunk)

@@ -63,6 +63,13 @@ class Reply:
         self._start(status, whole=True)
         await self._turn.early(status, self._of(headers, body), body)
 
+    def try_begin(self, status: int, headers: Headers) -> bool:
+        """Begin a streamed answer now; False when nothing was done and `begin` has to be awaited."""
+        if self._pinging is not None or not self._turn.try_begin(status, headers + self._names):
+            return False
+        self._start(status, whole=False)
+        return True
+
     async def begin(self, status: int, headers: Headers) -> None:
         """Begin a streamed answer: status and headers, which may wait for the first piece."""
         self._start(status, whole=False)
@@ -84,6 +91,13 @@ class Reply:
         await self._turn.piece(data)
         self.sending_since = None
         self.last_sent_at = loop.time()
+
+    def try_end(self, data: bytes) -> bool:
+        """Send the last part of the body now; False when nothing was sent and `end` has to be awaited."""
+        if self._pinging is not None or not self._turn.try_end(data):
+            return False
+        self.ended = True
+        return True
 
     async def end(self, data: bytes = b"") -> None:
         """Send the last part of the body."""

@@ -63,6 +63,10 @@ class Turn(Protocol):
         """Send a complete answer while the request is still coming; the connection ends with `end`."""
         ...
 
+    def try_begin(self, status: int, headers: Headers) -> bool:
+        """Begin a streamed answer now; False, and nothing is done, when that takes waiting."""
+        ...
+
     async def begin(self, status: int, headers: Headers) -> None:
         """Begin a streamed answer; may wait for the first piece before it sends anything."""
         ...
@@ -73,6 +77,10 @@ class Turn(Protocol):
 
     async def piece(self, data: bytes) -> None:
         """Send a part of the body."""
+        ...
+
+    def try_end(self, data: bytes) -> bool:
+        """Send the last part of the body now; False, and nothing is sent, when that takes waiting."""
         ...
 
     async def end(self, data: bytes = b"") -> None:

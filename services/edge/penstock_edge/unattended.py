@@ -1,7 +1,7 @@
 """An exchange that waits for its upstream with no task that waits: what comes takes it to its end in the same call.
 
-Nearly every unary request ends so. Whatever takes more than one step to its end (a stream, a failure, an answer in
-parts that nobody reads, a client that is slow, an interruption) goes on in a task from where it stands.
+Nearly every request ends so, and a stream goes on so. Whatever has to wait for anybody else, or to begin anew (a
+failure, a client that is slow, an interruption), goes on in a task from where it stands.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from penstock_chassis import logs
-from penstock_edge.attempts import UNDERWAY, UNFIT
+from penstock_edge.standing import UNDERWAY, UNFIT
 
 if TYPE_CHECKING:
     from penstock_edge.direct_turn import DirectTurn
@@ -44,7 +44,7 @@ class Unattended:
             self.heard()
 
     def heard(self) -> None:
-        """End the exchange if its answer is whole and plain. Never raises: a connection of the upstream calls."""
+        """Take the exchange on if that is plain. Never raises: a connection of the upstream calls."""
         call = self._call
         if not (call.head_done or call.over):
             return

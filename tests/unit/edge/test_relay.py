@@ -233,8 +233,11 @@ class Reply:
         while not self.try_piece(data):
             await asyncio.sleep(0)
 
+    def try_end(self, data):
+        return self.try_piece(data)
+
     async def end(self, data=b""):
-        self.sent.append(data)
+        await self.piece(data)
 
 
 @pytest.fixture

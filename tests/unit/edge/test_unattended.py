@@ -8,6 +8,9 @@ import json
 
 import pytest
 
+from penstock_edge.dispatch import Pace
+from penstock_edge.passage import NativeFollower
+
 ANSWER = {"type": "message", "content": [], "usage": {"input_tokens": 3, "output_tokens": 4}}
 
 
@@ -203,3 +206,168 @@ async def test_a_crash_after_the_answer_leaves_the_upstreams_connection_alone(wa
     monkeypatch.setattr(books, "finish", finish)
     assert (await edge.post()).status_code == 200
     assert edge.client.open_connections() == 1
+
+
+# Streams
+
+
+async def until(true):
+    async with asyncio.timeout(10):
+        while not true():
+            await asyncio.sleep(0.005)
+
+
+class Reading:
+    """A client that reads a stream as it comes."""
+
+    def __init__(self, edge):
+        self.seen = b""
+        self._edge = edge
+        self.task = asyncio.create_task(self._read())
+
+    async def _read(self):
+        async with self._edge.http.stream("POST", "/v1/messages", json=self._edge.body(stream=True)) as answer:
+            async for piece in answer.aiter_raw():
+                self.seen += piece
+
+
+async def test_no_task_waits_for_the_pieces_of_a_stream(warm, books, play):
+    more = asyncio.Event()
+
+    async def slowly(request):
+        pieces = play.whole_stream()
+        w = request.writer
+        w.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+        for number, piece in enumerate(pieces):
+            if number == 3:
+                await more.wait()
+            w.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+            await w.drain()
+        w.write(b"0\r\n\r\n")
+
+    edge = await warm([play.answer(), slowly, play.answer()])
+    client = Reading(edge)
+    exchange = await waits(edge, 2)
+    await until(lambda: b"Hel" in client.seen and not edge.server.server_state.tasks)
+    assert exchange.unattended is not None
+    assert (exchange.task, exchange.output_committed, exchange.body) == (None, True, b"")
+    more.set()
+    await client.task
+    assert client.seen == b"".join(play.whole_stream())
+    assert (exchange.unattended, exchange.turn.in_flight) == (None, False)
+    closed = (await books.settled_count(2))[1]
+    assert (closed.state, closed.attempts[0].usage.output_tokens, closed.estimated) == ("complete", 5, False)
+    assert (await edge.post()).status_code == 200
+    assert edge.client.open_connections() == 1
+    await books.settled_count(3)
+    assert at_rest(edge, books)
+
+
+async def test_a_stream_that_comes_at_once_passes_at_once(warm, books, play):
+    raw = b"".join(play.whole_stream())
+
+    async def whole(request):
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: %d\r\n\r\n" % len(raw)
+        request.writer.write(head + raw)
+
+    edge = await warm([play.answer(), whole, play.stream(end="hang")])
+    for settled in (2, 3):
+        answer, _ = await edge.events()
+        assert answer.content == raw
+        assert (await books.settled_count(settled))[-1].state == "complete"
+    await until(lambda: at_rest(edge, books))
+
+
+async def test_a_stream_that_fails_before_its_output_goes_on_elsewhere(warm, books, play):
+    overloaded = play.event("error", error={"type": "overloaded_error", "message": "busy"})
+    edge = await warm([play.answer(), play.stream([play.start(), overloaded])], [play.stream()], tiers=True)
+    answer, names = await edge.events()
+    assert (answer.content, names.count("message_start")) == (b"".join(play.whole_stream()), 1)
+    closed = (await books.settled_count(2))[1]
+    assert ([attempt.account for attempt in closed.attempts], closed.delivered) == (["a", "b"], 1)
+    assert at_rest(edge, books)
+
+
+@pytest.mark.parametrize("how", ["cut", "error", "close"])
+async def test_a_stream_that_breaks_off_after_output_ends_with_an_error(warm, books, play, how):
+    pieces = [play.start(), play.block, play.text("Hel"), 0.05]
+    if how == "error":
+        pieces.append(play.event("error", error={"type": "api_error", "message": "boom"}))
+    edge = await warm([play.answer(), play.stream(pieces, end="cut" if how == "cut" else "close")])
+    _, names = await edge.events()
+    assert (names[-2:], names.count("error")) == (["content_block_delta", "error"], 1)
+    closed = (await books.settled_count(2))[1]
+    assert (closed.state, closed.attempts[0].usage.input_tokens) == ("error_after_output", 10)
+    assert at_rest(edge, books)
+
+
+@pytest.mark.parametrize("why", ["draining", "client_left"])
+async def test_an_interruption_ends_a_stream_in_a_task(warm, books, play, why):
+    edge = await warm([play.answer(), play.stream([play.start(), play.block, play.text("Hello")], end="hang")])
+    client = Reading(edge)
+    exchange = await waits(edge, 2)
+    await until(lambda: b"Hello" in client.seen)
+    assert (exchange.task, exchange.unattended is None) == (None, False)
+    if why == "draining":
+        exchange.interrupt("draining")
+        await client.task
+        assert b"event: error" in client.seen
+    else:
+        client.task.cancel()
+    closed = (await books.settled_count(2))[1]
+    assert (closed.attempts[0].cls, closed.attempts[0].usage.input_tokens, closed.estimated) == ("ClientLeft", 10, True)
+    await until(lambda: at_rest(edge, books) and edge.upstreams[0].gone == 1)
+
+
+async def test_a_client_that_reads_slowly_gets_a_task_and_all_of_its_stream(warm, books, play):
+    words = ["x" * 200_000] * 40
+    edge = await warm([play.answer(), play.stream(play.whole_stream(words))])
+    reader, writer = await asyncio.open_connection("127.0.0.1", edge.server.port, limit=4096)
+    body = json.dumps(edge.body(stream=True)).encode()
+    head = b"POST /v1/messages HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx-api-key: %b\r\ncontent-length: %d\r\n\r\n"
+    writer.write(head % (play.key.encode(), len(body)) + body)
+    exchange = await waits(edge, 2)
+    await until(lambda: exchange.task is not None)
+    assert exchange.unattended is None
+    seen = 0
+    async with asyncio.timeout(30):
+        while piece := await reader.read(1 << 20):
+            seen += piece.count(b"x")
+    writer.close()
+    assert seen >= 40 * 200_000
+    assert (await books.settled_count(2))[1].state == "complete"
+    await until(lambda: at_rest(edge, books))
+
+
+async def test_pings_while_a_stream_has_no_output_and_between_its_pieces(warm, books, play):
+    pieces = [play.start(), 0.25, play.block, play.text("Hel"), 0.25, play.ending(), play.stop]
+    edge = await warm([play.answer(), play.stream(pieces)], pace=Pace(keepalive=0.1, wait=0.2))
+    _, names = await edge.events()
+    assert names[0] == "ping"
+    assert "ping" in names[names.index("content_block_delta") :]
+    assert [name for name in names if name != "ping"] == [
+        "message_start",
+        "content_block_start",
+        "content_block_delta",
+        "message_delta",
+        "message_stop",
+    ]
+    assert (await books.settled_count(2))[1].state == "complete"
+    assert at_rest(edge, books)
+
+
+async def test_a_crash_in_a_stream_is_the_requests_and_not_the_connections(warm, books, play, monkeypatch):
+    honest = NativeFollower.take
+
+    def crash(self, raw):
+        if b"crash" in raw:
+            raise RuntimeError("bug")
+        return honest(self, raw)
+
+    monkeypatch.setattr(NativeFollower, "take", crash)
+    pieces = [play.start(), play.block, play.text("a"), 0.05, play.text("crash")]
+    edge = await warm([play.answer(), play.stream(pieces, end="hang"), play.answer()])
+    answer, names = await edge.events()
+    assert (names[-1], b"bug" in answer.content) == ("error", False)
+    assert (await books.settled_count(2))[1].state == "error_after_output"
+    assert at_rest(edge, books)

@@ -118,7 +118,7 @@ class Inference:
             self._dispatcher.traced(exchange)
         else:
             turn = exchange.turn
-            if exchange.streamed or not isinstance(turn, DirectTurn):
+            if not isinstance(turn, DirectTurn):
                 await self._dispatcher.serve(exchange)
             elif (rest := self._dispatcher.begin(exchange, turn)) is not None:
                 await rest

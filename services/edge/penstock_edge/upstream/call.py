@@ -179,12 +179,6 @@ class Call:
         """The answer will never be whole."""
         return self._error is not None
 
-    def try_flow(self) -> bytes | None:
-        """Return what has come of the body if there is some and more may come; else None."""
-        if not self._chunks or self.complete or self._error is not None:
-            return None
-        return self.try_read()
-
     def leftover(self) -> list[bytes]:
         """Return what came and was not read."""
         return list(self._chunks)
