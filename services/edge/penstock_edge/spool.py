@@ -90,6 +90,8 @@ class Spool:
         self._max_records = max_records
         self._segment_bytes = segment_bytes
         self._entries: dict[str, Spooled] = {}
+        self._unwritten: list[str] = []
+        """Requests whose end the disk had no room for."""
         self._next = 1 + _last_number(lock.folder)
         self._current = self._new_journal()
         self._journals = deque([self._current])
@@ -161,10 +163,15 @@ class Spool:
         journal.live += 1
         journal.live_bytes += len(payload)
         self._entries[opened.request_id] = Spooled(journal, payload)
+        if self._unwritten:
+            self._write_late()
         self._rotate_if_long()
 
     def close(self, closed: Closed) -> None:
-        """Write down how a request ended. Never raises: without the record a crash would make it `abandoned`."""
+        """Write down how a request ended, as soon as the disk takes it. Never raises.
+
+        Without the record a crash would make it `abandoned`.
+        """
         entry = self._entries.get(closed.request_id)
         if entry is None:
             return
@@ -176,7 +183,8 @@ class Spool:
             return
         entry.journal.live_bytes += len(payload) - len(entry.closed)
         entry.closed = payload
-        self._append_if_possible(payload)
+        if not self._append_if_possible(payload):
+            self._unwritten.append(closed.request_id)
         self._rotate_if_long()
 
     def acknowledge(self, request_ids: Iterable[str]) -> None:
@@ -190,6 +198,7 @@ class Spool:
         if known:
             self._append_if_possible(payload_of(Acknowledged(known)))
             self._drop_unneeded()
+            self._write_late()
             self._rotate_if_long()
 
     def shut(self, *, ended: bool = True) -> None:
@@ -197,6 +206,7 @@ class Spool:
 
         So it does when the session could not be declared `ended`: the segments name it.
         """
+        self._write_late()
         self._current.end()
         if ended and not self._entries:
             # Oldest first, and none after one that stays.
@@ -210,6 +220,14 @@ class Spool:
             _log.error("spool_write_failed", error=error.strerror)
             return False
         return True
+
+    def _write_late(self) -> None:
+        """Write the ends of requests that the disk refused, now that it may have room: a crash would lose them."""
+        while self._unwritten:
+            entry = self._entries.get(self._unwritten[-1])
+            if entry is not None and not self._append_if_possible(entry.closed):
+                return
+            self._unwritten.pop()
 
     def _new_journal(self) -> Journal:
         """Make the next file and write the header into it. Raises OSError; then there is none."""

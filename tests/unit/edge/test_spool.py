@@ -213,8 +213,33 @@ def test_a_disk_that_refuses(tmp_path, monkeypatch):
     assert segment_paths(spool.folder)[0].stat().st_size == size
     assert spool.get(opened(1).request_id) == closed(1)
     spool.open(opened(2))
-    assert left_in(spool.folder)[0] == {opened(1).request_id: False, opened(2).request_id: False}
+    assert left_in(spool.folder)[0] == {opened(1).request_id: True, opened(2).request_id: False}
     kill(spool)
+
+
+@pytest.mark.parametrize("then", ["open", "acknowledge", "shut"])
+def test_an_end_that_the_disk_had_no_room_for_is_written_when_it_has_some(tmp_path, monkeypatch, then):
+    spool = start(tmp_path, mapped=False)
+    for i in range(3):
+        spool.open(opened(i))
+    monkeypatch.setattr(os, "pwrite", refuse)
+    for i in range(3):
+        spool.close(closed(i))
+    spool.acknowledge([opened(0).request_id])
+    assert not any(left_in(spool.folder)[0].values())
+    monkeypatch.undo()
+    if then == "open":
+        spool.open(opened(5))
+    elif then == "acknowledge":
+        spool.acknowledge([opened(1).request_id])
+    else:
+        spool.shut()
+    left = left_in(spool.folder)[0]
+    assert left[opened(2).request_id] is True
+    assert spool._unwritten == []
+    if then != "shut":
+        assert spool.bytes == segment_paths(spool.folder)[0].stat().st_size
+        kill(spool)
 
 
 def test_a_disk_that_has_no_more_for_a_map(tmp_path, monkeypatch):
