@@ -98,16 +98,15 @@ class Attempts:
             self._end(exchange, attempt)
         return standing
 
-    async def make(self, exchange: Exchange, attempt: Attempt, crash: BaseException | None = None) -> None:
-        """Try one account, or go on with a try that has begun; `crash`: why that cannot be gone on with.
+    async def make(self, exchange: Exchange, attempt: Attempt, rethrow: Callable[[], None]) -> None:
+        """Try one account, or go on with a try that has begun; `rethrow` raises why that cannot be gone on with.
 
-        `attempt.failure` is None then when the client has its answer. Raises SpoolFull and what `crash` is, unless it
-        is the upstream's failure.
+        `attempt.failure` is None then when the client has its answer. Raises SpoolFull and what `rethrow` does, unless
+        it is the upstream's failure.
         """
         wire = attempt.passage.wire
         try:
-            if crash is not None:
-                raise crash
+            rethrow()
             call = attempt.call
             if call is None:
                 sending = self._sending(exchange, attempt)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from penstock_chassis import logs
@@ -205,8 +206,8 @@ class Dispatcher:
 
     async def _run(self, exchange: Exchange, tries: Tries) -> None:
         attempt = tries.begun
-        if attempt is None and (crash := _crash(exchange, tries)) is not None:
-            raise crash
+        if attempt is None:
+            tries.rethrow(exchange)
         while attempt is None or not await self._made(exchange, attempt, tries):
             now = time.monotonic()
             tried, choice, tries.choice = tries.tried, tries.choice, None
@@ -223,12 +224,11 @@ class Dispatcher:
 
     async def _made(self, exchange: Exchange, attempt: Attempt, tries: Tries) -> bool:
         """Make an attempt, or end one that has begun; says whether the exchange has an answer then."""
-        crash = _crash(exchange, tries) if tries.begun is attempt else None
-        tries.crash = None
+        rethrow = partial(tries.rethrow, exchange) if tries.begun is attempt else _nothing
         if exchange.current is attempt:
-            await self.attempts.make(exchange, attempt, crash)
-        elif crash is not None:
-            raise crash
+            await self.attempts.make(exchange, attempt, rethrow)
+        else:
+            rethrow()
         failure = attempt.failure
         problem = None if failure is None else self._verdict(exchange, attempt, failure, tries)
         if problem is not None:
@@ -331,10 +331,21 @@ class Tries:
         self.crash: Exception | None = None
         """What went wrong before there was a task."""
 
+    def rethrow(self, exchange: Exchange) -> None:
+        """Raise what ended the exchange, or interrupted it, before there was a task."""
+        crash, self.crash = self.crash, None
+        try:
+            if crash is not None:
+                raise crash
+            if exchange.interrupted:
+                raise asyncio.CancelledError
+        finally:
+            # Its traceback names this frame.
+            del crash
 
-def _crash(exchange: Exchange, tries: Tries) -> BaseException | None:
-    """Return what a task raises at once that takes an exchange over."""
-    return tries.crash or (asyncio.CancelledError() if exchange.interrupted else None)
+
+def _nothing() -> None:
+    """Raise nothing."""
 
 
 def _of(traits: Traits, origins: frozenset[str]) -> Traits | None:
