@@ -1,8 +1,8 @@
 """HTTP/1.1 as clients speak it to the edge.
 
 What asks a model goes from the parser straight to who serves it (`DirectTurn`), everything else by uvicorn to the ASGI
-app (`AsgiRequests`). Both kinds stand in one line on a connection. Bounds that uvicorn lacks: a head's size, and the
-time it may take.
+app (`AsgiRequests`). Both kinds stand in one line on a connection. Bounds that uvicorn lacks: the size of a head and of
+trailers, the time a head may take, and how long a client may read nothing of what waits for it.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ log = logs.get(__name__)
 
 MOST_HEAD_BYTES: Final = 128 * 1024
 HEAD_SECONDS = 30.0
+STALL_SECONDS: Final = 120.0
 _UPGRADING: Final = frozenset({b"upgrade", b"http2-settings"})
 # Timers of libuv have milliseconds.
 _TICK_SECONDS: Final = 0.002
@@ -90,8 +91,11 @@ class EdgeProtocol(Line):
         "_opening",
         "_parser",
         "_serving",
+        "_stall_seconds",
+        "_stall_timer",
         "_state",
         "_turn",
+        "_unread",
         "_upgrading",
         "_url",
     )
@@ -102,6 +106,7 @@ class EdgeProtocol(Line):
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
+        stall_seconds: float = STALL_SECONDS,
     ) -> None:
         self.loop = _loop or asyncio.get_running_loop()
         self._config = config
@@ -118,6 +123,10 @@ class EdgeProtocol(Line):
         self._head_timer: asyncio.TimerHandle | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
         self._idle_since = 0.0
+        self._stall_seconds = stall_seconds
+        self._stall_timer: asyncio.TimerHandle | None = None
+        self._unread = 0
+        """How much waited for a slow client when it was last looked at."""
         self._turn: DirectTurn | None = None
         """The last request that has begun, if it goes straight to who serves it."""
         self._due: DirectTurn | None = None
@@ -156,10 +165,25 @@ class EdgeProtocol(Line):
     def pause_writing(self) -> None:
         """Hear that the client reads too slowly."""
         self.flow.pause_writing()
+        self._watch_unread()
 
     def resume_writing(self) -> None:
         """Hear that the client has read enough."""
         self.flow.resume_writing()
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
+
+    def _watch_unread(self) -> None:
+        self._unread = self.transport.get_write_buffer_size()
+        self._stall_timer = self.loop.call_later(self._stall_seconds, self._look_at_unread)
+
+    def _look_at_unread(self) -> None:
+        """End the connection of a client that reads nothing: its requests hold places that others wait for."""
+        if self.transport.get_write_buffer_size() == self._unread:
+            self.transport.abort()
+        else:
+            self._watch_unread()
 
     def shutdown(self) -> None:
         """Close, after the request that is being served."""
@@ -178,10 +202,11 @@ class EdgeProtocol(Line):
         parser = self._parser
         if parser is None:
             return
-        self._idle_since = 0.0
-        if self._in_head:
+        if self._between:
+            self._opening = data
+        else:
+            self._opening = b""
             self._head_bytes += len(data)
-        self._opening = data if self._between else b""
         try:
             parser.feed_data(data)
         except httptools.HttpParserError:
@@ -191,12 +216,13 @@ class EdgeProtocol(Line):
         except httptools.HttpParserUpgrade as upgrade:
             if self._upgrading:
                 self._stay(data[upgrade.args[0] :])
-            return
+                return
+            self._read_no_more()
         if self._due is not None:
             turn, self._due = self._due, None
             self._take(turn)
-        if self._in_head and not self.transport.is_closing():
-            self._half_a_head()
+        if not self._between and not self.transport.is_closing():
+            self._unfinished()
 
     def _stay(self, rest: bytes) -> None:
         """Parse a request anew without its wish for another protocol: a server may pass over that, its parser does not.
@@ -207,8 +233,10 @@ class EdgeProtocol(Line):
         parser = self._parser
         if parser is None:
             return
-        head = [b"%b %b HTTP/%b" % (parser.get_method(), self._url, parser.get_http_version().encode())]
-        for name, value in self._headers:
+        url, headers = self._url, self._headers
+        self._url, self._headers = b"", []
+        head = [b"%b %b HTTP/%b" % (parser.get_method(), url, parser.get_http_version().encode())]
+        for name, value in headers:
             if name == b"connection":
                 words = [word for word in map(bytes.strip, value.split(b",")) if word.lower() not in _UPGRADING]
                 head += [b"connection: " + b", ".join(words)] if words else []
@@ -217,20 +245,45 @@ class EdgeProtocol(Line):
         self._parse_anew()
         self.data_received(b"\r\n".join(head) + b"\r\n\r\n" + rest)
 
-    def _half_a_head(self) -> None:
+    def _read_no_more(self) -> None:
+        """End the connection with the last request: it wished to connect, and what follows is no HTTP."""
+        self._parser = None
+        last = self._last()
+        if last is not None:
+            last.keep_alive = False
+
+    def _unfinished(self) -> None:
+        """Bound what a request that is not whole has besides its body: a head, extensions of chunks, trailers."""
         if self._head_bytes > MOST_HEAD_BYTES:
             self._refuse(*_TOO_LARGE)
-        elif self._head_timer is None:
+        elif self._in_head and self._head_timer is None:
             self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_late)
 
     def _refuse(self, status: str, problem: Problem) -> None:
-        """Answer what is no HTTP, in the same envelope as everything else."""
-        self.transport.write(_refusal(status, problem))
-        self.transport.close()
+        """Answer what is no HTTP, in the same envelope as everything else, but not in the middle of another answer."""
+        if not self._answering():
+            self.transport.write(_refusal(status, problem))
+        self._hang_up()
+
+    def _answering(self) -> bool:
+        serving = self._serving
+        if isinstance(serving, DirectTurn):
+            return serving.answered
+        return serving is not None and serving.response_started
+
+    def _hang_up(self) -> None:
+        if self.flow.write_paused:
+            # A client that does not read would keep what it has not read in memory.
+            self.transport.abort()
+        else:
+            self.transport.close()
 
     def _head_late(self) -> None:
         self._head_timer = None
-        if not self.transport.is_closing():
+        if self._serving is not None:
+            # A request is not ended because of the next one, of which perhaps nothing may be read now.
+            self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_late)
+        elif not self.transport.is_closing():
             self.transport.close()
 
     # The parser's callbacks
@@ -240,8 +293,7 @@ class EdgeProtocol(Line):
         self._between = False
         self._in_head = True
         self._head_bytes = 0
-        self._url = b""
-        self._headers = []
+        self._idle_since = 0.0
         self._expects = False
 
     def on_url(self, url: bytes) -> None:
@@ -249,7 +301,7 @@ class EdgeProtocol(Line):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header."""
+        """Take a header, or a trailer, which is forgotten with the request's end."""
         name = name.lower()
         if name == b"expect" and value.lower() == b"100-continue":
             self._expects = True
@@ -268,12 +320,16 @@ class EdgeProtocol(Line):
         if parser.should_upgrade() and parser.get_method() != b"CONNECT":
             self._upgrading = True
             return
-        found: Found = self._find(self._url) if self._is_plain(parser) else None
+        plain = self._is_plain(parser)
+        # A key is known no longer than its request is; and trailers are not headers.
+        url, headers = self._url, self._headers
+        self._url, self._headers = b"", []
+        found: Found = self._find(url) if plain else None
         if found is None:
-            self._leave_to_uvicorn(parser)
+            self._leave_to_uvicorn(parser, url, headers)
             return
         serve, query = found
-        turn = DirectTurn(self, serve, self._url, self._headers, query, keep_alive=parser.should_keep_alive())
+        turn = DirectTurn(self, serve, url, headers, query, keep_alive=parser.should_keep_alive())
         previous = self._last()
         self._turn, self._cycle = turn, None
         if previous is None or previous.response_complete:
@@ -291,12 +347,12 @@ class EdgeProtocol(Line):
             return True
         return parser.get_method() == b"POST" and parser.get_http_version() == "1.1"
 
-    def _leave_to_uvicorn(self, parser: httptools.HttpRequestParser) -> None:
+    def _leave_to_uvicorn(self, parser: httptools.HttpRequestParser, url: bytes, headers: Headers) -> None:
         asgi = self._asgi
         if asgi is None:
             state, app_state, done = self._state, self._app_state, self.on_response_complete
             asgi = self._asgi = AsgiRequests(self._config, state, app_state, self.transport, self.flow, done)
-        cycle, app = asgi.begin(parser, self._url, self._headers, expects=self._expects)
+        cycle, app = asgi.begin(parser, url, headers, expects=self._expects)
         previous = self._last()
         self._turn, self._cycle = None, cycle
         if previous is None or previous.response_complete:
@@ -311,6 +367,7 @@ class EdgeProtocol(Line):
 
     def on_body(self, body: bytes) -> None:
         """Hand on a piece of the body."""
+        self._head_bytes = 0
         if self._turn is not None:
             self._turn.feed(body)
         elif self._asgi is not None and self._cycle is not None:
@@ -322,6 +379,8 @@ class EdgeProtocol(Line):
         if self._upgrading:
             return
         self._between = True
+        if self._headers:
+            self._headers = []
         if self._turn is not None:
             self._turn.finish()
         elif self._asgi is not None and self._cycle is not None:
@@ -360,13 +419,10 @@ class EdgeProtocol(Line):
         """End the connection of a turn that nobody takes further, unless it is complete."""
         if turn.response_complete or turn.gone or turn.in_flight:
             return
-        if not turn.answered:
-            self._refuse(*_CRASHED)
-        elif self.flow.write_paused:
-            # A client that does not read would keep what it has not read in memory.
-            self.transport.abort()
+        if turn.answered:
+            self._hang_up()
         else:
-            self.transport.close()
+            self._refuse(*_CRASHED)
 
     def turn_over(self) -> None:
         """Go on to the next request, or wait for one."""
@@ -380,6 +436,7 @@ class EdgeProtocol(Line):
             return
         self.flow.resume_reading()
         if not self._line:
+            self._turn = self._cycle = None
             self._idle()
             return
         following, app = self._line.pop(0)
@@ -398,6 +455,9 @@ class EdgeProtocol(Line):
     # A kept connection's timer is not made anew for each request: when its time is over, it looks how long that was.
 
     def _idle(self) -> None:
+        if self._in_head:
+            # Half of the next head is there, which has a clock of its own.
+            return
         self._idle_since = self.loop.time()
         if self._idle_timer is None:
             self._idle_timer = self.loop.call_later(self._keep_alive_seconds, self._look_at_idle)
@@ -417,10 +477,10 @@ class EdgeProtocol(Line):
         """Tell open requests that their client has left, and let go of everything."""
         del exc
         self._state.connections.discard(cast("Any", self))
-        for timer in (self._head_timer, self._idle_timer):
+        for timer in (self._head_timer, self._idle_timer, self._stall_timer):
             if timer is not None:
                 timer.cancel()
-        self._head_timer = self._idle_timer = None
+        self._head_timer = self._idle_timer = self._stall_timer = None
         serving, self._serving = self._serving, None
         self._line.clear()
         # Parser, requests and connection name each other; without this, memory waits for the cycle collector.

@@ -33,6 +33,7 @@ class Transport:
         self.writes = []
         self.closing = self.aborted = False
         self.reading = True
+        self.unread = 0
         self.protocol = None
 
     def get_extra_info(self, name, default=None):
@@ -46,6 +47,9 @@ class Transport:
 
     def resume_reading(self):
         self.reading = True
+
+    def get_write_buffer_size(self):
+        return self.unread
 
     def write(self, data):
         self.writes.append(bytes(data))
@@ -121,14 +125,14 @@ class App(EdgeApp):
 class Connection:
     """A protocol before a transport that goes nowhere."""
 
-    def __init__(self, serve=echo, **options):
+    def __init__(self, serve=echo, stall_seconds=120.0, **options):
         app = App({"/hot": serve}, model, [Route(path="/cold", give=cold)])
         config = Config(app, log_config=None, ws="none", lifespan="off", proxy_headers=False, **options)
         config.load()
         self.state = ServerState()
         self.state.default_headers = [DATE]
         self.transport = Transport()
-        self.protocol = EdgeProtocol(config, self.state, {}, asyncio.get_running_loop())
+        self.protocol = EdgeProtocol(config, self.state, {}, asyncio.get_running_loop(), stall_seconds=stall_seconds)
         self.transport.protocol = self.protocol
         self.protocol.connection_made(self.transport)
 
