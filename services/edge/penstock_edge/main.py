@@ -213,9 +213,8 @@ class Edge:
             self._begin("replay", self.replay.run())
             await self._reach_others()
             listener = listen(settings.host, port, reuse_port=True)
-        self._server = HttpServer(
-            self.app, [listener], http=EdgeProtocol, timeout_keep_alive=settings.client_idle_seconds
-        )
+        protocol = functools.partial(EdgeProtocol, stall_seconds=settings.client_stall_seconds)
+        self._server = HttpServer(self.app, [listener], http=protocol, timeout_keep_alive=settings.client_idle_seconds)
         await self._server.begin()
         # What lives now lives for ever; the collector need not look at it again.
         gc.collect()
@@ -282,6 +281,12 @@ class Edge:
         for exchange in cut:
             exchange.interrupt("draining")
         await ending
+        # Clients that read nothing do not even hear the last words; the books have to.
+        deaf = [exchange.task for exchange in self.dispatcher.active if exchange.task is not None]
+        for task in deaf:
+            task.cancel()
+        if deaf:
+            await asyncio.wait(deaf, timeout=_SHED_SECONDS)
 
 
 def _upstream_client(settings: EdgeSettings) -> UpstreamClient:

@@ -265,6 +265,51 @@ async def test_the_drain_ends_what_takes_too_long(others, settings, play, upstre
     assert auth.ended == [edge.session.id]
 
 
+def asked(settings, key, *, stream=False, times=1):
+    """Return a connection with a tiny window on which so much was asked for."""
+    body = msgspec.json.encode({**BODY, "stream": stream})
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    made.connect(("127.0.0.1", settings.port))
+    head = b"POST /v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: %b\r\ncontent-length: %d\r\n\r\n"
+    made.sendall((head % (key.encode(), len(body)) + body) * times)
+    return made
+
+
+def _stalled(edge):
+    return any(connection.flow.write_paused for connection in edge._server.server_state.connections)
+
+
+async def test_the_drain_settles_what_nobody_reads(others, settings, play, upstream):
+    auth, _ = others
+    upstream.scripts = [play.stream([play.start(), play.block] + [play.text("x" * 100_000)] * 200, end="hang")]
+    async with running(settings) as (edge, _http):
+        with asked(settings, play.key, stream=True):
+            async with asyncio.timeout(30):
+                while not _stalled(edge):
+                    await asyncio.sleep(0.01)
+            await edge.drain(0.2)
+            edge.drain = _nothing
+            [row] = auth.settled.values()
+    assert row.state == auth_pb2.DELIVERY_STATE_ERROR_AFTER_OUTPUT
+    assert row.attempts[0].usage.input_tokens == 10
+    assert auth.ended == [edge.session.id]
+
+
+async def test_a_client_that_reads_nothing_gives_up_its_place_in_time(others, settings, play, upstream):
+    """Its second answer would wait for room as long as it likes."""
+    auth, _ = others
+    large = {"type": "message", "content": ["x" * 20_000_000], "usage": {"input_tokens": 3, "output_tokens": 4}}
+    upstream.scripts = [play.answer(body=large), play.answer()]
+    async with running(msgspec.structs.replace(settings, client_stall_seconds=0.2)) as (edge, _http):
+        with asked(settings, play.key, times=2):
+            async with asyncio.timeout(30):
+                while len(auth.settled) < 2 or edge._server.server_state.connections:
+                    await asyncio.sleep(0.01)
+    states = {row.state for row in auth.settled.values()}
+    assert states == {auth_pb2.DELIVERY_STATE_COMPLETE, auth_pb2.DELIVERY_STATE_CLIENT_LEFT}
+
+
 async def test_what_cannot_be_settled_stays_in_the_spool_for_the_next_life(others, settings, play, monkeypatch):
     auth, _ = others
     auth.answers = False
