@@ -57,9 +57,10 @@ class OperatorSettings(RpcSettings, frozen=True, kw_only=True):
             raise ValueError("release is no name: use up to 42 of a-z, 0-9 and -, such as penstock")
         if self.namespace and not _NAMESPACE.fullmatch(self.namespace):
             raise ValueError("namespace is no namespace's name: use up to 63 of a-z, 0-9 and -")
-        for address in (*self.routers, *self.auths):
-            if not _ADDRESS.fullmatch(address):
-                raise ValueError(f"{address} is no address: write host:port, and commas between several")
+        for name, addresses in (("router_addresses", self.routers), ("auth_addresses", self.auths)):
+            for at, address in enumerate(addresses, 1):
+                if not _ADDRESS.fullmatch(address):
+                    raise ValueError(f"{name}: number {at} is no address: write host:port, and commas between several")
 
     @property
     def routers(self) -> tuple[str, ...]:

@@ -177,7 +177,8 @@ def parse_url(text: str) -> URL:
     """Read `sqlite:///FILE` or `postgresql://...`; DatabaseRefused for anything else. No message holds a password."""
     try:
         url = make_url(text)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
+        # A ValueError is about the port, for which it may take a part of the password.
         raise DatabaseRefused("the database URL is not understood; give sqlite:///FILE or postgresql://...") from None
     if url.drivername in {"postgresql", "postgres", "postgresql+psycopg"}:
         return url.set(drivername="postgresql+psycopg")

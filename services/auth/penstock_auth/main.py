@@ -104,7 +104,10 @@ class Auth:
         self._lock = lock_for(parse_url(url))
         if self._lock is not None:
             self._waiting_for = "the lock of the database file"
-            await asyncio.to_thread(self._lock.take, self._settings.database_lock_wait_seconds)
+            try:
+                await asyncio.to_thread(self._lock.take, self._settings.database_lock_wait_seconds)
+            except OSError as error:
+                raise DatabaseRefused(f"the ledger's file cannot be used: {error}") from error
         database = open_database(
             url,
             deadline_seconds=self._settings.database_deadline_seconds,

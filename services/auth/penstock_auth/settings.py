@@ -31,11 +31,11 @@ class AuthSettings(RpcSettings, frozen=True, kw_only=True):
     """The namespace of these Secrets; without it, the pod's own."""
     database_url: Secret = Secret("sqlite:///.penstock/ledger.db")
     """`sqlite:///FILE` (one auth only) or `postgresql://USER:PASSWORD@HOST/NAME`."""
-    database_deadline_seconds: float = 5.0
+    database_deadline_seconds: Annotated[float, Meta(gt=0)] = 5.0
     """After so long without an answer the database counts as down."""
-    database_connections: int = 4
+    database_connections: Annotated[int, Meta(ge=1)] = 4
     """PostgreSQL only: connections for writing, and as many again for reading."""
-    database_lock_wait_seconds: float = 10.0
+    database_lock_wait_seconds: Annotated[float, Meta(ge=0)] = 10.0
     """SQLite only: how long to wait for the auth before us to let go of the file."""
     redis_url: Secret | None = None
     """Store of the counters, shared by all replicas; without it they are in memory, and this auth is the only one.
@@ -46,11 +46,11 @@ class AuthSettings(RpcSettings, frozen=True, kw_only=True):
     """`redis_url` names a node of a Redis Cluster, or several with commas; `redis+cluster://` says so too."""
     redis_deadline_seconds: Annotated[float, Meta(gt=0)] = 0.25
     """A store that does not answer for so long is down, also when it still takes connections."""
-    key_prefix: str = "psk_"
+    key_prefix: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,32}$")] = "psk_"
     """What new API keys begin with."""
-    price_wait_seconds: float = 10.0
+    price_wait_seconds: Annotated[float, Meta(ge=0)] = 10.0
     """How long a settlement waits for a price that the catalog does not have yet before it goes to quarantine."""
-    max_connection_age_seconds: float = 300.0
+    max_connection_age_seconds: Annotated[float, Meta(gt=0, le=31_536_000)] = 300.0
     """gRPC connections are closed after so long, so that clients find new replicas."""
 
     def __post_init__(self) -> None:

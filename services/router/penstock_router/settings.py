@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from msgspec import Meta
 
 from penstock_catalog.whereabouts import Whereabouts
 from penstock_chassis.rpc_settings import RpcSettings
@@ -31,25 +33,25 @@ class RouterSettings(RpcSettings, frozen=True, kw_only=True):
     """
     redis_cluster: bool = False
     """`redis_url` names a node of a Redis Cluster, or several with commas; `redis+cluster://` says so too."""
-    redis_deadline_seconds: float = 0.25
+    redis_deadline_seconds: Annotated[float, Meta(gt=0)] = 0.25
     """A store that does not answer for so long is down, also when it still takes connections."""
-    heartbeat_seconds: float = 0.5
+    heartbeat_seconds: Annotated[float, Meta(gt=0)] = 0.5
     """How often a watching edge hears something at least."""
-    sync_seconds: float = 0.25
+    sync_seconds: Annotated[float, Meta(gt=0)] = 0.25
     """How often state is exchanged with the store, and shares are split anew."""
-    session_silent_seconds: float = 30.0
+    session_silent_seconds: Annotated[float, Meta(gt=0)] = 30.0
     """An edge session that neither watches nor reports for so long is dead: its shares are lent to others."""
-    learn_seconds: float | None = None
+    learn_seconds: Annotated[float, Meta(ge=0)] | None = None
     """How long a router that remembers nothing lends nothing new; default 30, in local mode (with a `run_dir`) 0."""
-    probe_deadline_seconds: float = 10.0
+    probe_deadline_seconds: Annotated[float, Meta(gt=0)] = 10.0
     """A probe without an answer for so long has failed."""
     upstream_ca_file: Path | None = None
     """Certificates that upstreams are checked against when they are probed; the edges have the same setting."""
-    watch_queue: int = 256
+    watch_queue: Annotated[int, Meta(ge=1)] = 256
     """Updates that a slow watcher may be behind before it is sent a full snapshot instead."""
-    max_sessions: int = 10_000
+    max_sessions: Annotated[int, Meta(ge=1)] = 10_000
     """Edge sessions known at once; the longest silent goes first."""
-    max_connection_age_seconds: float = 300.0
+    max_connection_age_seconds: Annotated[float, Meta(gt=0, le=31_536_000)] = 300.0
     """Edges reconnect after this, so that new replicas get their part of them."""
 
     def __post_init__(self) -> None:

@@ -53,7 +53,7 @@ class SimulatorSettings(ProcessSettings, frozen=True, kw_only=True):
 
     name: str = "simulator-0"
     host: str = "127.0.0.1"
-    port: int = 0
+    port: Annotated[int, Meta(ge=0, le=65535)] = 0
     """Port of the wire formats and of /simulator; 0 takes any free one."""
     port_is_reserved: bool = False
     """Local mode: `penstock up` holds the port for this process, which binds beside it."""
@@ -67,13 +67,13 @@ class SimulatorSettings(ProcessSettings, frozen=True, kw_only=True):
     """Changes all generated text."""
     default_tokens: Annotated[int, Meta(ge=1)] = 48
     """Output of a request that does not say; a request-dependent part of up to as much again is added."""
-    max_body_bytes: int = 32 * 1024 * 1024
+    max_body_bytes: Annotated[int, Meta(ge=1)] = 32 * 1024 * 1024
     max_records: Annotated[int, Meta(ge=1)] = 200_000
     keep_bodies: bool = False
     """Keep raw bodies and headers (credentials blotted out) in the records; for tests that compare bytes."""
     cache_minimum_tokens: Annotated[int, Meta(ge=1)] = 1024
     """The shortest prefix that is cached."""
-    silence_seconds: float = 3600.0
+    silence_seconds: Annotated[float, Meta(ge=0)] = 3600.0
     """After this long a connection that was told to be silent is cut."""
 
     def __post_init__(self) -> None:

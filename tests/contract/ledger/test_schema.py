@@ -129,7 +129,9 @@ def test_one_auth_per_sqlite_file(tmp_path):
     assert lock_for(parse_url("postgresql://h/d")) is None
 
 
-@pytest.mark.parametrize("url", ["", "nonsense", "mysql://u:sesame@h/d", "sqlite://", "sqlite:///:memory:"])
+@pytest.mark.parametrize(
+    "url", ["", "nonsense", "mysql://u:sesame@h/d", "postgresql://u@h:sesame/d", "sqlite://", "sqlite:///:memory:"]
+)
 def test_other_urls_are_refused_without_their_password(url):
     with pytest.raises(DatabaseRefused) as refused:
         parse_url(url)

@@ -127,6 +127,13 @@ async def test_an_unfit_store_is_refused_and_a_down_one_is_waited_for(folder, mo
     await auth.drain(0)
 
 
+async def test_a_ledger_that_cannot_be_a_file_is_refused_in_words(folder):
+    auth = main.Auth(settings(folder, database_url=Secret(f"sqlite:///{folder}")))
+    with pytest.raises(StartError, match=r"the ledger's file cannot be used: .*directory"):
+        await auth.start()
+    await auth.drain(0)
+
+
 async def test_a_task_that_fails_begins_again(folder, monkeypatch):
     monkeypatch.setattr(main, "_AGAIN_SECONDS", 0.0)
     auth = main.Auth(settings(folder))

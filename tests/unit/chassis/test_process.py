@@ -95,6 +95,16 @@ def test_a_start_that_fails_says_why_and_exits_1(tmp_path: Path) -> None:
     assert "Traceback" not in stderr.decode()
 
 
+def test_a_run_dir_that_cannot_be_one_is_refused_in_words(tmp_path: Path) -> None:
+    taken = tmp_path / "a file"
+    taken.touch()
+    with start(taken, "ready") as process:
+        _, stderr = process.communicate(timeout=10)
+    assert process.returncode == 1
+    assert "run_dir cannot be used" in stderr.decode()
+    assert "Traceback" not in stderr.decode()
+
+
 def test_sigterm_during_the_start_ends_it(tmp_path: Path) -> None:
     with start(tmp_path, "starts for ever") as process:
         port_of(tmp_path)

@@ -139,6 +139,6 @@ def test_a_process_that_is_told_nonsense_says_so_and_ends():
     told = {"DRAIN_SECONDS": "hunter2", "LOG_LEVEL": "debug"}
     ended = subprocess.run([sys.executable, "-c", program], env=told, capture_output=True, text=True, check=False)
     assert ended.returncode == 1
-    assert "DRAIN_SECONDS will not do: give a number, or take it away for 8.0" in ended.stderr
+    assert "DRAIN_SECONDS will not do: give a number from 0, or take it away for 8.0" in ended.stderr
     assert "hunter2" not in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -155,11 +155,14 @@ def _announce(settings: ProcessSettings, metrics_port: int) -> None:
     """Write `<run_dir>/<name>.json` for local mode and tests."""
     if settings.run_dir is None:
         return
-    settings.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = settings.run_dir / f"{settings.name}.json"
     part = path.with_suffix(".part")
-    part.write_text(json.dumps({"pid": os.getpid(), "metrics_port": metrics_port}))
-    part.replace(path)
+    try:
+        settings.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        part.write_text(json.dumps({"pid": os.getpid(), "metrics_port": metrics_port}))
+        part.replace(path)
+    except OSError as error:
+        raise StartError(f"run_dir cannot be used: {error}") from error
 
 
 def _die_with_parent() -> bool:

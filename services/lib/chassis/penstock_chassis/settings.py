@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import msgspec
+from msgspec import Meta
 
 from penstock_chassis import variables
 from penstock_chassis.secret import Secret
@@ -76,15 +77,15 @@ class ProcessSettings(Settings, frozen=True, kw_only=True):
     """Where `<name>.json` (pid and ports) is written for local mode; nothing is written without it."""
     metrics_host: str = "127.0.0.1"
     """Address of /metrics, /healthz and /readyz."""
-    metrics_port: int = 0
+    metrics_port: Annotated[int, Meta(ge=0, le=65535)] = 0
     """Port of the same; 0 takes any free one, which `<name>.json` then tells."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
-    drain_seconds: float = 8.0
+    drain_seconds: Annotated[float, Meta(ge=0)] = 8.0
     """How long open work may go on after SIGTERM."""
     ending_file: Path | None = None
     """Local mode: the file that says who is to end; SIGTERM is put off while it says `first`."""
-    ending_seconds: float = 30.0
+    ending_seconds: Annotated[float, Meta(ge=0)] = 30.0
     """How long that may last; a second signal ends it at once."""
     dies_with_parent: bool = False
     """Ask the kernel to end this process when the one that started it dies (local mode)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any, Final, get_args, get_origin
@@ -18,6 +19,7 @@ _SPELLED: Final = {"yes": "true", "y": "true", "t": "true", "on": "true"} | {
     "f": "false",
     "off": "false",
 }
+_PATHS: Final = (Path, Path | None)
 _KINDS: Final = {
     "boolean": "true or false",
     "integer": "a whole number",
@@ -40,6 +42,8 @@ class UnfitError(ValueError):
 
 def value(text: str, kind: Any) -> Any:
     """Return what `text` stands for: a list is written as JSON, all else as it is. Raises UnfitError."""
+    if not (text.isascii() or kind in _PATHS or _is_unicode(text)):
+        raise UnfitError("it is not UTF-8")
     try:
         if get_origin(kind) is tuple:
             return msgspec.convert(msgspec.json.decode(text), kind, strict=False, dec_hook=_made)
@@ -50,15 +54,27 @@ def value(text: str, kind: Any) -> Any:
     if not _takes_text(kind):
         text = text.strip()
     try:
-        return msgspec.convert(text, kind, strict=False, dec_hook=_made)
+        found = msgspec.convert(text, kind, strict=False, dec_hook=_made)
     except msgspec.ValidationError:
         raise UnfitError from None
+    if isinstance(found, float) and not math.isfinite(found):
+        raise UnfitError("it is not finite")
+    return found
 
 
 def _made(kind: type, given: Any) -> Any:
     if kind in {Path, Secret} and isinstance(given, str):
         return kind(given)
     raise ValueError("a text is wanted")
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether none of it stands for bytes that are no UTF-8, as only names of files may hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _takes_text(kind: Any) -> bool:
