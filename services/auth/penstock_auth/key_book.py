@@ -40,6 +40,7 @@ class KeyBook:
         self._monotonic = monotonic
         self._limit = limit
         self._places: dict[bytes, _Place] = {}
+        self._forgotten = 0
 
     async def find(self, digest: bytes) -> Key | None:
         """Find a key in any state. Raises DatabaseDown when only SQL could tell."""
@@ -50,6 +51,7 @@ class KeyBook:
         age = self._monotonic() - place.read_at if place is not None else 0.0
         if place is not None and age < (_FRESH_SECONDS if place.key is not None else _UNKNOWN_SECONDS):
             return place.key
+        forgotten = self._forgotten
         try:
             key = await self._database.read(lambda connection: find_by_digest(connection, digest))
         except DatabaseDown:
@@ -59,15 +61,19 @@ class KeyBook:
         if key is not None and key.source == Source.DECLARED:
             # The catalog alone says which declared keys are good; this one is not in it any more.
             key = replace(key, state=KeyState.WITHDRAWN.value)
-        self._keep(digest, key)
+        if forgotten == self._forgotten:
+            # Else it may have been read before the change because of which something was forgotten meanwhile.
+            self._keep(digest, key)
         return key
 
     def forget(self, digest: bytes) -> None:
         """Read this key anew next time."""
+        self._forgotten += 1
         self._places.pop(digest, None)
 
     def forget_all(self) -> None:
         """Read every key anew."""
+        self._forgotten += 1
         self._places.clear()
 
     def _keep(self, digest: bytes, key: Key | None) -> None:

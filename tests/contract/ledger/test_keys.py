@@ -342,6 +342,24 @@ async def test_key_book_reads_sql_once_and_goes_on_while_it_is_down(books):
     assert not book._places
 
 
+async def test_a_key_that_was_read_before_it_was_disabled_is_not_remembered(books):
+    key = await books.add_key("cached")
+
+    class Slow:
+        """Answers with what stood there when it was asked, after the change."""
+
+        async def read(self, work):
+            found = await books.database.read(work)
+            await books.database.write(lambda c: keys.disable(c, "cached"))
+            book.forget(key.digest)
+            return found
+
+    book = KeyBook(Slow(), monotonic=lambda: 0.0)
+    assert (await book.find(key.digest)).state == "Active"
+    book._database = books.database
+    assert (await book.find(key.digest)).state == "Disabled"
+
+
 async def test_a_declared_key_out_of_the_catalog_is_withdrawn(books):
     book = KeyBook(books.database, monotonic=lambda: 0.0)
     one = declared()
