@@ -281,12 +281,25 @@ class Edge:
         for exchange in cut:
             exchange.interrupt("draining")
         await ending
-        # Clients that read nothing do not even hear the last words; the books have to.
-        deaf = [exchange.task for exchange in self.dispatcher.active if exchange.task is not None]
-        for task in deaf:
-            task.cancel()
-        if deaf:
-            await asyncio.wait(deaf, timeout=_SHED_SECONDS)
+        await self._cut_off(server)
+
+    async def _cut_off(self, server: HttpServer) -> None:
+        """End what outlived all this: clients that read nothing hear no last words, and some asked once more meanwhile.
+
+        What is not settled before the farewell has no use in the books.
+        """
+        for connection in list(server.server_state.connections):
+            transport: asyncio.Transport = connection.transport
+            if not transport.is_closing():
+                transport.abort()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_SHED_SECONDS):
+                while self.dispatcher.active:
+                    for exchange in list(self.dispatcher.active):
+                        exchange.interrupt("draining")
+                        if exchange.task is not None:
+                            exchange.task.cancel()
+                    await asyncio.sleep(0.01)
 
 
 def _upstream_client(settings: EdgeSettings) -> UpstreamClient:

@@ -296,6 +296,21 @@ async def test_the_drain_settles_what_nobody_reads(others, settings, play, upstr
     assert auth.ended == [edge.session.id]
 
 
+async def test_the_drain_settles_what_began_while_it_ended_the_rest(others, settings, play, upstream):
+    auth, _ = others
+    upstream.scripts = [play.hang]
+    async with running(settings) as (edge, _http):
+        with asked(settings, play.key, times=2):
+            async with asyncio.timeout(30):
+                while not upstream.requests:
+                    await asyncio.sleep(0.01)
+            await edge.drain(0.2)
+            edge.drain = _nothing
+            assert not edge.dispatcher.active
+    assert len(auth.settled) == len(upstream.requests) == 2
+    assert auth.ended == [edge.session.id]
+
+
 async def test_a_client_that_reads_nothing_gives_up_its_place_in_time(others, settings, play, upstream):
     """Its second answer would wait for room as long as it likes."""
     auth, _ = others
