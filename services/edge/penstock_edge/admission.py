@@ -70,6 +70,7 @@ class Admission:
             reminders=reminders,
             observer=observer,
             policy=policy,
+            books=books,
         )
         self._asking = Asking(
             stub,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from penstock_edge.freshness import Freshness
     from penstock_edge.holds import Holds
     from penstock_edge.key_book import KeyBook
+    from penstock_edge.key_books import KeyBooks
     from penstock_edge.key_facts import KeyFacts
     from penstock_edge.observer import Observer
     from penstock_edge.records import Kind
@@ -40,7 +41,9 @@ class Decisions:
         reminders: Reminders,
         observer: Observer,
         policy: AdmissionPolicy,
+        books: KeyBooks,
     ) -> None:
+        self._books = books
         self._freshness = freshness
         self._outage = outage
         self._time = time
@@ -113,7 +116,11 @@ class Decisions:
         if facts is not None and facts.on_store_outage == "Degraded" and outage.since is not None:
             if allowance.remainder is None:
                 allowance.remainder = Remainder(
-                    allowance.limits, facts.max_concurrent_requests, allowance.edges, allowance.limits_at
+                    allowance.limits,
+                    facts.max_concurrent_requests,
+                    allowance.edges,
+                    allowance.limits_at,
+                    self._books.parts_of(facts.project),
                 )
             if self._money_is_safe(allowance, need, now) and allowance.remainder.spend(need, now):
                 if need.kind == "requests":

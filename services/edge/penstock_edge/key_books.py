@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from penstock_chassis import logs
 from penstock_edge.allowance import Allowance
 from penstock_edge.key_book import KeyBook
+from penstock_edge.outage import ProjectParts
 from penstock_edge.times import LONG_AGO
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class KeyBooks:
         self._unknown: OrderedDict[bytes, float] = OrderedDict()
         self._projects: dict[str, set[bytes]] = {}
         self._plans: dict[str, set[bytes]] = {}
+        self._parts: dict[str, ProjectParts] = {}
         self._newest: KeyBook | None = None
         self.group_changed_at = LONG_AGO
         """When we last heard that any project or plan changed."""
@@ -76,6 +78,8 @@ class KeyBooks:
         before, book.allowance.facts = book.allowance.facts, facts
         digest = book.allowance.digest
         _move(self._projects, digest, before.project if before else None, facts.project if facts else None)
+        if before is not None and before.project not in self._projects:
+            self._parts.pop(before.project, None)
         _move(self._plans, digest, before.plan if before else None, facts.plan if facts else None)
         if facts is not None and (before is None or (before.project, before.plan) != (facts.project, facts.plan)):
             # A change of its project or plan since the question was sent could not be told to be about this key.
@@ -84,6 +88,10 @@ class KeyBooks:
     def of_project(self, project: str) -> list[bytes]:
         """Return the digests of a project's keys."""
         return list(self._projects.get(project, ()))
+
+    def parts_of(self, project: str) -> ProjectParts:
+        """Return what a project's keys share in an outage; the project must have one here."""
+        return self._parts.setdefault(project, ProjectParts())
 
     def of_plan(self, plan: str) -> list[bytes]:
         """Return the digests of the keys that follow a plan."""

@@ -45,12 +45,24 @@ class Remainder:
     the answer that it stems from was asked for.
     """
 
-    def __init__(self, limits: Iterable[LimitState], max_slots: int, edges: int, known_at: float) -> None:
+    def __init__(
+        self,
+        limits: Iterable[LimitState],
+        max_slots: int,
+        edges: int,
+        known_at: float,
+        project: ProjectParts | None = None,
+    ) -> None:
+        project = project or ProjectParts()
         self._until = known_at + DEGRADED_SECONDS
         edges = max(1, edges)
         # Credit is not here: an outage never lends it, what was lent ahead of it is admission's affair.
         limits = [s for s in limits if not (s.unit == "CostMicroUSD" and not s.window_ms and s.scope == "Project")]
-        self._parts = [_Part(s, s.remaining // edges) for s in limits if s.unit != "ConcurrentRequests"]
+        windows = [s for s in limits if s.unit != "ConcurrentRequests"]
+        self._parts = [
+            project.part(s, s.remaining // edges, known_at) if s.scope == "Project" else _Part(s, s.remaining // edges)
+            for s in windows
+        ]
         slots = [s.remaining for s in limits if s.unit == "ConcurrentRequests"]
         if not slots and max_slots > 0:
             slots = [max_slots]
@@ -78,14 +90,30 @@ class Remainder:
         return need.kind != "requests" or self._slots is None or self._open < self._slots
 
 
+class ProjectParts:
+    """The parts of a project's limits, which all of its keys here spend together; the newest word of each counts."""
+
+    def __init__(self) -> None:
+        self._parts: dict[tuple[str, str, int], tuple[float, _Part]] = {}
+
+    def part(self, state: LimitState, budget: int, known_at: float) -> _Part:
+        """Return the part of one limit, of which a key's answer asked for at `known_at` told."""
+        name = (state.name, state.unit, state.window_ms)
+        before, part = self._parts.get(name) or (known_at, _Part(state, budget))
+        if known_at >= before:
+            part.budget = max(0, budget)
+        self._parts[name] = max(before, known_at), part
+        return part
+
+
 class _Part:
     """The part of one limit: what was spent of it in this and in the last period of one window's length, per kind."""
 
-    __slots__ = ("_budget", "_seconds", "_since", "_spent", "_unit")
+    __slots__ = ("_seconds", "_since", "_spent", "_unit", "budget")
 
     def __init__(self, state: LimitState, budget: int) -> None:
         self._unit = state.unit
-        self._budget = max(0, budget)
+        self.budget = max(0, budget)
         # A limit without a window, such as a key's spend limit, never has room again by itself.
         self._seconds = state.window_ms / 1000 if state.window_ms else math.inf
         self._since: dict[str, float] = {}
@@ -114,7 +142,7 @@ class _Part:
             before, current, since = current, 0, since + self._seconds
         self._since[kind] = since
         self._spent[kind] = (before, current)
-        return before + current + amount <= self._budget
+        return before + current + amount <= self.budget
 
     def spend(self, amount: int, kind: str) -> None:
         before, current = self._spent[kind]

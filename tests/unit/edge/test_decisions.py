@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import hashlib
 import time
 
 import grpc
@@ -90,6 +91,34 @@ async def test_outage_degraded_spends_the_known_remainder_over_the_edges(tmp_pat
         assert {a.reason for a in answers if isinstance(a, Refused)} == {"AUTH_UNAVAILABLE"}
         for a in admitted:
             edge.done(a)
+
+
+async def test_keys_of_a_project_share_its_limits_in_an_outage(tmp_path):
+    auth = FakeAuth()
+    auth.key = facts(on_store_outage="Degraded")
+    auth.limits = [
+        auth_pb2.LimitState(
+            name="all", unit="Requests", amount=100, remaining=6, window_ms=60_000, reset_ms=60_000, scope="Project"
+        )
+    ]
+    digests = [hashlib.sha256(bytes([number])).digest() for number in range(3)]
+    async with edge_with(auth, tmp_path) as edge:
+        for digest in digests:
+            edge.done(await edge.admit(digest=digest))
+        auth.change(everything=True)
+        await until(lambda: edge.try_admit(digest=digests[0]) is None)
+        auth.allow_script = [grpc.StatusCode.UNAVAILABLE] * 10_000
+        auth.declare_down = True
+        answers = [await edge.admit(seconds=0.4, digest=digest) for _ in range(4) for digest in digests]
+        admitted = [a for a in answers if isinstance(a, Admitted)]
+        assert len(admitted) == 6
+        for a in admitted:
+            edge.done(a)
+        await asyncio.sleep(0)
+    books = edge.admission._books
+    for digest in digests:
+        books.forget(books.get(digest))
+    assert not books._parts
 
 
 async def test_outage_degraded_never_lends_credit(tmp_path):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock_edge.limits import LimitState
-from penstock_edge.outage import DEGRADED_SECONDS, Outage, Remainder
+from penstock_edge.outage import DEGRADED_SECONDS, Outage, ProjectParts, Remainder
 from penstock_edge.records import Need
 
 
@@ -66,6 +66,18 @@ def test_count_tokens_has_its_own_window():
     assert part.spend(Need(5, kind="count_tokens"), 0.0)
     assert part.spend(Need(), 0.0)
     assert not part.spend(Need(), 0.0)
+
+
+def test_what_a_project_shares_is_spent_once_however_many_keys_it_has():
+    project, limits = ProjectParts(), [limit("Requests", 4, scope="Project")]
+    first, second = (Remainder(limits, 0, 1, 0.0, project) for _ in range(2))
+    assert [part.spend(Need(), 1.0) for part in (first, second, first, second, first, second)] == [True] * 4 + [
+        False
+    ] * 2
+    # The newest word of what is left counts, an old one of another key does not.
+    assert Remainder([limit("Requests", 5, scope="Project")], 0, 1, 1.0, project).spend(Need(), 2.0)
+    assert not Remainder([limit("Requests", 100, scope="Project")], 0, 1, 0.5, project).spend(Need(), 2.0)
+    assert first.spend(Need(), 130.0)
 
 
 @given(steps=st.lists(st.floats(0, 30), max_size=80), remaining=st.integers(0, 20))
