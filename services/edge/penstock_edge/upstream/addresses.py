@@ -8,6 +8,9 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# For use inside a network, or given up, which not every Python knows: of a local NAT64 (RFC 8215), of sites (RFC 3879),
+# IPv4 in IPv6 as it was written once (RFC 4291, 2.5.5.1) and as translators write it (RFC 2765).
+_INSIDE = tuple(map(ipaddress.ip_network, ("64:ff9b:1::/48", "fec0::/10", "::/96", "::ffff:0:0:0/96")))
 
 
 class Origin(NamedTuple):
@@ -60,4 +63,6 @@ def is_public(address: str) -> bool:
             inner = parsed.teredo[1]
         if inner is not None:
             return is_public(str(inner))
+        if any(parsed in network for network in _INSIDE):
+            return False
     return parsed.is_global and not parsed.is_multicast

@@ -41,7 +41,7 @@ def test_what_is_no_base_url(url):
         parse_target(url, allow_private=False)
 
 
-@pytest.mark.parametrize("address", ["93.184.216.34", "2606:2800:220:1::1", "::ffff:93.184.216.34"])
+@pytest.mark.parametrize("address", ["93.184.216.34", "2606:2800:220:1::1", "::ffff:93.184.216.34", "64:ff9b::8.8.8.8"])
 def test_public_addresses(address):
     assert is_public(address)
 
@@ -52,6 +52,7 @@ def test_public_addresses(address):
         *["127.0.0.1", "127.9.9.9", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1"],
         *["0.0.0.0", "224.0.0.1", "255.255.255.255", "::", "::1", "fe80::1", "fe80::1%eth0", "fc00::1", "ff02::1"],
         *["::ffff:10.0.0.1", "::ffff:169.254.169.254", "64:ff9b::a00:1", "2002:a00:1::", "2001:db8::1"],
+        *["::10.0.0.1", "::ffff:0:10.0.0.1", "64:ff9b:1::a00:1", "64:ff9b:1:fffe::8.8.8.8", "fec0::1", "::8.8.8.8"],
     ],
 )
 def test_private_addresses_in_any_disguise(address):
