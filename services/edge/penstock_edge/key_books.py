@@ -34,6 +34,7 @@ class KeyBooks:
         self._plans: dict[str, set[bytes]] = {}
         self._parts: dict[str, ProjectParts] = {}
         self._newest: KeyBook | None = None
+        self._seq = 0
         self.group_changed_at = LONG_AGO
         """When we last heard that any project or plan changed."""
         self.get = self._books.get
@@ -64,10 +65,13 @@ class KeyBooks:
             _log.error("too_many_keys", keys=len(self._books))
             return None
         book = self._newest = self._books[digest] = KeyBook(Allowance(digest, self._clock))
+        # Auth remembers the numbers of this session's questions longer than we may remember the key.
+        book.allowance.seq = self._seq
         return book
 
     def forget(self, book: KeyBook) -> None:
         """Drop a book that is idle."""
+        self._seq = max(self._seq, book.allowance.seq)
         self.learn(book, None)
         del self._books[book.allowance.digest]
         if book is self._newest:

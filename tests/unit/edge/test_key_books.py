@@ -8,7 +8,7 @@ import time
 
 from penstock_edge.admission_policy import AdmissionPolicy
 from penstock_edge.records import Admitted
-from tests.unit.edge.admitting import denial, edge_with
+from tests.unit.edge.admitting import DIGEST, denial, edge_with
 from tests.unit.edge.fake_auth import FakeAuth, until
 
 
@@ -49,3 +49,21 @@ async def test_too_many_keys_that_hold_something(tmp_path):
         assert [isinstance(a, Admitted) for a in answers] == [True] * 6 + [False]
         assert answers[-1].reason == "AUTH_UNAVAILABLE"
         assert (await edge.admission.identify(b"new", time.monotonic() + 1)).reason == "AUTH_UNAVAILABLE"
+
+
+async def test_questions_about_a_key_that_was_forgotten_go_on_with_higher_numbers(tmp_path):
+    """Auth answers no older number, and a number that it knows as it did before."""
+    auth = FakeAuth()
+    async with edge_with(auth, tmp_path) as edge:
+        for _ in range(2):
+            edge.done(await edge.admit())
+            auth.change(key_sha256=DIGEST)
+            await edge.heard(auth)
+        auth.allow_script = [denial("DENIAL_REASON_UNKNOWN_KEY", valid_ms=5000)]
+        assert (await edge.admit()).reason == "UNKNOWN_KEY"
+        await until(lambda: edge.admission._books.get(DIGEST) is None)
+        last = max(a.seq for a in auth.allows)
+        auth.change(key_sha256=DIGEST)
+        await edge.heard(auth)
+        assert isinstance(await edge.admit(), Admitted)
+        assert auth.allows[-1].seq == last + 1
