@@ -1,10 +1,12 @@
 """Entry point of the command line."""
 
+import sys
 from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
+from penstock_chassis.settings import SettingsError
 from penstock_cli.commands import (
     accounts,
     compile_resources,
@@ -61,7 +63,11 @@ def options(
 
 def main() -> None:
     """Run one command."""
-    app(prog_name="penstock")
+    try:
+        app(prog_name="penstock")
+    except SettingsError as error:
+        sys.stderr.write(f"penstock: {error}\n")
+        sys.exit(1)
 
 
 if __name__ == "__main__":

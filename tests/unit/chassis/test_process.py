@@ -171,3 +171,16 @@ def test_the_library_for_traces_is_imported_where_a_collector_is_named(tmp_path:
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 0
     assert ((tmp_path / "loaded").read_text() != "0") is named
+
+
+def test_variables_of_tracing_that_are_no_text_keep_no_process_from_its_work(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+    environment["OTEL_TRACES_SAMPLER"] = os.fsdecode(b"\xff")
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(tmp_path), "ready", "1.0"], stderr=subprocess.PIPE, env=environment
+    )
+    port_of(tmp_path)
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "OTEL_TRACES_SAMPLER will not do (it is not UTF-8)" in stderr.decode()

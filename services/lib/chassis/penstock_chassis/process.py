@@ -82,7 +82,11 @@ def _service(kind: type[ProcessSettings]) -> str:
 
 def _begin_tracing(settings: ProcessSettings) -> Exporting | None:
     """Trace, if OpenTelemetry's variables name a collector. Nothing of this can keep a process from its work."""
-    told = TelemetrySettings.read()
+    try:
+        told = TelemetrySettings.read()
+    except SettingsError as error:
+        log.error("tracing_off", reason=str(error))  # noqa: TRY400 -- the message is for people; a traceback says no more
+        return None
     if not told.wanted():
         return None
     try:
