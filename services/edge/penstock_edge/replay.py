@@ -108,11 +108,15 @@ class Replay:
         self._inherited.clear()
         self.own_done.set()
         while True:
-            await self.adopt()
+            try:
+                await self.adopt()
+            except OSError as error:
+                # A disk that fails makes new requests be refused; it is no reason to end.
+                _log.error("spools_unreadable", error=error.strerror)
             await asyncio.sleep(self._look_every * (0.75 + self._rng() / 2))
 
     async def adopt(self) -> None:
-        """Replay each sibling folder that no living process has locked."""
+        """Replay each sibling folder that no living process has locked. Raises OSError."""
         for folder in await asyncio.to_thread(self._siblings):
             lock = FolderLock.take(folder)
             if lock is None:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import random
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import grpc
 import pytest
@@ -163,6 +166,23 @@ async def test_a_poison_row_of_an_earlier_life(tmp_path):
         auth.settle_script = [("quarantine", opened(2).request_id)]
         await until(replay.own_done.is_set, 10)
     kill(second)
+
+
+async def test_a_disk_that_cannot_be_read_is_looked_at_again(tmp_path, monkeypatch):
+    own = start(tmp_path, "s1")
+    (tmp_path / "edge-1").mkdir()
+    asked, whole = [], Path.iterdir
+
+    def failing(folder):
+        asked.append(folder)
+        if len(asked) < 3:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return whole(folder)
+
+    monkeypatch.setattr(Path, "iterdir", failing)
+    async with replaying(FakeAuth(), tmp_path, own, look_every_seconds=0.01):
+        await until(lambda: not (tmp_path / "edge-1").exists())
+    kill(own)
 
 
 @pytest.mark.parametrize("left", [b"", bytes(5000)], ids=["empty", "zeros"])
