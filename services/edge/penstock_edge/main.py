@@ -267,7 +267,7 @@ class Edge:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.reporter.flush(farewell * _GOODBYE_PART)
-        owes = left > 0 or self.replay.outstanding > 0
+        owes = left > 0 or self.spool.records > 0 or self.replay.outstanding > 0
         self.spool.shut(ended=not owes and await self.session.end(farewell * _GOODBYE_PART))
         await self.client.close()
         await asyncio.gather(self._auth_channel.close(None), self._router_channel.close(None))

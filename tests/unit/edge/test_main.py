@@ -23,6 +23,7 @@ from penstock_edge import main
 from penstock_edge.main import Edge
 from penstock_edge.metrics import EdgeMetrics
 from penstock_edge.settings import EdgeSettings
+from tests.unit.edge.test_spool import left_in, opened
 
 
 class Auth(AuthServiceServicer):
@@ -339,6 +340,14 @@ async def test_what_cannot_be_settled_stays_in_the_spool_for_the_next_life(other
         async with asyncio.timeout(30):
             while name not in auth.settled or edge.session.id not in auth.ended:
                 await asyncio.sleep(0.02)
+
+
+async def test_a_session_whose_request_never_ended_is_not_over(others, settings):
+    auth, _ = others
+    async with running(settings, 0.1) as (edge, _):
+        edge.spool.open(opened(1))
+    assert auth.ended == []
+    assert list(left_in(edge.spool.folder)[0]) == [opened(1).request_id]
 
 
 async def test_a_taken_port_is_an_error(others, settings):
