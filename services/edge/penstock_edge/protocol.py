@@ -2,7 +2,7 @@
 
 What asks a model goes from the parser straight to who serves it (`DirectTurn`), everything else by uvicorn to the ASGI
 app (`AsgiRequests`). Both kinds stand in one line on a connection. Bounds that uvicorn lacks: the size of a head and of
-trailers, the time a head may take, and how long a client may read nothing of what waits for it.
+trailers, the time a head may take, how many requests may wait, and how long a client may read nothing.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 log = logs.get(__name__)
 
 MOST_HEAD_BYTES: Final = 128 * 1024
+MOST_WAITING: Final = 100
+"""Requests that may wait for another one on a connection."""
 HEAD_SECONDS = 30.0
 STALL_SECONDS: Final = 120.0
 _UPGRADING: Final = frozenset({b"upgrade", b"http2-settings"})
@@ -362,6 +364,9 @@ class EdgeProtocol(Line):
             self._queue(cycle, app)
 
     def _queue(self, request: DirectTurn | RequestResponseCycle, app: Any) -> None:
+        if len(self._line) >= MOST_WAITING:
+            # Of what is read at once, ten thousand could wait, each with a hundred times the memory that it came in.
+            raise ValueError("too many requests wait on one connection")
         self.flow.pause_reading()
         self._line.append((request, app))
 

@@ -8,6 +8,7 @@ import gc
 import pytest
 
 from penstock_edge import protocol
+from penstock_edge.protocol import MOST_WAITING
 from tests.unit.edge.test_protocol import COLD, Connection, answers, chunked, hot
 
 HEAD = b"POST /hot HTTP/1.1\r\nHost: x\r\n"
@@ -229,3 +230,12 @@ async def test_what_is_no_request_ends_the_connection_of_a_client_that_reads_not
     connection.protocol.pause_writing()
     await connection.feed(b"nonsense\r\n\r\n")
     assert connection.transport.aborted
+
+
+@pytest.mark.parametrize("request_", [hot(), COLD])
+async def test_requests_that_wait_on_a_connection_are_bounded(request_):
+    connection = Connection()
+    await connection.feed(request_ * (MOST_WAITING + 1))
+    assert [status for status, _ in answers(connection.transport.written)] == [200] * (MOST_WAITING + 1)
+    await connection.feed(request_ * (MOST_WAITING + 2))
+    assert connection.transport.closing
