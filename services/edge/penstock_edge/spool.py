@@ -88,7 +88,7 @@ class Spool:
         self._mapped = mapped
         self._max_bytes = max_bytes
         self._max_records = max_records
-        self._segment_bytes = segment_bytes
+        self._segment_bytes = self._rotate_at = segment_bytes
         self._entries: dict[str, Spooled] = {}
         self._unwritten: list[str] = []
         """Requests whose end the disk had no room for."""
@@ -243,14 +243,16 @@ class Spool:
         return journal
 
     def _rotate_if_long(self) -> None:
-        """Go on in a new file after a long one; where that cannot be made, in the same."""
-        if self._current.size < self._segment_bytes:
+        """Go on in a new file after a long one; where that cannot be made, for an eighth more in the same."""
+        if self._current.size < self._rotate_at:
             return
         try:
             journal = self._new_journal()
         except OSError as error:
             _log.error("spool_segment_failed", error=error.strerror)
+            self._rotate_at = self._current.size + self._segment_bytes // 8
             return
+        self._rotate_at = self._segment_bytes
         self._current.end()
         self._journals.append(journal)
         self._current = journal

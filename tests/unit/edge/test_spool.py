@@ -268,6 +268,27 @@ def test_a_segment_that_cannot_be_made(tmp_path, monkeypatch):
     kill(spool)
 
 
+def test_a_segment_that_cannot_be_made_is_not_tried_with_each_record(tmp_path, monkeypatch):
+    spool = start(tmp_path, segment_bytes=8_000)
+    tried = []
+
+    def refuse_and_note(*_):
+        tried.append(1)
+        refuse()
+
+    monkeypatch.setattr(os, "open", refuse_and_note)
+    while spool.bytes < 16_000:
+        spool.open(opened(spool.records))
+    assert 7 <= len(tried) <= 9
+    monkeypatch.undo()
+    while len(segment_paths(spool.folder)) < 3:
+        spool.open(opened(spool.records))
+    assert spool._current.size < 8_000
+    assert spool.bytes < 27_000
+    assert len(left_in(spool.folder)[0]) == spool.records
+    kill(spool)
+
+
 def test_a_segment_whose_header_cannot_be_written_is_none(tmp_path, monkeypatch):
     spool = start(tmp_path, mapped=False, segment_bytes=250)
     spool.open(opened(1))
