@@ -143,7 +143,7 @@ class Admission:
         answer = await self._answer(book, Waiter(None), deadline, now)
         if isinstance(answer, (KeyFacts, Refused)):
             return answer
-        return self._decisions.owner_by_policy(book)
+        return self._decisions.owner_by_policy(book, self._clock())
 
     def ended(self, admitted: Admitted) -> None:
         """Free the request's slot: its answer has ended. Calling it again does nothing."""

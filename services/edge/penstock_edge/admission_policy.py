@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class AdmissionPolicy:
     """Bounds and waits of admission. Seconds unless the name says otherwise."""
 
-    max_keys: int = 50_000
+    max_keys: int = 25_000
+    """Beyond it those that hold nothing are forgotten; twice as many may hold something, which a declaration takes."""
     max_unknown_keys: int = 50_000
     max_waiters_per_key: int = 1_000
     max_calls: int = 256

@@ -152,11 +152,13 @@ class Decisions:
         fresh = allowance.asked_at >= floor and now - allowance.asked_at < _FRESH_SECONDS
         return allowance.facts if fresh else None
 
-    def owner_by_policy(self, book: KeyBook) -> KeyFacts | Refused:
+    def owner_by_policy(self, book: KeyBook, now: float) -> KeyFacts | Refused:
         """Return what was last heard of the key's owner: whose a key is, is no secret of the store."""
         facts, denied = book.allowance.facts, book.allowance.requests.denied
         if denied is not None and denied.refused.reason in OF_THE_KEY:
             return Refused(denied.refused.reason, key=facts)
+        if facts is not None and 0 < facts.expires_at_ms <= self._time.at(now):
+            return Refused("EXPIRED", key=facts)
         return facts or Refused(self._outage.reason, reset_ms=1000)
 
     def _patience_of(self, facts: KeyFacts | None) -> float:

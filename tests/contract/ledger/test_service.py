@@ -23,6 +23,7 @@ from penstock_catalog.documents import AuthCatalog, DeclaredKey, Model, Plan, Pl
 from penstock_chassis.process import StartError
 from penstock_chassis.rpc import channel
 from penstock_chassis.secret import Secret
+from penstock_edge.admission_policy import AdmissionPolicy
 from tests.contract.ledger.books import PRICE
 
 PLAN = Plan(name="team", limits=(PlanLimit(name="per-minute", unit="Requests", amount=600, window_ms=60_000),))
@@ -549,6 +550,10 @@ async def test_sql_down_is_said_and_nothing_is_acknowledged(service, monkeypatch
     assert (await service.allow(digest)).HasField("allowance")
     ask = auth_pb2.AllowRequest(edge_session="edge-1", seq=1, key_sha256=b"!" * 32, epoch=service.epoch)
     await refused(service.edge.Allow(ask), grpc.StatusCode.UNAVAILABLE)
+
+
+def test_a_declaration_takes_all_keys_that_an_edge_may_hold_something_of():
+    assert 2 * AdmissionPolicy().max_keys <= servicer._MOST_KEYS
 
 
 async def test_while_the_store_is_down_no_plan_lets_a_revoked_key_go_on(service):

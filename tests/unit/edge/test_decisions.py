@@ -183,6 +183,18 @@ async def test_expired_keys_are_refused_here(tmp_path):
         assert not any(edge.admission.held().values())
 
 
+async def test_in_an_outage_the_clock_ends_a_key_for_every_question(tmp_path):
+    auth = FakeAuth()
+    auth.key = facts(expires_at_ms=1_700_000_060_000)
+    async with edge_with(auth, tmp_path) as edge:
+        edge.done(await edge.admit())
+        auth.allow_script = [grpc.StatusCode.UNAVAILABLE] * 1000
+        edge.admission.time.at = lambda _: 1_700_000_060_000
+        auth.change(everything=True)
+        await until(edge.asks)
+        assert (await edge.admission.identify(DIGEST, time.monotonic() + 0.2)).reason == "EXPIRED"
+
+
 @pytest.mark.parametrize(("reason", "said"), [("DISABLED", "DISABLED"), ("EXPIRED", "EXPIRED"), (None, "EXPIRED")])
 async def test_of_a_key_whose_time_is_over_auth_says_what_it_is_now(tmp_path, reason, said):
     """What a key was before a rotation is as good as disabled then; an auth whose clock is behind changes nothing."""
