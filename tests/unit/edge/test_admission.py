@@ -6,6 +6,8 @@ import asyncio
 import gc
 import time
 
+import pytest
+
 from penstock.auth.v1 import auth_pb2
 from penstock_edge.admission_policy import AdmissionPolicy
 from penstock_edge.amounts import NOTHING, Amounts
@@ -114,6 +116,25 @@ async def test_a_caller_that_left_holds_nothing(tmp_path):
         for a in admitted:
             edge.done(a)
         assert not any(edge.admission.held().values())
+
+
+async def test_a_caller_that_leaves_as_its_answer_comes_holds_nothing(tmp_path, monkeypatch):
+    auth = FakeAuth()
+    async with edge_with(auth, tmp_path) as edge:
+        asking = edge.admission._asking
+        serve = asking.serve
+
+        def leaving(book):
+            serve(book)
+            book.first("requests").future.add_done_callback(lambda _: task.cancel())
+
+        monkeypatch.setattr(asking, "serve", leaving)
+        task = asyncio.ensure_future(edge.admit())
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert len(auth.allows) == 1
+        assert not any(edge.admission.held().values())
+        assert edge.admission.lent()["requests"] > 0
 
 
 async def test_waiters_are_bounded(tmp_path):
