@@ -64,9 +64,7 @@ class EdgeApp:
         if method == "POST":
             serve = self._hot.get(path) or self._by_pattern(path, scope["query_string"])
             if serve is not None:
-                rest = serve(AsgiTurn(scope, receive, send))
-                if rest is not None:
-                    await rest
+                await _serve(serve, scope, receive, send)
                 return
         path = path.removeprefix(scope.get("root_path", ""))
         asked = Asked(path, scope["headers"], scope["query_string"], scope["scheme"])
@@ -109,6 +107,27 @@ class EdgeApp:
 
     async def _openapi(self, _asked: Asked) -> Answer:
         return answer(self._document)
+
+
+async def _serve(serve: Serve, scope: Any, receive: Receive, send: Send) -> None:
+    """Serve a request to a model, whatever happens. The server ends a connection whose answer it did not get whole."""
+    begun = False
+
+    async def noted(message: dict[str, Any]) -> None:
+        nonlocal begun
+        begun = True
+        await send(message)
+
+    try:
+        rest = serve(AsgiTurn(scope, receive, noted))
+        if rest is not None:
+            await rest
+    except Exception as error:  # noqa: BLE001 -- whatever it is, the client gets an answer
+        log.error("request_crashed", error=type(error).__name__, where=logs.where(error))  # noqa: TRY400 -- no message and no locals: they might quote a prompt or a key
+        if not begun:
+            given = refusal(errors.INTERNAL, scope["path"])
+            given.headers.append((b"connection", b"close"))
+            await _put(given, send)
 
 
 def _place(asked: Asked) -> str:

@@ -8,6 +8,8 @@ import re
 
 import pytest
 
+from penstock_edge.routes.inference import Inference
+
 
 @pytest.fixture
 async def edge(gateway, play):
@@ -112,6 +114,32 @@ async def test_a_crash_of_an_ordinary_endpoint_says_nothing(edge, monkeypatch):
     answer = await edge.http.get("/v1/models")
     assert (answer.status_code, answer.json()["error"]["type"]) == (500, "api_error")
     assert "secret" not in answer.text
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_a_crash_of_a_request_that_passes_through_asgi_says_nothing(edge, monkeypatch, caplog, begun):
+    async def crash(self, exchange, door):
+        if begun:
+            await exchange.reply.begin(200, [])
+            await exchange.reply.piece(b"a")
+        raise ValueError("a secret")
+
+    monkeypatch.setattr(Inference, "_serve", crash)
+    monkeypatch.setattr(Inference, "_try_prepare", lambda *_: False)
+    reader, writer = await asyncio.open_connection("127.0.0.1", edge.server.port)
+    writer.write(b"POST /v1/messages HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n{}")
+    said = await asyncio.wait_for(reader.read(), 5)
+    writer.close()
+    if begun:
+        assert said.endswith(b"\r\n\r\n1\r\na\r\n")
+    else:
+        head, _, body = said.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 500 ")
+        assert b"connection: close" in head
+        error = json.loads(body)
+        assert error["error"]["type"] == "api_error"
+        assert f"request-id: {error['request_id']}".encode() in head
+    assert "secret" not in caplog.text
 
 
 @pytest.mark.parametrize(
