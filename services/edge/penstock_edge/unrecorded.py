@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 RECENT_MS: Final = 5 * 60 * 1000
 """Admissions that will never have a row are declared for so long."""
 
+_STEP_MS: Final = 10_000
+
 
 class Unrecorded:
     """Those whose settlement is not final yet, and those that will never have a row."""
@@ -46,11 +48,14 @@ class Unrecorded:
     def remember(self, admitted_at_ms: int, kind: Kind) -> None:
         """Keep, for five minutes, an admission that will never have a ledger row; dated to the end of its second."""
         recent = self._requests if kind == "requests" else self._count_tokens
-        second = admitted_at_ms // 1000 * 1000 + 999
+        second, count = admitted_at_ms // 1000 * 1000 + 999, 1
+        while recent and recent[-1][0] > second + _STEP_MS:
+            # The store's clock was put back. What it cannot have seen yet was admitted before now.
+            count += recent.pop()[1]
         if recent and recent[-1][0] >= second:
-            recent[-1] = (recent[-1][0], recent[-1][1] + 1)
+            recent[-1] = (recent[-1][0], recent[-1][1] + count)
         else:
-            recent.append((second, 1))
+            recent.append((second, count))
 
     def forget_before(self, oldest_ms: int) -> None:
         """Drop remembered admissions that are older."""
