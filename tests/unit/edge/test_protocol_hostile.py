@@ -239,3 +239,13 @@ async def test_requests_that_wait_on_a_connection_are_bounded(request_):
     assert [status for status, _ in answers(connection.transport.written)] == [200] * (MOST_WAITING + 1)
     await connection.feed(request_ * (MOST_WAITING + 2))
     assert connection.transport.closing
+
+
+async def test_wishes_for_other_protocols_are_bounded_too():
+    """Each is read anew within the reading of the one before it."""
+    connection = Connection()
+    wishing = hot(b"", headers=b"Connection: upgrade\r\nUpgrade: h2c\r\n")
+    await connection.feed(wishing * (MOST_WAITING + 1))
+    assert len(answers(connection.transport.written)) == MOST_WAITING + 1
+    await connection.feed(wishing * 3000)
+    assert connection.transport.closing
