@@ -10,8 +10,10 @@ from typing import Any
 
 import grpc
 import grpc.aio
+import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from penstock_chassis.http import AddressTakenError
 from penstock_chassis.rpc import RpcServer, channel
 
 
@@ -131,3 +133,13 @@ async def test_tcp_addresses_tell_their_port() -> None:
     await server.begin()
     assert await ask(f"127.0.0.1:{server.port}") == health_pb2.HealthCheckResponse.SERVING
     await server.end(0)
+
+
+@pytest.mark.parametrize(
+    "address", ["nonsense", "", "127.0.0.1", "127.0.0.1:65536", "127.0.0.1:-1", "unix:", "http://h"]
+)
+async def test_an_address_that_nothing_can_be_served_at_is_refused_in_words(address: str) -> None:
+    server = RpcServer(address)
+    with pytest.raises(AddressTakenError, match="cannot serve at "):
+        await server.begin()
+    await server.server.stop(0)

@@ -11,6 +11,7 @@ import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from penstock_chassis import tracing
+from penstock_chassis.http import AddressTakenError
 from penstock_chassis.rpc_measuring import Measuring
 from penstock_chassis.rpc_renewal import RenewingChannel
 from penstock_chassis.rpc_tracing import Traced
@@ -125,8 +126,25 @@ class RpcServer:
         self.port = 0
 
     async def begin(self) -> None:
-        """Listen and serve. A stale unix socket is replaced; ours can be opened by its owner only."""
+        """Listen and serve. A stale unix socket is replaced; ours can be opened by its owner only.
+
+        Raises AddressTakenError.
+        """
         path = _socket_path(self.address)
+        if path is None and not _has_port(self.address):
+            # gRPC would take 443 for a port that is missing, and the lower bits of one that there is not.
+            raise AddressTakenError(f"cannot serve at {self.address}: it does not end in a port from 0 to 65535")
+        try:
+            self._bind(path)
+        except (RuntimeError, OSError) as error:
+            reason = f": {error.strerror}" if isinstance(error, OSError) else ""
+            raise AddressTakenError(f"cannot serve at {self.address}{reason}") from error
+        await self.server.start()
+        if path is not None:
+            path.chmod(0o600)
+        await self.health.set("", health_pb2.HealthCheckResponse.SERVING)
+
+    def _bind(self, path: Path | None) -> None:
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             path.unlink(missing_ok=True)
@@ -134,10 +152,6 @@ class RpcServer:
             self.port = self.server.add_insecure_port(self.address)
         else:
             self.port = self.server.add_secure_port(self.address, self._credentials)
-        await self.server.start()
-        if path is not None:
-            path.chmod(0o600)
-        await self.health.set("", health_pb2.HealthCheckResponse.SERVING)
 
     async def end(self, seconds: float) -> None:
         """Refuse new calls at once, let open unary calls end within `seconds`, then cut the rest."""
@@ -146,6 +160,11 @@ class RpcServer:
         path = _socket_path(self.address)
         if path is not None:
             path.unlink(missing_ok=True)
+
+
+def _has_port(address: str) -> bool:
+    port = address.rpartition(":")[2]
+    return port.isascii() and port.isdigit() and int(port) <= 65535
 
 
 def _socket_path(address: str) -> Path | None:
