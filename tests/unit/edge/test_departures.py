@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
 import socket
@@ -57,7 +58,9 @@ async def talk(edge, data, rng):
         if rng.random() < 0.3:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         elif rng.random() < 0.3:
-            client.shutdown(socket.SHUT_WR)
+            # The edge may have closed it first.
+            with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_WR)
             await asyncio.sleep(0.01)
 
 
