@@ -245,6 +245,9 @@ class Connection(asyncio.Protocol):
         """Note an orderly end; the transport then closes itself."""
         self._eof = True
         self._unanswerable = self._nothing_arrived()
+        if self._transport is not None and self._outgoing is not None and self._outgoing.unsent():
+            # Closing would wait for the rest of the request to go, to which no answer will come.
+            self._transport.abort()
         return None
 
     def connection_lost(self, exc: Exception | None) -> None:

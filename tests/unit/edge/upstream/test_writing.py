@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from penstock_edge.upstream import DeadlineError
+from penstock_edge.upstream import ConnectionLostError, DeadlineError, TruncatedBodyError
 from penstock_edge.upstream.connection import Connection
 from tests.unit.edge.upstream.servers import OK, QUICK, STREAM, Server, context_for, fetch, request, says
 
@@ -43,6 +43,43 @@ async def test_a_request_that_stops_going_out_ends(trusting, deadlines, tls, siz
         assert 0.19 <= time.monotonic() - began < 10
         await asyncio.sleep(0.02)
         assert client.open_connections() == 0
+
+
+def hangs_up(said):
+    async def play(reader, writer, number):
+        writer.transport.pause_reading()
+        writer.write(said)
+        writer.write_eof()
+        await asyncio.sleep(30)
+        return False
+
+    return play
+
+
+@pytest.mark.parametrize("deadlines", [QUICK, STREAM])
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        (b"", ConnectionLostError),
+        (b"HTTP/1.1 100 Continue\r\n\r\n", ConnectionLostError),
+        (b"HTTP/1.1 200 OK\r\n", ConnectionLostError),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhello", TruncatedBodyError),
+    ],
+)
+async def test_a_request_ends_when_the_upstream_has_hung_up(client, deadlines, said, error):
+    """Though it has not gone out, and nobody reads it."""
+    patient = deadlines._replace(connect=20, idle=20, response=20, first_byte=20)
+    async with Server(hangs_up(said), reads_bodies=False) as server:
+        with pytest.raises(error):
+            await fetch(client, server, patient, b"x" * LARGE)
+        await asyncio.sleep(0.02)
+        assert client.open_connections() == 0
+
+
+async def test_what_was_said_up_to_the_hanging_up_is_the_answer(client):
+    patient = QUICK._replace(connect=20, idle=20, response=20)
+    async with Server(hangs_up(b"HTTP/1.1 200 OK\r\n\r\nhello"), reads_bodies=False) as server:
+        assert (await fetch(client, server, patient, b"x" * LARGE))[:2] == (200, b"hello")
 
 
 async def test_the_deadline_of_the_answer_is_the_writings_while_the_request_has_not_gone_out(trusting, tls):
