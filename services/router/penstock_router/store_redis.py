@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 # A row is its version in decimal, a colon, and the body. Versions come from one counter and never return while the
 # store keeps its mark, which the first write makes and a loss takes away. Whoever knows mark and counter is told the
-# names of all rows, and of those only that changed since, the rows.
+# names and versions of all rows, and of those only that changed since, the rows: a replica that takes over may lack the
+# last writes, so that a row is an older one than was read.
 _READ: Final = """
 local mark, counter = redis.call('GET', KEYS[3]) or '', redis.call('GET', KEYS[2]) or '0'
 local known = ARGV[1] ~= '' and ARGV[1] == mark
@@ -30,7 +31,8 @@ local rows = redis.call('HGETALL', KEYS[1])
 if known then
   local newest = tonumber(ARGV[2])
   for i = 2, #rows, 2 do
-    if tonumber(string.match(rows[i], '^(%d+):') or 0) <= newest then rows[i] = '' end
+    local version = string.match(rows[i], '^(%d+):')
+    if version and tonumber(version) <= newest then rows[i] = version .. ':' end
   end
 end
 return {redis.call('TIME'), mark, counter, rows}
@@ -59,6 +61,10 @@ return applied
 """
 
 
+class _OtherRows(StoreDown):
+    """The store has other rows than those that were read before, though nobody has written since."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Known:
     """What was last read of a kind, so that only what changed since comes over the wire."""
@@ -85,6 +91,12 @@ class RedisStore:
     async def read(self, kind: str) -> Reading:
         """Return all rows of `kind`."""
         known = self._known.get(kind, _Known())
+        try:
+            return await self._read(kind, known)
+        except _OtherRows:
+            return await self._read(kind, _Known())
+
+    async def _read(self, kind: str, known: _Known) -> Reading:
         told = (known.mark, known.counter, str(len(known.rows)))
         keys = self._keys(kind)
         answer = await self._call(lambda: self._link.run(keys[0], "EVAL", _READ, len(keys), *keys, *told))
@@ -92,10 +104,10 @@ class RedisStore:
             (seconds, micros), mark, counter, flat = answer
             if flat != 0:
                 pairs = zip(flat[0::2], flat[1::2], strict=True)
-                rows = {name.decode(): _row(row) if row else known.rows[name.decode()] for name, row in pairs}
+                rows = {name: _row(raw, known.rows.get(name)) for name, raw in ((n.decode(), r) for n, r in pairs)}
                 known = self._known[kind] = _Known(mark, counter, rows)
             return Reading(int(seconds) + int(micros) / 1e6, known.rows)
-        except (ValueError, TypeError, AttributeError, KeyError) as error:
+        except (ValueError, TypeError, AttributeError) as error:
             self._known.pop(kind, None)
             raise StoreDown("the store's answer makes no sense") from error
 
@@ -140,6 +152,12 @@ def _said(error: Exception) -> str:
     return str(error) if isinstance(error, WrongKindOfStore) else type(error).__name__
 
 
-def _row(raw: bytes) -> Row:
-    version, _, body = raw.partition(b":")
-    return Row(int(version), body)
+def _row(raw: bytes, known: Row | None) -> Row:
+    """Read a row; one without a body is the one that is known. Raises _OtherRows where that is of another version."""
+    text, _, body = raw.partition(b":")
+    version = int(text)
+    if body:
+        return Row(version, body)
+    if known is None or known.version != version:
+        raise _OtherRows("the store has lost writes")
+    return known
