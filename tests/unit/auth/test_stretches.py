@@ -30,3 +30,43 @@ def test_each_of_many_comes_once_while_others_have_their_turns(given):
         seen.append((each, len(given)))
     assert [each for each, _ in seen] == list(range(3 * module.AT_A_STRETCH))
     assert {turns for _, turns in seen} == {0, 1, 2}
+
+
+class Processor:
+    """One that somebody else keeps for `keeps` ms whenever it is given away; times in ms."""
+
+    def __init__(self, keeps: int) -> None:
+        self.keeps = keeps
+        self.now = 0
+        self.worked = 0
+
+    def sched_yield(self) -> None:
+        self.now += self.keeps
+
+    def work(self) -> None:
+        self.now += 1
+        self.worked += 1
+
+
+@pytest.mark.parametrize(("keeps", "least"), [(0, 1.0), (3, 0.4), (100, 0.4)])
+def test_who_computes_beside_a_batch_gets_no_more_than_half_of_the_time(monkeypatch, keeps, least):
+    processor = Processor(keeps)
+    monkeypatch.setattr(module, "perf_counter", lambda: processor.now)
+    monkeypatch.setattr(module.os, "sched_yield", processor.sched_yield)
+    turn = module._Turn()
+    for _ in range(1000):
+        processor.work()
+        turn.give_way()
+    assert processor.worked / processor.now >= least
+
+
+def test_who_needs_it_for_a_moment_gets_it_after_each_stretch(monkeypatch):
+    yields = []
+    clock = iter(range(10_000))
+    monkeypatch.setattr(module, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(module.os, "sched_yield", lambda: yields.append(1))
+    turn = module._Turn()
+    for _ in range(10):
+        turn.give_way()
+        next(clock)
+    assert len(yields) == 10
