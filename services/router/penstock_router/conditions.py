@@ -11,7 +11,7 @@ from penstock_routing.condition import Condition, merge
 from penstock_routing.health import Health, Key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from penstock_router.stores import Row, StateStore
     from penstock_routing.policy import Policy
@@ -28,6 +28,7 @@ class Conditions:
         self.dirty: set[Key] = set()
         self._store = store
         self._versions: dict[Key, int] = {}
+        self._served: Mapping[str, Collection[str]] | None = None
         self._loaded = False
         self.read_at: float | None = None
         """The store's time when it was last read."""
@@ -36,9 +37,10 @@ class Conditions:
         """Note keys that were changed here."""
         self.dirty.update(keys)
 
-    def keep(self, accounts: Iterable[str], now: float) -> None:
-        """Forget accounts that are gone from the catalog."""
-        self.dirty.update(self.health.keep(accounts, now))
+    def keep(self, served: Mapping[str, Collection[str]], now: float) -> None:
+        """Forget what is gone from the catalog (`served`: models by account), and what nothing remembers."""
+        self._served = served
+        self.dirty.update(self.health.keep(served, now))
 
     async def sync(self) -> int:
         """Take in what others changed, hand over what changed here; returns how often another router was first.
@@ -47,7 +49,7 @@ class Conditions:
         """
         if self._store.shared or not self._loaded:
             reading = await self._store.read(KIND)
-            self._adopt(reading.rows)
+            self._adopt(reading.rows, reading.now)
             self.read_at = reading.now
             self._loaded = True
         return await self._hand_over()
@@ -74,7 +76,7 @@ class Conditions:
         self._versions[key] = taken[_name(key)]
         return True
 
-    def _adopt(self, rows: Mapping[str, Row]) -> None:
+    def _adopt(self, rows: Mapping[str, Row], now: float) -> None:
         found: set[Key] = set()
         for name, row in rows.items():
             key = _key(name)
@@ -91,11 +93,22 @@ class Conditions:
                 theirs = merge(ours, theirs)
             self.health.conditions[key] = theirs
             self._versions[key] = row.version
-        for key in [key for key in self._versions if key not in found]:
-            # The store has lost it: what we remember goes back in.
-            self._versions[key] = 0
+        self._missed([key for key in self._versions if key not in found], now)
+
+    def _missed(self, keys: list[Key], now: float) -> None:
+        """Put back in what the store has lost, but not what another router has forgotten and we would as well.
+
+        Two routers would otherwise bring back for ever what the other one forgets.
+        """
+        if keys and self._served is not None:
+            self.keep(self._served, now)
+        for key in keys:
             if key in self.health.conditions:
+                self._versions[key] = 0
                 self.dirty.add(key)
+            else:
+                del self._versions[key]
+                self.dirty.discard(key)
 
     async def _hand_over(self) -> int:
         if not self.dirty:

@@ -9,7 +9,7 @@ from penstock_routing.accounts import UNLIMITED, AccountFacts, Timeouts
 from penstock_routing.shares import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from penstock_catalog import documents
     from penstock_catalog.prices import PriceRow
@@ -23,6 +23,7 @@ class Desired:
         accounts = document.accounts if document is not None else ()
         models = document.models if document is not None else ()
         self.accounts: Mapping[str, AccountFacts] = {account.name: _facts(account) for account in accounts}
+        self.served: Mapping[str, Collection[str]] = {account.name: frozenset(account.models) for account in accounts}
         self.limits: Mapping[str, Limits] = {account.name: _limits(account) for account in accounts}
         self.messages: Mapping[str, str] = {account.name: account.not_served_message for account in accounts}
         # What all edges are told alike, made once.

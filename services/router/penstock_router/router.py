@@ -94,7 +94,7 @@ class Router:
         """Put a catalog in force, all of it at once. New credentials get their chance, and a probe, at once."""
         now = self.clock.now()
         before, self.desired = self.desired, desired
-        self.conditions.keep(desired.accounts, now)
+        self.conditions.keep(desired.served, now)
         self._pool.load(desired.accounts.values(), now)
         for name, facts in desired.accounts.items():
             old = before.accounts.get(name)
@@ -303,7 +303,7 @@ class Router:
         self._metrics.sessions.set(len(self.sessions))
         if self.loaded and now - self._kept_at > _KEEP_EVERY_SECONDS:
             self._kept_at = now
-            self.conditions.keep(self.desired.accounts, now)
+            self.conditions.keep(self.desired.served, now)
         await self._exchange()
         await self._offer_trials()
         self.publish()

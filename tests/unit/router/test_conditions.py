@@ -9,7 +9,7 @@ from penstock_router.store_memory import MemoryStore
 from penstock_router.stores import Change, StoreDown
 from penstock_routing import Outcome, Policy
 from penstock_routing import outcomes as o
-from penstock_routing.condition import Phase
+from penstock_routing.condition import HEALTHY, Phase
 from penstock_routing.health import Key
 
 A_M = Key("a", "m")
@@ -130,9 +130,31 @@ async def test_forgotten_everywhere(pair, store):
     one, _ = pair
     one.fail(o.OVERLOADED)
     await one.sync()
-    one.keep([], 0.0)
+    one.keep({}, 0.0)
     await one.sync()
     assert (await store.read(KIND)).rows == {}
+
+
+@pytest.mark.parametrize("served", [{}, {"a": ["other"]}, {"a": ["m"]}])
+async def test_what_one_forgets_no_other_brings_back(served):
+    now = [0.0]
+    store = Shared(lambda: now[0])
+    one, other = Replica(store, Policy()), Replica(store, Policy())
+    one.fail(o.OVERLOADED)
+    one.health.conditions[A_M].step = HEALTHY  # Long over, so that nothing remembers it.
+    for each in (one, other):
+        each.keep({"a": ["m"]}, now[0])
+        await each.sync()
+    now[0] = 5000.0
+    for turn in range(6):
+        # They look at different times, as routers do that did not start at once.
+        first, second = (one, other) if turn % 2 else (other, one)
+        first.keep(served, now[0])
+        for each in (first, second, first, second):
+            await each.sync()
+        now[0] += 30.0
+    assert (await store.read(KIND)).rows == {}
+    assert one.health.conditions == other.health.conditions == {}
 
 
 async def test_what_cannot_be_read_is_left_alone(pair, store):

@@ -8,6 +8,8 @@ import pytest
 
 from penstock_routing import AccountFacts, Cooldown, NoneLeft, Outcome, Pick, Pool, Traits
 from penstock_routing import outcomes as o
+from penstock_routing.condition import HEALTHY
+from penstock_routing.health import Key
 
 NONE = frozenset()
 T = Traits(model="m", session="me")
@@ -218,3 +220,25 @@ class TestReturns:
     def test_an_edge_without_a_name_gets_no_trial(self, bench):
         bench.word(half_open=True, trial_session="")
         assert isinstance(bench.pick(Traits(model="m")), NoneLeft)
+
+
+def test_a_gate_that_is_forgotten_stands_in_nobodys_way():
+    bench = Bench()
+    bench.word(remaining_seconds=1.0)
+    bench.pool._gates._gates[Key("a", "m")].condition.step = HEALTHY  # A throttle that was paced leaves no trial.
+    bench.now += 5000.0
+    lane = bench.pool._lanes["a", "m"]
+    assert lane.gate is not None
+    bench.pool.load([AccountFacts(name="a", models=("m",))], bench.now)
+    assert lane.gate is None
+    assert lane.plain
+    assert not bench.pool._gates
+
+
+def test_a_model_that_an_account_serves_again_begins_anew():
+    bench = Bench()
+    bench.fail(o.OVERLOADED)
+    assert isinstance(bench.pick(), NoneLeft)
+    for models in (("other",), ("m",)):
+        bench.pool.load([AccountFacts(name="a", models=models)], bench.now)
+    assert isinstance(bench.pick(), Pick)

@@ -515,8 +515,8 @@ def test_soonest_is_the_next_deadline(bench):
 def test_accounts_that_are_gone_are_forgotten(bench):
     bench.fail(o.OVERLOADED)
     bench.health.probed("a", status=200, now=bench.now)
-    assert bench.health.keep({"a"}, bench.now) == set()
-    assert bench.health.keep({"b"}, bench.now) == {A_M}
+    assert bench.health.keep({"a": ["m"]}, bench.now) == set()
+    assert bench.health.keep({"b": ["m"]}, bench.now) == {A_M}
     assert bench.health.conditions == {}
     assert bench.health.probed_at == {}
 
@@ -524,7 +524,7 @@ def test_accounts_that_are_gone_are_forgotten(bench):
 def test_what_is_long_healthy_is_forgotten(bench):
     bench.fail(o.UNSTABLE)
     bench.now += 601
-    assert bench.health.keep({"a"}, bench.now) == {A_M}
+    assert bench.health.keep({"a": ["m"]}, bench.now) == {A_M}
 
 
 def test_nothing_grows_without_bound(bench):
@@ -534,3 +534,13 @@ def test_nothing_grows_without_bound(bench):
     condition = bench.health.conditions[A_M]
     assert len(condition.seen) <= 64
     assert len(condition.recent) <= 16
+
+
+def test_what_belongs_to_a_model_that_its_account_serves_no_more_is_forgotten():
+    bench = Bench()
+    bench.fail(o.OVERLOADED)
+    bench.fail(o.QUOTA_EXHAUSTED)
+    bench.now += 3600.0
+    assert set(bench.health.waiting(bench.now)) == {A_M, A}
+    assert bench.health.keep({"a": ["n"]}, bench.now) == {A_M}
+    assert bench.health.waiting(bench.now) == [A], "nobody could ever end a trial of what is not served"

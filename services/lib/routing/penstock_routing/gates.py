@@ -135,11 +135,11 @@ class Gates:
         self._health.credential_changed(account, now)
 
     def keep(self, now: float) -> None:
-        """Drop what belongs to accounts that are gone; tie the rest to its accounts and lanes anew."""
-        gone = self._health.keep(self.accounts, now)
+        """Drop what belongs to accounts and models that are gone; tie the rest to its accounts and lanes anew."""
+        gone = self._health.keep({name: account.facts.models for name, account in self.accounts.items()}, now)
         for key in list(self._gates):
             if key in gone:
-                del self._gates[key]
+                self._close(key)
             else:
                 self._tie(key, self._gates[key])
 

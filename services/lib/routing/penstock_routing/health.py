@@ -10,7 +10,7 @@ from penstock_routing.condition import Condition, Phase
 from penstock_routing.policy import Policy, Scope
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
     from penstock_routing.outcomes import Outcome
 
@@ -149,17 +149,21 @@ class Health:
         """Return when something changes by time alone; inf when nothing will."""
         return min((u for item in self.conditions.values() if (u := item.until()) > now), default=float("inf"))
 
-    def keep(self, accounts: Iterable[str], now: float) -> set[Key]:
-        """Forget accounts that are gone, and conditions that nothing remembers; returns the keys forgotten."""
-        kept = set(accounts)
+    def keep(self, served: Mapping[str, Collection[str]], now: float) -> set[Key]:
+        """Forget accounts that are gone, models that they serve no more, and conditions that nothing remembers.
+
+        `served`: models by account. Returns the keys forgotten. Nothing would ever end what belongs to no model.
+        """
         gone = {
             key
             for key, condition in self.conditions.items()
-            if key.account not in kept or condition.idle(now, _KEEP_SECONDS)
+            if key.account not in served
+            or (key.model and key.model not in served[key.account])
+            or condition.idle(now, _KEEP_SECONDS)
         }
         for key in gone:
             del self.conditions[key]
-        self.probed_at = {name: at for name, at in self.probed_at.items() if name in kept}
+        self.probed_at = {name: at for name, at in self.probed_at.items() if name in served}
         return gone
 
     def _named(self, outcome: Outcome) -> str:
