@@ -8,6 +8,7 @@ with what has begun.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from functools import partial
 from typing import TYPE_CHECKING
@@ -126,17 +127,41 @@ class Attempts:
                     await exchange.reply.whole(call.status, *answer)
         except UpstreamError as error:
             attempt.failure = of_transport(error, streamed=exchange.streamed)
+            # The call keeps it, and the frames in its traceback name the call.
+            error.__traceback__ = None
         except UndecodableError:
             attempt.failure = BROKEN
         except SpoolFull:
             attempt.unsent = True
             raise
         except asyncio.CancelledError:
-            attempt.cls = outcomes.CLIENT_LEFT
-            _salvage(exchange, attempt)
+            self._interrupted(exchange, attempt)
             raise
         finally:
             self._end(exchange, attempt)
+
+    def _interrupted(self, exchange: Exchange, attempt: Attempt) -> None:
+        """End an interrupted attempt: the upstream sees its client go, and what it had said counts."""
+        call, relay = attempt.call, attempt.relay
+        if call is not None and relay is not None and relay.ended:
+            # The client had all of it just before.
+            call.let_go()
+            return
+        attempt.cls = outcomes.CLIENT_LEFT
+        if call is not None:
+            with contextlib.suppress(UndecodableError):
+                self._salvage(exchange, attempt, call)
+            call.abort()
+
+    def _salvage(self, exchange: Exchange, attempt: Attempt, call: Call) -> None:
+        """Read for the books what came and was not relayed. Raises UndecodableError."""
+        if not 200 <= call.status < 300:
+            return
+        if not exchange.streamed:
+            if call.complete:
+                attempt.passage.whole(b"".join(call.leftover()), attempt.meter)
+        elif attempt.relay is not None or _is_stream(call):
+            self._relay(exchange, attempt, call).salvage(call.leftover())
 
     def _note_head(self, attempt: Attempt, call: Call) -> None:
         attempt.status = call.status
@@ -228,8 +253,9 @@ class Attempts:
         if failure is not None:
             attempt.cls = failure.cls
             attempt.status = attempt.status or failure.status
-            if call is not None:
-                call.abort()
+        if call is not None and attempt.cls != outcomes.OK:
+            # After a crash too: nobody reads on.
+            call.abort()
         exchange.characters = attempt.characters
         exchange.final_usage = attempt.meter.final
         loop_offset = now - exchange.reply.clock()
@@ -263,19 +289,6 @@ def _request(exchange: Exchange, attempt: Attempt, way: Way) -> list[bytes]:
 
 def _is_stream(call: Call) -> bool:
     return (call.header(b"content-type") or b"").startswith(b"text/event-stream")
-
-
-def _salvage(exchange: Exchange, attempt: Attempt) -> None:
-    """End an interrupted attempt: the upstream sees its client go, and what it had said counts."""
-    call, relay = attempt.call, attempt.relay
-    if call is None:
-        return
-    left = call.leftover()
-    if relay is not None:
-        relay.salvage(left)
-    elif call.complete and not exchange.streamed and 200 <= call.status < 300:
-        attempt.passage.whole(b"".join(left), attempt.meter)
-    call.abort()
 
 
 def _outcome(exchange: Exchange, attempt: Attempt, cls: str, now: float) -> Outcome:

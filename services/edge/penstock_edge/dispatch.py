@@ -140,7 +140,7 @@ class Dispatcher:
     async def _serve(self, exchange: Exchange, tries: Tries) -> None:
         task = exchange.task = asyncio.current_task()
         try:
-            if exchange.waited:
+            if exchange.waited and tries.begun is None:
                 # Let the watcher look before anything is sent for a client that is gone.
                 await asyncio.sleep(0)
             await self._run(exchange, tries)

@@ -94,7 +94,6 @@ class StreamRelay:
         "_call",
         "_crash",
         "_decoder",
-        "_ended",
         "_exchange",
         "_follower",
         "_headers",
@@ -104,6 +103,7 @@ class StreamRelay:
         "_on_output",
         "_out",
         "_splitter",
+        "ended",
     )
 
     def __init__(
@@ -128,9 +128,9 @@ class StreamRelay:
         """What may go out and has not."""
         self._last = Signal.OUTPUT
         """How the stream stands: OUTPUT (it goes on), STOP, ERROR or BROKEN."""
-        self._ended = False
-        """All of it has gone out."""
         self._crash: Exception | None = None
+        self.ended = False
+        """All of it has gone out."""
 
     async def run(self) -> None:
         """Relay to the stream's end. Raises UpstreamError; a failure inside the stream is left in `attempt.failure`."""
@@ -140,8 +140,7 @@ class StreamRelay:
             while (standing := self.try_run()) != ENDED:
                 if standing == UNDERWAY:
                     await call.change()
-                    if self._crash is not None:
-                        raise self._crash
+                    self._rethrow()
                 elif not await self._step():
                     return
         finally:
@@ -154,17 +153,22 @@ class StreamRelay:
         UNFIT: it is for `run` to go on, also where the stream has failed. Raises UpstreamError.
         """
         call, out = self._call, self._out
-        while not self._ended:
-            if out or self._last is not Signal.OUTPUT:
-                if not self._try_pass_on():
+        try:
+            while not self.ended:
+                if out or self._last is not Signal.OUTPUT:
+                    if not self._try_pass_on():
+                        return UNFIT
+                # All of it is read: the upstream may be held up for what would be left.
+                elif (chunk := call.try_read()) is None:
+                    return UNDERWAY
+                elif not chunk:
                     return UNFIT
-            # All of it is read: the upstream may be held up for what would be left.
-            elif (chunk := call.try_read()) is None:
-                return UNDERWAY
-            elif not chunk:
-                return UNFIT
-            else:
-                self._take(chunk)
+                else:
+                    self._take(chunk)
+        except Exception:
+            # Whoever deals with it may not come here again.
+            self._count()
+            raise
         self._count()
         return ENDED
 
@@ -175,6 +179,16 @@ class StreamRelay:
         except Exception as error:  # noqa: BLE001 -- whatever it is, it is the task's and not the connection's
             self._crash = error
             return False
+
+    def _rethrow(self) -> None:
+        """Raise what was thrown while the task slept."""
+        crash, self._crash = self._crash, None
+        try:
+            if crash is not None:
+                raise crash
+        finally:
+            # Its traceback names this frame.
+            del crash
 
     def _count(self) -> None:
         self._attempt.characters = self._follower.characters
@@ -208,7 +222,7 @@ class StreamRelay:
             if not reply.try_end(data):
                 return False
             self._attempt.cls = outcomes.OK
-            self._ended = True
+            self.ended = True
         elif not reply.try_piece(data):
             return False
         out.clear()

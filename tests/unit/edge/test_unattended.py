@@ -10,6 +10,8 @@ import pytest
 
 from penstock_edge.dispatch import Pace
 from penstock_edge.passage import NativeFollower
+from penstock_edge.reply import Reply
+from penstock_edge.unattended import Unattended
 
 ANSWER = {"type": "message", "content": [], "usage": {"input_tokens": 3, "output_tokens": 4}}
 
@@ -371,3 +373,76 @@ async def test_a_crash_in_a_stream_is_the_requests_and_not_the_connections(warm,
     assert (names[-1], b"bug" in answer.content) == ("error", False)
     assert (await books.settled_count(2))[1].state == "error_after_output"
     assert at_rest(edge, books)
+
+
+async def test_an_interruption_just_after_a_task_took_over_ends_the_attempt(warm, books, play, monkeypatch):
+    """Also where auth was asked, and the task looks once more for a client that has left."""
+    handed = Unattended._hand_over
+
+    def then_left(self):
+        handed(self)
+        asyncio.get_running_loop().call_soon(self._exchange.client_left)
+
+    books.asks_auth = True
+    edge = await warm([play.answer(), play.stream([play.start(), play.block, play.text("a")], end="cut")])
+    monkeypatch.setattr(Unattended, "_hand_over", then_left)
+    await edge.events()
+    closed = (await books.settled_count(2))[1]
+    assert [attempt.usage.input_tokens for attempt in closed.attempts] == [10]
+    await until(lambda: at_rest(edge, books))
+
+
+async def test_a_crash_ends_the_upstreams_answer_and_counts_what_had_come(warm, books, play, monkeypatch):
+    honest = NativeFollower.take
+
+    def crash(self, raw):
+        if b"crash" in raw:
+            raise RuntimeError("bug")
+        return honest(self, raw)
+
+    monkeypatch.setattr(NativeFollower, "take", crash)
+    pieces = [play.start(), play.block, play.text("a" * 4000), 0.05, play.text("crash")]
+    edge = await warm([play.answer(), play.stream(pieces, end="hang")])
+    await edge.events()
+    closed = (await books.settled_count(2))[1]
+    assert (closed.state, closed.estimated) == ("error_after_output", True)
+    assert closed.attempts[0].usage.output_tokens > 500
+    await until(lambda: edge.upstreams[0].gone == 1)
+
+
+async def test_a_stream_that_begins_as_its_client_is_seen_to_leave_counts(warm, books, play):
+    edge = await warm([play.answer(), play.stream([play.start() + play.block], delay=0.2, end="hang")])
+    client = Reading(edge)
+    exchange = await waits(edge, 2)
+    call = exchange.current.call
+
+    def left_first():
+        if call.leftover():
+            call.then(None)
+            exchange.interrupt("client_left")
+
+    call.then(left_first)
+    closed = (await books.settled_count(2))[1]
+    assert (closed.state, closed.attempts[0].usage.input_tokens) == ("client_left", 10)
+    client.task.cancel()
+
+
+async def test_a_drain_just_after_the_end_went_out_changes_nothing(gateway, books, play, monkeypatch):
+    """A task that slept through it is cancelled before it wakes."""
+    honest = Reply.try_end
+
+    def then_drained(self, data):
+        sent = honest(self, data)
+        asyncio.get_running_loop().call_soon(exchange.interrupt, "draining")
+        return sent
+
+    pieces = play.whole_stream()
+    edge = await gateway([play.stream([*pieces[:-1], 0.2, pieces[-1]], end="hang")])
+    client = Reading(edge)
+    exchange = await waits(edge, 1)
+    monkeypatch.setattr(Reply, "try_end", then_drained)
+    await client.task
+    [closed] = await books.settled_count(1)
+    assert exchange.interrupted == "draining"
+    assert (closed.state, closed.attempts[0].cls, closed.estimated) == ("complete", "Ok", False)
+    await until(lambda: at_rest(edge, books) and edge.client.open_connections() == 0)
