@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from penstock_edge.dispatch import Pace
+from penstock_edge.passage import NativeFollower
 from penstock_routing import Timeouts
 
 REQUESTS = 500
@@ -86,6 +87,25 @@ async def test_nothing_hangs_and_nothing_leaks(gateway, books, play, seed):
         assert closed.state != "complete" or closed.attempts[closed.delivered].cls == "Ok"
 
 
+async def garbage(churn):
+    """Return what `churn`, which is given a number of rounds, leaves to the collector."""
+    await churn(9)
+    gc.collect()
+    gc.disable()
+    try:
+        await churn(15)
+        await asyncio.sleep(0.05)
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        return collections.Counter(
+            type(o).__name__ for o in gc.garbage if type(o).__module__.startswith("penstock_edge")
+        )
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+
+
 async def test_requests_leave_no_garbage_behind(gateway, books, play):
     """Cycles wait for a collector that runs seldom: under churn that is memory that grows."""
     edge = await gateway([play.answer()])
@@ -106,19 +126,49 @@ async def test_requests_leave_no_garbage_behind(gateway, books, play):
         books.opened_records.clear()
         books.outcomes.clear()
 
-    await churn(9)
-    gc.collect()
-    gc.disable()
-    try:
-        await churn(15)
-        await asyncio.sleep(0.05)
-        gc.set_debug(gc.DEBUG_SAVEALL)
-        gc.collect()
-        ours = collections.Counter(
-            type(o).__name__ for o in gc.garbage if type(o).__module__.startswith("penstock_edge")
-        )
-    finally:
-        gc.set_debug(0)
-        gc.garbage.clear()
-        gc.enable()
-    assert not ours, ours
+    assert not await garbage(churn)
+
+
+@pytest.mark.parametrize("warm", [False, True])
+async def test_nor_do_upstreams_that_fail(gateway, books, play, monkeypatch, warm):
+    honest = NativeFollower.take
+
+    def crash(self, raw):
+        if b"crash" in raw:
+            raise RuntimeError("bug")
+        return honest(self, raw)
+
+    monkeypatch.setattr(NativeFollower, "take", crash)
+    pieces = [play.start(), play.block, play.text("abc"), 0.01]
+    faults = [
+        play.cut,
+        play.failure(500),
+        play.stream(pieces, end="cut"),
+        play.stream(pieces[:1], end="cut"),
+        play.stream([*pieces, play.event("error", error={"type": "api_error", "message": "m"})]),
+        play.stream([*pieces, play.text("crash")], end="hang"),
+        play.answer(body=b"abc", headers={"content-type": "text/event-stream", "content-encoding": "br"}),
+    ]
+    edge = await gateway([play.answer()])
+
+    async def churn(rounds):
+        for number in range(rounds):
+            edge.upstreams[0].scripts = [play.answer()]
+            assert (await edge.post()).status_code == 200
+            if not warm:
+                cool(edge)
+            edge.upstreams[0].scripts = [faults[number % len(faults)]]
+            await edge.events()
+            await asyncio.sleep(0.005)
+        books.finished.clear()
+        books.opened_records.clear()
+        books.outcomes.clear()
+
+    assert not await garbage(churn)
+
+
+def cool(edge):
+    """Let no connection be idle: the next request begins in a task."""
+    for pool in edge.client._pools.values():
+        while pool.idle:
+            pool.give_up_oldest()
