@@ -860,3 +860,25 @@ class PoolMachine(RuleBasedStateMachine):
 
 TestPoolMachine = PoolMachine.TestCase
 TestPoolMachine.settings = settings(max_examples=examples(30), stateful_step_count=40, deadline=None)
+
+
+def test_names_that_nobody_serves_are_not_remembered():
+    bench = Bench()
+    for number in range(100):
+        assert isinstance(bench.pick(Traits(model=f"x{number}", providers=frozenset({"OpenAI"}))), NoneLeft)
+    assert not bench.pool._restricted
+
+
+def test_an_account_that_moved_to_another_upstream_is_not_paced_by_what_the_old_one_told():
+    bench = Bench(facts("a", base_url="https://old"))
+    pick, under_way = bench.take(2)
+    bench.end(pick, hints=Hints(requests_limit=60, requests_remaining=0, requests_reset_ms=60_000))
+    assert isinstance(bench.pick(), NoneLeft)
+    bench.pool.load([facts("a", base_url="https://old", weight=50)], bench.now)
+    assert isinstance(bench.pick(), NoneLeft)
+    bench.pool.load([facts("a", base_url="https://new")], bench.now)
+    new = bench.pick()
+    assert isinstance(new, Pick)
+    bench.end(under_way)
+    bench.end(new)
+    assert bench.pool.in_flight("a") == 0

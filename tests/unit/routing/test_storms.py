@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from penstock_routing import NoneLeft, Pick
+import pytest
+
+from penstock_routing import Hints, NoneLeft, Pick
 from penstock_routing import outcomes as o
+from penstock_routing.storms import Storm
 from tests.unit.routing.test_pool import Bench, T, facts
 
 
@@ -69,3 +72,36 @@ def test_when_nothing_is_answered_one_is_asked_at_a_time():
     for _ in range(30):
         bench.end(bench.pick())
     assert all(isinstance(pick, Pick) for pick in bench.take(10))
+
+
+def test_refusals_whose_heads_tell_of_limits_are_no_answers():
+    bench = stormy(4, 4)
+    plenty = Hints(requests_limit=10_000, requests_remaining=10_000)
+    for _ in range(200):
+        pick = bench.pick()
+        bench.pool.heard(pick, plenty, bench.now)
+        bench.end(pick, o.OVERLOADED, hints=plenty)
+    assert isinstance(bench.pick(), Pick)
+    assert isinstance(bench.pick(), NoneLeft)
+
+
+def test_throttles_whose_heads_tell_of_limits_show_nothing():
+    bench = stormy(4, 4)
+    before = bench.pool._storms.setdefault("m", Storm()).answered
+    plenty = Hints(requests_limit=10_000, requests_remaining=10_000)
+    for _ in range(20):
+        pick = bench.pick()
+        bench.pool.heard(pick, plenty, bench.now)
+        bench.end(pick, o.THROTTLED, hints=plenty, retry_after=0.0)
+        bench.now += 1.0
+    assert bench.pool._storms["m"].answered == pytest.approx(before)
+
+
+def test_of_models_that_are_gone_no_storm_is_remembered():
+    bench = stormy(4, 4)
+    pick = bench.pick()
+    assert isinstance(pick, Pick)
+    for _ in range(2):
+        bench.pool.load([facts(name, models=("other",)) for name in "abcd"], bench.now)
+        bench.end(pick, o.OVERLOADED)
+    assert not bench.pool._storms

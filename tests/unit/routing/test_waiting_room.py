@@ -309,3 +309,18 @@ class TestNotAskedInVain:
         bench.slots("a", 2)
         assert bench.pool.changes > before
         assert bench.turn() == [("next", "a")]
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_who_finds_no_place_leaves_nothing_behind(gone):
+    bench = Bench(places=1)
+    assert isinstance(bench.seek("served"), Pick)
+    assert bench.seek("waits") is None
+    for number in range(5):
+        traits = Traits(model="n", project="q", estimated_tokens=1000 * 4**number)
+        wish = Wish(traits, NOBODY, f"n{number}")
+        assert bench.room.seek(wish, bench.now) is None
+        if gone:
+            bench.room.leave(wish)
+    assert [ticket for ticket, _ in bench.turn()] == ([] if gone else [f"n{number}" for number in range(5)])
+    assert len(bench.room) == len(bench.room._refusals) == 1

@@ -20,7 +20,7 @@ from penstock_routing.storms import Storm
 from penstock_routing.warmth import Warmth, worth
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Container, Iterable, Iterator
 
     from penstock_routing.accounts import AccountFacts, Hints, Share
     from penstock_routing.choosing import Home, Obstacle
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _SUCCESSES: Final = frozenset({o.OK, o.BEGUN})
 _SILENT: Final = frozenset({o.CLIENT_LEFT, o.CLIENT_FAULT, o.THROTTLED, o.THROTTLED_NO_HINT})
 """These tell nothing of whether a provider is overloaded."""
+_ANSWERED: Final = frozenset({o.CLIENT_LEFT, o.CLIENT_FAULT})
+"""An answer that ends so had begun nevertheless."""
 _THROTTLED: Final = frozenset({o.THROTTLED, o.THROTTLED_NO_HINT})
 
 
@@ -65,6 +67,7 @@ class Pool:
     def load(self, accounts: Iterable[AccountFacts], now: float) -> None:
         """Replace the set of accounts. Load, health and buckets of those that stay are kept."""
         wanted = {facts.name: facts for facts in accounts}
+        moved: set[str] = set()
         for name in [name for name in self._accounts if name not in wanted]:
             del self._accounts[name]
         for name, facts in wanted.items():
@@ -74,8 +77,10 @@ class Pool:
                 continue
             if known.facts.credential_hash != facts.credential_hash:
                 self._gates.credential_changed(name, now)
+            if (known.facts.provider, known.facts.base_url) != (facts.provider, facts.base_url):
+                moved.add(name)
             known.adopt(facts)
-        self._index()
+        self._index(moved)
         self._gates.keep(now)
         self._changed()
 
@@ -312,6 +317,9 @@ class Pool:
             return
         storm, answered = self._storms[pick.model], cls in _SUCCESSES
         storm.ended()
+        if pick.heard is not None and not answered and cls not in _ANSWERED:
+            # Refusals have heads too, which may tell of limits.
+            storm.take_back()
         if cls not in _SILENT and not (answered and pick.heard is not None):
             storm.told(answered=answered)
 
@@ -415,12 +423,15 @@ class Pool:
         found = self._restricted.get(key)
         if found is None:
             tiers = self._tiers.get(traits.model, ())
+            if not tiers:
+                # As in `providers`.
+                return ()
             kept = ((t.number, [lane for lane in t.lanes if lane.may_take(traits.providers)]) for t in tiers)
             found = self._restricted[key] = tuple(Tier(number, lanes) for number, lanes in kept if lanes)
         return found
 
-    def _index(self) -> None:
-        """Build the index by model anew; lanes that stay keep their state."""
+    def _index(self, moved: Container[str]) -> None:
+        """Build the index by model anew; lanes that stay keep their state, but not what another upstream has told."""
         old, self._lanes = self._lanes, {}
         for known in old.values():
             known.gone = True
@@ -429,7 +440,7 @@ class Pool:
         for account in self._accounts.values():
             for model in account.facts.models:
                 lane = old.get((account.name, model))
-                if lane is None or lane.account is not account:
+                if lane is None or lane.account is not account or account.name in moved:
                     lane = Lane(account, model)
                 lane.weight = float(account.facts.weight)
                 self._lanes[account.name, model] = lane
@@ -442,6 +453,7 @@ class Pool:
             model: tuple(Tier(number, tiers[number]) for number in sorted(tiers)) for model, tiers in by_model.items()
         }
         self._closed = {model: tuple(lanes) for model, lanes in closed.items()}
+        self._storms = {name: storm for name, storm in self._storms.items() if storm.out or name in self._tiers}
         self._gates.lanes = self._lanes
         self._chooser.forget()
         self._restricted.clear()

@@ -30,6 +30,10 @@ class Storm:
         """Take what one has shown: told when an answer begins, for failures are quicker than answers are whole."""
         self.answered += _WEIGHT * (answered - self.answered)
 
+    def take_back(self) -> None:
+        """Forget an answer that was told: it has turned out to be a refusal, or none at all."""
+        self.answered = max((self.answered - _WEIGHT) / (1.0 - _WEIGHT), 0.0)
+
     def ended(self) -> None:
         """Count one that is back."""
         self.out -= 1

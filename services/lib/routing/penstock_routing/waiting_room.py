@@ -155,6 +155,7 @@ class WaitingRoom(Generic[Ticket]):
         """Wait no longer; nothing when that one has departed already."""
         if wish in self._crowded_out:
             self._crowded_out.remove(wish)
+            self._forget_of(wish)
         elif wish.place is not None:
             self._queue.leave(wish.place)
             self._forget(wish.place.line)
@@ -163,7 +164,9 @@ class WaitingRoom(Generic[Ticket]):
         """Let everybody ask who may, in fair order; returns all who wait no longer."""
         self._restless = False
         departures = [Departure(wish.ticket, self._told(wish, now)) for wish in self._crowded_out]
-        self._crowded_out.clear()
+        crowded_out, self._crowded_out = self._crowded_out, []
+        for wish in crowded_out:
+            self._forget_of(wish)
         for group in self._queue.groups():
             blocked: set[Line] = set()
             while (place := self._queue.head(group, blocked)) is not None:
@@ -263,6 +266,10 @@ class WaitingRoom(Generic[Ticket]):
     def _told(self, wish: Wish[Ticket], now: float) -> NoneLeft:
         refusal = self.refusal(wish, now)
         return refusal if refusal is not None else NoneLeft(throttled=True, soonest_seconds=_LONGEST_NAP_SECONDS)
+
+    def _forget_of(self, wish: Wish[Ticket]) -> None:
+        if wish.place is not None:
+            self._forget(wish.place.line)
 
     def _forget(self, line: Line) -> None:
         if not self._queue.busy(line):
