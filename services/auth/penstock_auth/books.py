@@ -19,12 +19,13 @@ from penstock_auth.turns import Turn, Turns
 from penstock_auth.windows import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from penstock_auth.allowances import Bound, Lent, Vector
     from penstock_auth.counters import (
         AllowCall,
         KeyDeclaration,
+        LedgerRow,
         Limit,
         ProjectHistory,
         SettleEffect,
@@ -174,15 +175,19 @@ class Books:
 
     def rebuild(self, history: ProjectHistory, now: int) -> None:
         """Count the ledger's rows, once; those that were settled meanwhile are counted already."""
-        now = self.used_at = max(self.used_at, now)
         if self.rebuilt:
             return
         self.rebuilt = True
-        for row in history.rows:
+        self.recount(history.rows, history.limits, now)
+
+    def recount(self, rows: Iterable[LedgerRow], limits_of: Mapping[str, tuple[Limit, ...]], now: int) -> None:
+        """Count some of the ledger's rows; one with an id counts once, however often it comes."""
+        now = self.used_at = max(self.used_at, now)
+        for row in rows:
             # An old one is noted too: whoever asks for it gets it by its admission.
             if row.request_id and not self.settled.add(row.request_id, row.admitted_at_ms, now):
                 continue
-            limits = history.limits.get(row.key, ())
+            limits = limits_of.get(row.key, ())
             at = min(row.admitted_at_ms, now)
             self._count_usage(limits, row.key, at, (row.input_tokens, row.output_tokens, row.micro_usd), now)
             self._count_requests(limits, row.key, "requests", at, row.requests, now)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from penstock_auth.allowances import RECOVERING_MS
 from penstock_auth.books import Books, Circumstances
-from penstock_auth.counters import AllowResult, Denial, Heard, Reason
+from penstock_auth.counters import AllowResult, Denial, Heard, ProjectHistory, Reason
+from penstock_auth.rebuilding import Rebuilding
 from penstock_auth.recovery import Epoch, Status
 from penstock_auth.settled_ids import SettledIds
 from penstock_auth.stretches import stretches
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 TIDY_MS: Final = 10_000
 REMEMBER_ID_MS: Final = 900_000
+ROWS_AT_ONCE: Final = 500
 
 
 def steady_clock() -> Callable[[], int]:
@@ -42,7 +44,7 @@ class MemoryCounters:
         self._epoch = Epoch(uuid.uuid4().hex, self._last)
         self._projects: dict[str, Books] = {}
         self._settled = SettledIds()
-        self._rebuilding: dict[str, asyncio.Lock] = {}
+        self._rebuilding = Rebuilding(self._rebuild)
         self._expecting = asyncio.Lock()
         self._tidied = self._last
 
@@ -50,7 +52,8 @@ class MemoryCounters:
         """Need nothing."""
 
     async def close(self) -> None:
-        """Hold nothing."""
+        """Stop looking into the ledger."""
+        await self._rebuilding.close()
 
     async def allow(self, call: AllowCall) -> AllowResult:
         """See `Counters.allow`."""
@@ -138,14 +141,19 @@ class MemoryCounters:
     async def _rebuilt(self, project: str) -> Books:
         books = self._books(project)
         if not books.rebuilt:
-            async with self._rebuilding.setdefault(project, asyncio.Lock()):
-                books = self._books(project)
-                if not books.rebuilt:
-                    history = await self._truth.history(project)
-                    books = self._books(project)
-                    books.rebuild(history, self._now())
-            self._rebuilding.pop(project, None)
+            await self._rebuilding.wait(project)
+            books = self._books(project)
         return books
+
+    async def _rebuild(self, project: str) -> None:
+        """Count a project's rows of the ledger; those with an id, which may be many, in turn with other work."""
+        history = await self._truth.history(project)
+        books = self._books(project)
+        for rows in stretches([row for row in history.rows if row.request_id], ROWS_AT_ONCE):
+            books.recount(rows, history.limits, self._now())
+            await asyncio.sleep(0)
+        others = [row for row in history.rows if not row.request_id]
+        books.rebuild(ProjectHistory(others, history.limits), self._now())
 
     def _books(self, project: str) -> Books:
         books = self._projects.get(project)

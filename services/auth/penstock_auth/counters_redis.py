@@ -27,6 +27,7 @@ from penstock_auth.counters import (
     Reason,
     StoreDown,
 )
+from penstock_auth.rebuilding import Rebuilding
 from penstock_auth.recovery import Epoch, Presence, Status
 from penstock_auth.script_messages import Keys, adds_of, bound_of, result_of, row_adds, windows_of
 from penstock_auth.scripts import DEADLINE_SECONDS, Runner, Script
@@ -56,7 +57,6 @@ CLOCK_DRIFT: Final = 0.001
 ROWS_AT_ONCE: Final = 500
 PROJECTS_AT_ONCE: Final = 32
 TRIES: Final = 4
-IDS_MS: Final = 900_000
 
 
 class RedisCounters:
@@ -87,7 +87,7 @@ class RedisCounters:
         self._offset_at = 0.0
         self._last = 0
         self._looking = asyncio.Lock()
-        self._rebuilding: dict[str, asyncio.Lock] = {}
+        self._rebuilding = Rebuilding(self._build)
 
     async def open(self) -> None:
         """See `Counters.open`."""
@@ -97,6 +97,7 @@ class RedisCounters:
 
     async def close(self) -> None:
         """See `Counters.close`."""
+        await self._rebuilding.close()
         await self._runner.close()
 
     async def allow(self, call: AllowCall) -> AllowResult:
@@ -118,7 +119,7 @@ class RedisCounters:
             if result is not None:
                 return result
             await self._look(0)
-            await self._build(call.project)
+            await self._rebuilding.wait(call.project)
         raise StoreDown("the store lost its memory again and again")
 
     async def settle(self, effects: Sequence[SettleEffect]) -> None:
@@ -320,27 +321,18 @@ class RedisCounters:
         await self._run(self._declare, keys, session=session, first=not view.spoke(session), told=told)
 
     async def _build(self, project: str) -> None:
-        """Rebuild a project's windows from the ledger, once for all callers here; other auths may do it beside us."""
-        lock = self._rebuilding.get(project)
-        if lock is not None:
-            async with lock:
-                return
-        lock = self._rebuilding[project] = asyncio.Lock()
-        try:
-            async with lock:
-                view = await self._look(VIEW_MS)
-                if (await self._whole()).id != view.id:
-                    return
-                await self._write_history(view, project, await self._truth.history(project))
-        finally:
-            del self._rebuilding[project]
+        """Rebuild a project's windows from the ledger; other auths may do it beside us."""
+        view = await self._look(VIEW_MS)
+        if (await self._whole()).id != view.id:
+            return
+        await self._write_history(view, project, await self._truth.history(project))
 
     async def _write_history(self, view: Epoch, project: str, history: ProjectHistory) -> None:
-        recent = self._store_time() - IDS_MS
-        named = [row for row in history.rows if row.request_id and row.admitted_at_ms > recent]
+        # Also of one that was admitted long ago: it may have been settled in this epoch, or be settled again.
+        named = [row for row in history.rows if row.request_id]
         for start in range(0, len(named), ROWS_AT_ONCE):
             await self._write_rows(view, project, history, named[start : start + ROWS_AT_ONCE])
-        others = [row for row in history.rows if not (row.request_id and row.admitted_at_ms > recent)]
+        others = [row for row in history.rows if not row.request_id]
         sums: dict[tuple[str, int, int], int] = defaultdict(int)
         scratch = Keys(project, view.id)
         for row in others:

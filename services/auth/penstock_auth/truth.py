@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # Buckets round up, and the store's clock need not be ours.
 _SLACK_MS: Final = 120_000
 _LEAST_MS: Final = 600_000
+# For hundreds of thousands of rows; no call waits for so long.
+_READ_SECONDS: Final = 20.0
 
 
 class SqlTruth:
@@ -44,7 +46,9 @@ class SqlTruth:
     async def history(self, project: str) -> ProjectHistory:
         """See `Truth`."""
         try:
-            return await self._database.read(lambda connection: self._history(connection, project))
+            return await self._database.read(
+                lambda connection: self._history(connection, project), seconds=_READ_SECONDS
+            )
         except DatabaseDown as error:
             raise StoreDown("the ledger cannot be asked for a project's history") from error
 

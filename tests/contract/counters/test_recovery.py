@@ -20,6 +20,7 @@ from penstock_auth.counters import (
     Reason,
     Scope,
     SettleEffect,
+    StoreDown,
     Unit,
 )
 
@@ -78,6 +79,65 @@ async def test_a_project_is_rebuilt_once_by_many_callers(desk, request):
     assert results[0].limits[0].remaining == 70
     # One reads for all; where a node of a cluster is slow to answer, others look too, and find the same.
     assert desk.truth.reads == 1 or request.node.callspec.id == "cluster"
+
+
+async def test_who_gives_up_waiting_does_not_end_a_rebuild(desk, request):
+    import asyncio
+
+    desk.truth.projects["p1"] = ProjectHistory(
+        [
+            LedgerRow("k1", desk.clock.now, 10),
+            *(LedgerRow("k1", desk.clock.now, request_id=f"r{i}") for i in range(20)),
+        ],
+        {"k1": RPM},
+    )
+    await desk.lose()
+    read, honest = asyncio.Event(), desk.truth.history
+
+    async def slow(project):
+        history = await honest(project)
+        await read.wait()
+        return history
+
+    desk.truth.history = slow
+    call = desk.call(limits=RPM)
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await desk.store.allow(call)
+    read.set()
+    assert (await desk.store.allow(call)).limits[0].remaining == 70
+    assert desk.truth.reads == 1 or request.node.callspec.id == "cluster"
+
+
+async def test_a_rebuild_that_failed_is_tried_again(desk):
+    desk.truth.projects["p1"] = ProjectHistory([LedgerRow("k1", desk.clock.now, 30)], {"k1": RPM})
+    await desk.lose()
+    honest = desk.truth.history
+
+    async def down(project):
+        raise StoreDown("the ledger is down")
+
+    desk.truth.history = down
+    call = desk.call(limits=RPM)
+    with pytest.raises(StoreDown):
+        await desk.store.allow(call)
+    desk.truth.history = honest
+    assert (await desk.store.allow(call)).limits[0].remaining == 70
+
+
+async def test_a_long_request_that_settled_over_a_loss_counts_once(desk):
+    """It was admitted longer ago than ids are remembered, and both its row and its settlement are told."""
+    hours = (Limit("tokens", Unit.TOTAL_TOKENS, 10_000, 18_000_000),)
+    at = desk.clock.now - 1_200_000
+    await desk.lose()
+    row = LedgerRow("k1", at, 1, 10, 0, 0, "req_1")
+    desk.truth.projects["p1"] = ProjectHistory([row], {"k1": hours})
+    late = effect(desk, "req_1", admitted_at_ms=at, limits=hours)
+    await desk.store.settle([late])
+    assert (await desk.allow(limits=hours)).limits[0].remaining == 9990
+    await desk.store.settle([late])
+    assert (await desk.allow(limits=hours)).limits[0].remaining == 9990
 
 
 async def test_a_row_from_the_future_counts_now(desk):

@@ -1,0 +1,42 @@
+"""Projects being rebuilt from the ledger: once for all who wait, and to the end, whoever gives up waiting.
+
+A busy project has hundreds of thousands of recent rows. To read them takes longer than a call may wait; would each
+call begin anew, none would ever be answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+
+class Rebuilding:
+    """`rebuild` rebuilds one project. Whatever it raises, all who wait for that project hear of it."""
+
+    def __init__(self, rebuild: Callable[[str], Coroutine[None, None, None]]) -> None:
+        self._rebuild = rebuild
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    async def wait(self, project: str) -> None:
+        """Return when the project has been rebuilt; begin with it unless somebody has."""
+        task = self._tasks.get(project)
+        if task is None:
+            task = self._tasks[project] = asyncio.create_task(self._rebuild(project), name="rebuild")
+            task.add_done_callback(partial(self._done, project))
+        await asyncio.shield(task)
+
+    async def close(self) -> None:
+        """Give up what is under way."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _done(self, project: str, task: asyncio.Task[None]) -> None:
+        del self._tasks[project]
+        if not task.cancelled():
+            task.exception()  # Perhaps nobody waits any more; the next call tries again.
