@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 MOST_MICRO_USD: Final = 10**15  # a billion dollars
+_MOST_BALANCE: Final = 2**53  # beyond which Redis and clients that count in doubles would be inexact
 
 
 class EntryKind(StrEnum):
@@ -153,6 +154,8 @@ def add_entry(
                 raise Conflict("this idempotency key was used for another entry; use a new one")
             return entry, False
     balance, version = found[project]
+    if abs(balance + amount_micro) > _MOST_BALANCE:
+        raise Invalid("the balance would be beyond nine billion dollars")
     entry_id = connection.execute(
         insert(credit_entries)
         .values(

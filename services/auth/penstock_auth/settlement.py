@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MOST_ATTEMPTS: Final = 64
 _MOST_TOKENS: Final = 1_000_000_000
 _MOST_MULTIPLIER: Final = 1_000_000_000  # a thousand times the price
-_MOST_TIME_MS: Final = 253_402_300_800_000  # the year 10000
+_MOST_TIME_MS: Final = 253_402_300_799_999  # the end of the year 9999, the last that has a name
 _MOST_MICRO_USD: Final = 2**53
 
 

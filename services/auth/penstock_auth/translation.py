@@ -55,6 +55,8 @@ REASONS: Final = {
     Reason.RECOVERING: auth_pb2.DENIAL_REASON_RECOVERING,
 }
 
+_MOST: Final = 2**53
+
 # Fields of the messages in the order of the records' own: read in one step, a dozen costs as much as two would by name.
 _SETTLEMENT: Final = attrgetter(*Settlement.__struct_fields__)
 _ATTEMPT: Final = attrgetter(*("class" if name == "cls" else name for name in Attempt.__struct_fields__))
@@ -62,9 +64,11 @@ _USAGE: Final = attrgetter(*Usage.__struct_fields__)
 
 
 def count(name: str, value: int) -> int:
-    """Return a number that may not be negative. Raises Invalid."""
+    """Return a number that may not be negative, nor beyond what every store counts exactly. Raises Invalid."""
     if value < 0:
         raise Invalid(f"{name} is negative")
+    if value > _MOST:
+        raise Invalid(f"{name} is beyond {_MOST}")
     return value
 
 

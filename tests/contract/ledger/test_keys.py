@@ -56,6 +56,7 @@ async def test_a_key_is_found_by_digest_and_its_text_is_nowhere(books, database_
         KeyOrder("", "team"),
         KeyOrder("-x", "team"),
         KeyOrder("x" * 64, "team"),
+        KeyOrder("\u212aelvin", "team"),  # no K, though it looks like one
         KeyOrder("p", "team", name="n" * 300),
         KeyOrder("p", "team", name="a\0"),
         KeyOrder("p", "team", expires_at_ms=NOW),
@@ -218,6 +219,14 @@ async def test_entries_that_make_no_sense(books, wrong):
     entry = {"project": "demo", "kind": "topup", "amount_micro": 5, "note": "", "idempotency_key": "", "now_ms": NOW}
     with pytest.raises(Invalid):
         await books.database.write(lambda c: credit.add_entry(c, **(entry | wrong)))
+
+
+async def test_a_balance_stays_where_every_store_is_exact(books):
+    for _ in range(9):
+        await books.top_up(10**15)
+    with pytest.raises(Invalid, match="balance"):
+        await books.top_up(10**15)
+    assert await books.balance() == 9 * 10**15
 
 
 async def test_credit_needs_a_project(books):

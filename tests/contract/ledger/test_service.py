@@ -460,6 +460,8 @@ async def test_a_session_declares_what_it_has(service):
         {"key_sha256": b"short"},
         {"need_requests": -1},
         {"keeping": auth_pb2.Holding(slots=-1)},
+        {"keeping": auth_pb2.Holding(micro_usd=2**62)},
+        {"want": auth_pb2.Holding(output_tokens=2**53 + 1)},
         {"kind": 9},
         {"returned": [auth_pb2.LeaseReturn(lease_id="x", spent=-1)]},
     ],

@@ -156,6 +156,7 @@ POISON = {
     "absurd id": settlement("r" * 500),
     "absurd attempts": settlement(attempts=tuple(attempt(n) for n in range(100))),
     "absurd time": settlement(admitted_at_ms=2**60),
+    "absurd year": settlement(admitted_at_ms=253_402_300_800_000),
     "malformed": settlement(model="a\0b"),
     "malformed id": settlement("a\0b"),
     "malformed empty": settlement(""),
