@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from penstock_router.stores import Change
-from penstock_routing.condition import Condition, merge
+from penstock_routing.condition import Condition, date_anew, merge
 from penstock_routing.health import Health, Key
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 KIND: Final = "conditions"
 _SEPARATOR: Final = "\n"
+_CLOCKS_DIFFER_SECONDS: Final = 60.0
+"""What changed later than so is from before a clock was put back."""
 
 
 class Conditions:
@@ -42,14 +44,14 @@ class Conditions:
         self._served = served
         self.dirty.update(self.health.keep(served, now))
 
-    async def sync(self) -> int:
+    async def sync(self, now: float) -> int:
         """Take in what others changed, hand over what changed here; returns how often another router was first.
 
         Raises StoreDown; what is dirty stays so, and goes over when the store is back.
         """
         if self._store.shared or not self._loaded:
             reading = await self._store.read(KIND)
-            self._adopt(reading.rows, reading.now)
+            self._adopt(reading.rows, now)
             self.read_at = reading.now
             self._loaded = True
         return await self._hand_over()
@@ -88,6 +90,8 @@ class Conditions:
             theirs = _decoded(row.body)
             if theirs is None:
                 continue
+            if theirs.changed_at > now + _CLOCKS_DIFFER_SECONDS:
+                date_anew(theirs, now)
             ours = self.health.conditions.get(key)
             if ours is not None and key in self.dirty:
                 theirs = merge(ours, theirs)

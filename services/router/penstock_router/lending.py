@@ -215,6 +215,8 @@ class Lending:
                 # Nobody could speak to us while we were away: silence counts from now.
                 for holding in book.holdings.values():
                     holding.seen_at = now
+                # The clock may have been put back.
+                book.learning_until = min(book.learning_until, now + self._silent)
             self.books[account] = book
             self._versions[account] = row.version
             adopted.add(account)

@@ -338,7 +338,7 @@ class Router:
 
     async def _exchange_alone(self) -> None:
         try:
-            conflicts = await self.conditions.sync()
+            conflicts = await self.conditions.sync(self.clock.now())
             self._metrics.store_conflicts.labels("conditions").inc(conflicts)
             if self._store.shared and self.conditions.read_at is not None:
                 self.clock.adjust(self.conditions.read_at)

@@ -70,36 +70,36 @@ def pair(store):
 async def test_what_one_learns_the_other_knows(pair):
     one, other = pair
     one.fail(o.OVERLOADED)
-    assert await one.sync() == 0
+    assert await one.sync(0.0) == 0
     assert one.dirty == set()
-    await other.sync()
+    await other.sync(0.0)
     assert other.phase() is Phase.COOLING
 
 
 async def test_of_two_changes_at_once_the_longer_deadline_stays(pair):
     one, other = pair
-    await one.sync()
-    await other.sync()
+    await one.sync(0.0)
+    await other.sync(0.0)
     one.fail(o.THROTTLED, retry_after=5.0)
     other.fail(o.THROTTLED, retry_after=500.0)
     for _ in range(2):
-        await one.sync()
-        await other.sync()
+        await one.sync(0.0)
+        await other.sync(0.0)
     assert one.health.conditions[A_M].until() == other.health.conditions[A_M].until() == 500.0
 
 
 async def test_a_conflict_is_said_and_mended(pair, store):
     one, other = pair
     one.fail(o.OVERLOADED)
-    await one.sync()
-    await other.sync()
+    await one.sync(0.0)
+    await other.sync(0.0)
     one.fail(o.OVERLOADED, now=10.0, request_id="r2")
     other.fail(o.THROTTLED, now=10.0, request_id="r3", retry_after=100.0)
-    await one.sync()
+    await one.sync(0.0)
     stale = dict(other._versions)
     assert (await store.write(KIND, [Change("a\nm\n", stale[A_M], b"x")])) == {}
-    await other.sync()
-    await one.sync()
+    await other.sync(0.0)
+    await one.sync(0.0)
     assert one.health.conditions[A_M].until() == 110.0
 
 
@@ -108,30 +108,30 @@ async def test_without_the_store_what_changed_waits(pair, store):
     store.down = True
     one.fail(o.OVERLOADED)
     with pytest.raises(StoreDown):
-        await one.sync()
+        await one.sync(0.0)
     assert one.phase() is Phase.COOLING
     store.down = False
-    await one.sync()
-    await other.sync()
+    await one.sync(0.0)
+    await other.sync(0.0)
     assert other.phase() is Phase.COOLING
 
 
 async def test_what_the_store_lost_goes_back_in(pair, store):
     one, other = pair
     one.fail(o.OVERLOADED)
-    await one.sync()
+    await one.sync(0.0)
     store._kinds.clear()
-    await one.sync()
-    await other.sync()
+    await one.sync(0.0)
+    await other.sync(0.0)
     assert one.phase() is other.phase() is Phase.COOLING
 
 
 async def test_forgotten_everywhere(pair, store):
     one, _ = pair
     one.fail(o.OVERLOADED)
-    await one.sync()
+    await one.sync(0.0)
     one.keep({}, 0.0)
-    await one.sync()
+    await one.sync(0.0)
     assert (await store.read(KIND)).rows == {}
 
 
@@ -144,14 +144,14 @@ async def test_what_one_forgets_no_other_brings_back(served):
     one.health.conditions[A_M].step = HEALTHY  # Long over, so that nothing remembers it.
     for each in (one, other):
         each.keep({"a": ["m"]}, now[0])
-        await each.sync()
+        await each.sync(now[0])
     now[0] = 5000.0
     for turn in range(6):
         # They look at different times, as routers do that did not start at once.
         first, second = (one, other) if turn % 2 else (other, one)
         first.keep(served, now[0])
         for each in (first, second, first, second):
-            await each.sync()
+            await each.sync(now[0])
         now[0] += 30.0
     assert (await store.read(KIND)).rows == {}
     assert one.health.conditions == other.health.conditions == {}
@@ -159,18 +159,18 @@ async def test_what_one_forgets_no_other_brings_back(served):
 
 async def test_what_cannot_be_read_is_left_alone(pair, store):
     await store.write(KIND, [Change("a\nm\n", 0, b"rubbish"), Change("too\nmany\nparts\nhere", 0, b"x")])
-    await pair[0].sync()
+    await pair[0].sync(0.0)
     assert pair[0].health.conditions == {}
 
 
 async def test_one_offer_wins(pair):
     one, other = pair
     one.fail(o.OVERLOADED)
-    await one.sync()
-    await other.sync()
+    await one.sync(0.0)
+    await other.sync(0.0)
     assert await one.offer(A_M, "s1", 40.0, 11.0)
     assert not await other.offer(A_M, "s2", 40.0, 11.0)
-    await other.sync()
+    await other.sync(0.0)
     assert other.health.conditions[A_M].trial_session == "s1"
     assert not await other.offer(Key("nobody"), "s2", 40.0, 11.0)
 
@@ -178,8 +178,27 @@ async def test_one_offer_wins(pair):
 async def test_an_offer_without_the_store_is_none(pair, store):
     one, _ = pair
     one.fail(o.OVERLOADED)
-    await one.sync()
+    await one.sync(0.0)
     store.down = True
     with pytest.raises(StoreDown):
         await one.offer(A_M, "s1", 40.0, 11.0)
     assert one.health.conditions[A_M].trial_session == ""
+
+
+async def test_no_account_stays_out_longer_because_a_clock_was_put_back(store):
+    one = Replica(store, Policy())
+    one.fail(o.UNSTABLE, now=1e6, request_id="r1")
+    one.fail(o.OVERLOADED, now=1e6)
+    one.fail(o.CREDENTIAL_INVALID, now=1e6)
+    await one.sync(1e6)
+    again = Replica(store, Policy())
+    await again.sync(1000.0)
+    assert again.phase(1009.0) is Phase.COOLING
+    assert again.phase(1011.0) is Phase.HALF_OPEN
+    assert again.health.due_probes(1016.0) == {"a"}
+    again.fail(o.OK, now=1012.0)
+    again.fail(o.OK, now=1013.0)
+    assert again.health.conditions[A_M].step == 1
+    late = Replica(store, Policy())
+    await late.sync(1e6 - 30.0)
+    assert late.health.conditions[A_M].until() == 1e6 + 10.0, "clocks differ by so much"

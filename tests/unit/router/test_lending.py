@@ -180,3 +180,17 @@ async def test_what_the_books_changed_is_told_once(world):
     await world.turn()
     assert world.lending.changed() == {"a3"}
     assert world.lending.changed() == set()
+
+
+async def test_nothing_is_learned_for_longer_because_the_clock_was_put_back(world):
+    store = MemoryStore(lambda: world.now)
+    world.now += 1e6
+    world.lending = Counting(store, silent_seconds=30.0, learning_until=world.now + 30.0)
+    await world.turn()
+    world.now -= 1e6
+    world.lending = Counting(store, silent_seconds=30.0)
+    await world.rest()
+    assert set(world.slots("a3").values()) == {0}
+    world.now += 31.0
+    await world.turn()
+    assert sum(world.slots("a3").values()) == 12

@@ -274,6 +274,24 @@ def merge(one: Condition, other: Condition) -> Condition:
     )
 
 
+def date_anew(condition: Condition, now: float) -> None:
+    """Move a condition's times to where they would be had it changed just now.
+
+    For one that changed later than now: the clock was put back since, and its cooldown would last as much longer.
+    """
+    ahead = condition.changed_at - now
+    for state in condition.classes.values():
+        state.began -= ahead
+        state.until -= ahead
+        state.probe_at -= ahead
+    for failure in condition.recent:
+        failure.at -= ahead
+    condition.trial_until -= ahead
+    condition.probe_failed_at -= ahead
+    condition.epoch_at -= ahead
+    condition.changed_at = now
+
+
 def _joined(mine: ClassState | None, theirs: ClassState) -> ClassState:
     if mine is None:
         return _copy(theirs)
