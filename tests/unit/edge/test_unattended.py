@@ -446,3 +446,26 @@ async def test_a_drain_just_after_the_end_went_out_changes_nothing(gateway, book
     assert exchange.interrupted == "draining"
     assert (closed.state, closed.attempts[0].cls, closed.estimated) == ("complete", "Ok", False)
     await until(lambda: at_rest(edge, books) and edge.client.open_connections() == 0)
+
+
+@pytest.mark.parametrize("cold", [False, True])
+async def test_a_connection_that_was_held_up_is_read_again_after_a_stream_that_ended_in_one_piece(
+    warm, books, play, cold
+):
+    raw = b"".join(play.whole_stream(["x" * 150_000]))
+
+    async def whole(request):
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: %d\r\n\r\n" % len(raw)
+        request.writer.write(head)
+        await asyncio.sleep(0.05)
+        request.writer.write(raw)
+
+    edge = await warm([play.answer(), whole, whole, whole, play.answer()])
+    if cold:
+        for pool in edge.client._pools.values():
+            pool.give_up_oldest()
+    for _ in range(3):
+        answer, _ = await edge.events()
+        assert answer.content == raw
+    assert (await edge.post()).status_code == 200
+    assert [len(closed.attempts) for closed in await books.settled_count(5)] == [1] * 5

@@ -108,10 +108,10 @@ class Call:
             self._size = 0
         else:
             data = self._take_some(chunks)
-        if self._paused and self._size <= _LOW_WATER:
+        # Of one whose answer has come whole the connection looks itself, and the last piece may be read before it does.
+        if self._paused and self._size <= _LOW_WATER and self._connection is not None:
             self._paused = False
-            if self._connection is not None:
-                self._connection.resume()
+            self._connection.resume()
         return data
 
     async def read(self) -> bytes:
