@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
@@ -31,6 +31,8 @@ def create_app(peers: Peers, token: BearerToken) -> FastAPI:
         description="Projects, keys, credit, plans, usage and accounts of one gateway. Money is integer micro-USD.",
         docs_url=None,
         redoc_url=None,
+        # It would lead to http, token and all, whoever came by https through somebody that ends it.
+        redirect_slashes=False,
     )
     app.state.peers = peers
     app.state.bearer = token
@@ -49,10 +51,16 @@ def create_app(peers: Peers, token: BearerToken) -> FastAPI:
 
 
 def _admin() -> APIRouter:
-    admin = APIRouter(prefix="/admin/v1", dependencies=[Depends(bearer.require)], responses=problems.RESPONSES)
+    guards = [Depends(bearer.require), Depends(_unstored)]
+    admin = APIRouter(prefix="/admin/v1", dependencies=guards, responses=problems.RESPONSES, redirect_slashes=False)
     for noun in (projects, keys, credit, plans, usage, accounts, explain, audit):
         admin.include_router(noun.router)
     return admin
+
+
+async def _unstored(response: Response) -> None:
+    """Let nobody on the way keep an answer: it may hold a new key."""
+    response.headers["cache-control"] = "no-store"
 
 
 def _docs(app: FastAPI) -> Callable[[], Awaitable[HTMLResponse]]:

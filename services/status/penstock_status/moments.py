@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_MS = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1)
+_LAST_MS = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1)
 
 
 def of_ms(milliseconds: int) -> datetime:
-    """Return the moment of a unix time in ms."""
-    return _EPOCH + timedelta(milliseconds=milliseconds)
+    """Return the moment of a unix time in ms; the first or the last there is when that is beyond it."""
+    return _EPOCH + timedelta(milliseconds=min(max(milliseconds, _FIRST_MS), _LAST_MS))
 
 
 def of_ms_or_none(milliseconds: int) -> datetime | None:

@@ -336,3 +336,32 @@ async def test_the_api_describes_itself_without_anything_from_elsewhere(client):
     assert "/admin/v1/keys/{key_id}/rotate" in page.text
     assert "://" not in page.text
     assert "/docs" not in (await client.get("/openapi.json")).json()["paths"]
+
+
+async def test_a_spend_limit_beyond_all_money_is_refused(client):
+    new = {"project": "demo", "plan": "team", "spend_limit_micro": 10**20}
+    answer = await client.post("/admin/v1/keys", json=new)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == "spend_limit_micro"
+
+
+@pytest.mark.parametrize("time", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"])
+async def test_a_key_that_ends_beyond_all_calendars_is_listed_with_the_others(client, time):
+    new = {"project": "demo", "plan": "team", "expires_at": time}
+    assert (await client.post("/admin/v1/keys", json=new)).status_code == 201
+    assert (await client.get("/admin/v1/keys")).status_code == 200
+
+
+async def test_answers_are_kept_by_nobody_on_the_way(client):
+    for answer in (
+        await client.post("/admin/v1/keys", json={"project": "demo", "plan": "team"}),
+        await client.get("/admin/v1/keys"),
+        await client.get("/admin/v1/usage"),
+    ):
+        assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_nobody_is_sent_elsewhere_with_the_token(client):
+    answer = await client.get("/admin/v1/keys/")
+    assert answer.status_code == 404
+    assert "location" not in answer.headers

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from penstock.auth.v1 import admin_pb2
 from penstock_status import moments
 from penstock_status.api.access import ACTOR, PeersDep
+from penstock_status.api.credit import MOST_MICRO
 from penstock_status.api.projects import PROJECT_PATTERN
 
 router = APIRouter(prefix="/keys", tags=["keys"])
@@ -73,7 +74,7 @@ class NewKey(BaseModel):
     plan: str = Field(min_length=1, max_length=253)
     name: str = Field(default="", max_length=253)
     expires_at: datetime | None = None
-    spend_limit_micro: int | None = Field(default=None, gt=0)
+    spend_limit_micro: int | None = Field(default=None, gt=0, le=MOST_MICRO)
     spend_limit_period: Literal["Total", "Month"] = "Total"
 
 
