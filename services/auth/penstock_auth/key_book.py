@@ -23,12 +23,16 @@ if TYPE_CHECKING:
 _FRESH_SECONDS: Final = 30.0
 _UNKNOWN_SECONDS: Final = 5.0
 _STALE_SECONDS: Final = 900.0
+# How long a database that may be frozen is waited for, and when it is asked again, where the cache has an answer.
+_PATIENCE_SECONDS: Final = 1.0
+_AGAIN_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
     key: Key | None
     read_at: float
+    failed_at: float = float("-inf")
 
 
 class KeyBook:
@@ -48,16 +52,25 @@ class KeyBook:
         if declared is not None:
             return declared
         place = self._places.get(digest)
-        age = self._monotonic() - place.read_at if place is not None else 0.0
+        now = self._monotonic()
+        age = now - place.read_at if place is not None else 0.0
         if place is not None and age < (_FRESH_SECONDS if place.key is not None else _UNKNOWN_SECONDS):
             return place.key
+        stale = place if place is not None and place.key is not None and age <= _STALE_SECONDS else None
+        if stale is not None and now - stale.failed_at < _AGAIN_SECONDS:
+            return stale.key
         forgotten = self._forgotten
         try:
-            key = await self._database.read(lambda connection: find_by_digest(connection, digest))
+            key = await self._database.read(
+                lambda connection: find_by_digest(connection, digest),
+                seconds=None if stale is None else _PATIENCE_SECONDS,
+            )
         except DatabaseDown:
-            if place is None or place.key is None or age > _STALE_SECONDS:
+            if stale is None:
                 raise
-            return place.key
+            if self._places.get(digest) is stale:
+                self._places[digest] = replace(stale, failed_at=self._monotonic())
+            return stale.key
         if key is not None and key.source == Source.DECLARED:
             # The catalog alone says which declared keys are good; this one is not in it any more.
             key = replace(key, state=KeyState.WITHDRAWN.value)

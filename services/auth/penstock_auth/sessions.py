@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from penstock_auth.database import Database
 
 _COARSE_MS: Final = 10_000
+_KNOWN_SECONDS: Final = 1.0  # an Allow waits no longer for a frozen database to hear of a session that it knows
 _REMEMBERED: Final = 10_000
 
 
@@ -38,8 +39,14 @@ class SessionBook:
         before = self._written.get(session)
         if before is not None and now - before < _COARSE_MS:
             return
+        if before is not None:
+            self._written[session] = now  # Whoever comes meanwhile need not write, nor wait.
         try:
-            await self._database.write(lambda connection: _note(connection, session, edge, now), repeatable=True)
+            await self._database.write(
+                lambda connection: _note(connection, session, edge, now),
+                seconds=None if before is None else _KNOWN_SECONDS,
+                repeatable=True,
+            )
         except DatabaseDown:
             if before is None:
                 raise

@@ -289,6 +289,65 @@ async def test_a_session_is_written_seldom_and_never_lent_to_unwritten(books):
         await book.seen("new")
 
 
+class Frozen(Down):
+    """A database that keeps each call waiting for as long as it is willing to wait."""
+
+    def __init__(self):
+        super().__init__()
+        self.patience = []
+        self.waiting = asyncio.Event()
+
+    async def read(self, *_, seconds=None, **__):
+        self.patience.append(seconds)
+        await self.waiting.wait()
+        raise DatabaseDown("no answer in time")
+
+    write = read
+
+
+async def test_of_many_calls_of_a_known_session_one_waits_a_moment_for_a_frozen_database(books):
+    book = SessionBook(books.database, lambda: books.now)
+    await book.seen("a")
+    book._database = frozen = Frozen()
+    books.now += 10_000
+    first = asyncio.create_task(book.seen("a"))
+    await asyncio.sleep(0)
+    for _ in range(5):
+        await book.seen("a")
+    assert frozen.patience == [1.0]
+    frozen.waiting.set()
+    await first
+    await book.seen("a")
+    books.now += 10_000
+    await book.seen("a")
+    assert frozen.patience == [1.0, 1.0]
+
+
+async def test_a_known_key_waits_a_moment_for_a_frozen_database_and_not_each_time(books):
+    clock = [0.0]
+    book = KeyBook(books.database, monotonic=lambda: clock[0])
+    key = await books.add_key("cached")
+    await book.find(key.digest)
+    book._database = frozen = Frozen()
+    frozen.waiting.set()
+    clock[0] = 60.0
+    for _ in range(5):
+        assert (await book.find(key.digest)).id == "cached"
+    assert frozen.patience == [1.0]
+    clock[0] = 62.0
+    await book.find(key.digest)
+    assert frozen.patience == [1.0, 1.0]
+    book._database = books.database
+    await books.database.write(lambda c: keys.disable(c, "cached"))
+    book.forget(key.digest)
+    assert (await book.find(key.digest)).state == "Disabled"
+    book._database = frozen
+    clock[0] = 1000.0
+    with pytest.raises(DatabaseDown):
+        await book.find(key.digest)
+    assert frozen.patience == [1.0, 1.0, None]
+
+
 async def test_what_counters_are_told_after_a_loss(books):
     plan = Plan(name="team", limits=(PlanLimit(name="m", unit="Requests", amount=5, window_ms=60_000),))
     book = KeyBook(books.database, monotonic=lambda: 0.0)
@@ -357,7 +416,7 @@ async def test_a_key_that_was_read_before_it_was_disabled_is_not_remembered(book
     class Slow:
         """Answers with what stood there when it was asked, after the change."""
 
-        async def read(self, work):
+        async def read(self, work, **_):
             found = await books.database.read(work)
             await books.database.write(lambda c: keys.disable(c, "cached"))
             book.forget(key.digest)
