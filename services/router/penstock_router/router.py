@@ -95,6 +95,7 @@ class Router:
         now = self.clock.now()
         before, self.desired = self.desired, desired
         self.conditions.keep(desired.served, now)
+        self.sessions.forget(before.accounts.keys() - desired.accounts.keys())
         self._pool.load(desired.accounts.values(), now)
         for name, facts in desired.accounts.items():
             old = before.accounts.get(name)
@@ -356,6 +357,8 @@ class Router:
         for account in self.lending.changed():
             book = self.lending.books.get(account)
             if book is None:
+                self._metrics.share_slots.remove(account)
+                self._metrics.share_requests.remove(account)
                 continue
             slots, requests = self.lending.lent(account)
             self._metrics.share_slots.labels(account).set(slots)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from penstock_routing.shares import Demand, Offer
 
@@ -108,6 +108,15 @@ class Sessions:
         declared = session.declared.get(account)
         if declared is not None and version >= declared.version:
             del session.declared[account]
+
+    def forget(self, accounts: Collection[str]) -> None:
+        """Forget what all sessions have said of accounts that are gone."""
+        for session in self:
+            for account in accounts:
+                session.declared.pop(account, None)
+                session.acknowledged.pop(account, None)
+                session.demand.pop(account, None)
+                session.in_flight.pop(account, None)
 
     def known(self, name: str, now: float) -> EdgeSession:
         """Return the session, new if need be, seen now."""

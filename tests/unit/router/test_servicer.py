@@ -119,6 +119,23 @@ async def test_a_new_catalog_reaches_every_edge(harness, tools):
     assert edge.cooldown() is not None  # What is known of an account outlives the catalog.
 
 
+async def test_of_an_account_that_is_gone_nothing_is_remembered(harness, tools):
+    limited = Capacity(max_concurrent_requests=10)
+    harness.write(tools.catalog(tools.account("a", limits=limited), tools.account("b", limits=limited)))
+    service = await harness.router()
+    edge = await harness.edge(service, "s1")
+    await tools.until(lambda: edge.slots("a") == edge.slots("b") == 10)
+    await edge.report(demand={"slots_wanted": 3, "slots_in_use": 2})
+    session = service.router.sessions.get("s1")
+    assert set(session.demand) == {"a", "b"}
+    harness.write(tools.catalog(tools.account("b", limits=limited)))
+    await tools.until(lambda: set(service.router.lending.books) == {"b"})
+    assert set(session.demand) == set(session.acknowledged) == set(session.in_flight) == {"b"}
+    gauges = (service.metrics.share_slots, service.metrics.share_requests)
+    await tools.until(lambda: all({labels[0] for labels in gauge._metrics} == {"b"} for gauge in gauges))
+    assert not session.declared
+
+
 async def test_a_damaged_catalog_changes_nothing(harness, tools):
     service = await harness.router()
     edge = await harness.edge(service, "s1")
