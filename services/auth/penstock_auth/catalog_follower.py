@@ -1,4 +1,8 @@
-"""Takes up each new catalog: prices and declared keys go into SQL, the view is put in force, the edges are told."""
+"""Takes up each new catalog: prices and declared keys go into SQL, the view is put in force, the edges are told.
+
+While SQL is down the last catalog stays in force, but for what newer ones take from declared keys: a revocation needs
+no row in the ledger, and must not wait for one.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from penstock_auth import metrics
 from penstock_auth.changes import Change, ChangeKind
 from penstock_auth.declared_keys import record_declared
 from penstock_auth.errors import DatabaseDown
-from penstock_auth.plans import difference, price_rows, view
+from penstock_auth.plans import difference, price_rows, restricted, view
 from penstock_auth.price_book import record_prices
 from penstock_chassis import logs
 
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from penstock_auth.database import Database
     from penstock_auth.declared_keys import Recorded
     from penstock_auth.key_book import KeyBook
+    from penstock_auth.plans import CatalogView, Difference
     from penstock_catalog.documents import AuthCatalog
 
 log = logs.get(__name__)
@@ -51,20 +56,46 @@ class CatalogFollower:
         self._changes = changes
         self._now_ms = now_ms
         self.loaded = asyncio.Event()
+        self._newest: AuthCatalog | None = None
+        self._tried = asyncio.Event()
 
     async def run(self) -> None:
-        """Follow until cancelled."""
-        async for document in self._source.changes():
-            await self._insist(document)
+        """Follow until cancelled; one catalog after the other, unless the database is down."""
+        async with asyncio.TaskGroup() as group:
+            taking: asyncio.Task[None] | None = None
+            async for document in self._source.changes():
+                self._newest = document
+                if taking is None or taking.done():
+                    self._tried.clear()
+                    taking = group.create_task(self._insist(document), name="taking")
+                else:
+                    self._restrict(document)
+                await self._tried.wait()
 
     async def _insist(self, document: AuthCatalog) -> None:
-        """Take it up, however long the database is down."""
+        """Take it up, or the newest that comes meanwhile, however long the database is down."""
         while True:
             try:
-                return await self.take(document)
+                await self.take(document)
             except DatabaseDown as error:
                 log.warning("catalog_not_taken", version=document.version, reason=str(error))
-            await asyncio.sleep(_PAUSE_SECONDS)
+                self._restrict(self._newest or document)
+                self._tried.set()
+                await asyncio.sleep(_PAUSE_SECONDS)
+            else:
+                if self._newest is None or self._newest is document:
+                    break
+            document = self._newest or document
+        self._tried.set()
+
+    def _restrict(self, document: AuthCatalog) -> None:
+        """Put in force what a catalog that cannot be taken yet takes away."""
+        before = self._keys.catalog
+        after = restricted(before, view(document))
+        changed = self._put(before, after)
+        if changed.keys:
+            log.info("declared_keys_ended", version=document.version, keys=len(changed.keys))
+            self._tell(changed)
 
     async def take(self, document: AuthCatalog) -> None:
         """Put one catalog in force. Raises DatabaseDown."""
@@ -81,16 +112,24 @@ class CatalogFollower:
                 ids=recorded.refused,
                 reason="their ids or digests are taken, or no project can have that name",
             )
-        before, after = self._keys.catalog, view(document, recorded)
-        changed = difference(before, after)
-        self._keys.catalog = after
-        for digest in changed.keys:
-            self._keys.forget(digest)
+        after = view(document, recorded)
+        changed = self._put(self._keys.catalog, after)
         first = not self.loaded.is_set()
         self.loaded.set()
         metrics.CATALOG_LOADED.inc()
         log.info("catalog_loaded", version=after.version, plans=len(after.plans), declared_keys=len(after.declared))
-        if first or len(changed.keys) > _MOST_KEYS:
+        self._tell(changed, everything=first)
+
+    def _put(self, before: CatalogView, after: CatalogView) -> Difference:
+        """Put a view in force; gives what differs."""
+        changed = difference(before, after)
+        self._keys.catalog = after
+        for digest in changed.keys:
+            self._keys.forget(digest)
+        return changed
+
+    def _tell(self, changed: Difference, *, everything: bool = False) -> None:
+        if everything or len(changed.keys) > _MOST_KEYS:
             self._changes.publish(Change(ChangeKind.EVERYTHING))
             return
         for plan in changed.plans:

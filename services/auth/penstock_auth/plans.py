@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from penstock_auth.counters import Limit, Scope, Unit
 from penstock_auth.declared_keys import AS_DECLARED, keys_of
+from penstock_auth.keys import KeyState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -65,6 +66,23 @@ def difference(before: CatalogView, after: CatalogView) -> Difference:
     return Difference(
         plans=tuple(_changed(before.plans, after.plans)), keys=tuple(_changed(before.declared, after.declared))
     )
+
+
+def restricted(before: CatalogView, after: CatalogView) -> CatalogView:
+    """Return `before` without what `after` takes from its declared keys: they left, were revoked or end sooner."""
+    return replace(
+        before, declared={digest: _less(key, after.declared.get(digest)) for digest, key in before.declared.items()}
+    )
+
+
+def _less(key: Key, wanted: Key | None) -> Key:
+    if wanted is None:
+        return replace(key, state=KeyState.WITHDRAWN.value)
+    if wanted.state == KeyState.DISABLED:
+        return replace(key, state=wanted.state)
+    if 0 < wanted.expires_at_ms < (key.expires_at_ms or wanted.expires_at_ms + 1):
+        return replace(key, state=wanted.state, expires_at_ms=wanted.expires_at_ms)
+    return key
 
 
 def price_rows(document: AuthCatalog) -> list[PriceRow]:

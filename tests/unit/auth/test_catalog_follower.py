@@ -79,3 +79,39 @@ async def test_refused_keys_are_not_in_force(monkeypatch):
     document = AuthCatalog(api_keys=(declared(1), declared(2))).sealed()
     _, keys, _ = await follow(monkeypatch, database, document)
     assert [key.id for key in keys.catalog.declared.values()] == ["k2"]
+
+
+async def test_what_is_revoked_ends_also_while_sql_is_down(monkeypatch):
+    """The last catalog comes while an earlier one still waits for SQL; what it adds waits too."""
+    ends = 2_000_000_000_000
+    first = AuthCatalog(api_keys=tuple(declared(n) for n in (1, 2, 3, 4))).sealed()
+    second = AuthCatalog(api_keys=(declared(1), declared(2), declared(3), declared(4), declared(5))).sealed()
+    third = AuthCatalog(
+        api_keys=(declared(1, mode="Revoked"), declared(3, expires_at_ms=ends), declared(4), declared(5))
+    ).sealed()
+    database, more = Database(down=0), asyncio.Event()
+    monkeypatch.setattr(catalog_follower, "_PAUSE_SECONDS", 0.0)
+    keys, hub = KeyBook(database, monotonic=lambda: 0.0), ChangeHub()
+
+    class Outage:
+        async def changes(self):
+            yield first
+            database.down = 10**9
+            yield second
+            yield third
+            await more.wait()
+
+    follower = CatalogFollower(Outage(), database, keys, hub, lambda: 1)
+    following = asyncio.create_task(follower.run())
+    async with asyncio.timeout(30):
+        with hub.watch() as watcher:
+            told = {(await watcher.next(30)).change.subject for _ in range(4)}
+        assert told == {"", *(f"{n:064x}" for n in (1, 2, 3))}
+        assert keys.catalog.version == first.version
+        states = {key.id: (key.state, key.expires_at_ms) for key in keys.catalog.declared.values()}
+        assert states == {"k1": ("Disabled", 0), "k2": ("Withdrawn", 0), "k3": ("Active", ends), "k4": ("Active", 0)}
+        database.down = 0
+        more.set()
+        await following
+    assert keys.catalog.version == third.version
+    assert {key.id for key in keys.catalog.declared.values()} == {"k1", "k3", "k4", "k5"}
