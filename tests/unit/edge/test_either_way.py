@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
 import re
@@ -13,8 +14,11 @@ from itertools import pairwise
 
 import pytest
 
+from penstock_edge.dispatch import Pace
 from penstock_edge.estimates import Estimates
+from penstock_edge.reply import Reply
 from penstock_edge.unattended import Unattended
+from penstock_edge.upstream import Call
 from penstock_routing import Policy, RetryBudget
 from penstock_routing.policy import EFFECTS, Scope
 
@@ -243,3 +247,54 @@ async def test_the_client_and_the_books_see_no_difference(gateway, books, play, 
             found.append((told, row(books.finished[-1])))
             assert (books.holds, books.slots, edge.pool.in_flight("a"), edge.pool.in_flight("b")) == (0, 0, 0, 0)
         assert found[0] == found[1], (seed, dialect)
+
+
+@pytest.mark.parametrize("asks_auth", [False, True])
+async def test_interruptions_at_any_moment_leave_one_whole_row_and_nothing_held(
+    gateway, books, play, monkeypatch, asks_auth
+):
+    rng, loop, seen = random.Random(asks_auth), asyncio.get_running_loop(), set()
+    books.key, books.asks_auth = play.key_facts(messages_translation="Allow"), asks_auth
+    pace = Pace(keepalive=0.005, wait=0.2)
+    edge = await gateway([], [], providers=["Anthropic"] * 2, tiers=True, policy=healthy(), pace=pace)
+
+    def interrupt(where):
+        for exchange in list(edge.dispatcher.active):
+            if exchange.asked.stream and rng.random() < 0.1:
+                seen.add(where)
+                why = rng.choice(["client_left", "draining"])
+                rng.choice([loop.call_soon, lambda *told: loop.call_soon(loop.call_soon, *told)])(
+                    exchange.interrupt, why
+                )
+
+    def watch(owner, name):
+        honest = getattr(owner, name)
+
+        def watched(self, *told):
+            result = honest(self, *told)
+            interrupt(name)
+            return result
+
+        monkeypatch.setattr(owner, name, watched)
+
+    watch(Reply, "try_end")
+    watch(Reply, "try_piece")
+    watch(Reply, "ping")
+    watch(Unattended, "_hand_over")
+    watch(Call, "take")
+    for _ in range(30):
+        dialect, slow = rng.choice(["messages", "chat"]), rng.random() < 0.3
+        edge.upstreams[0].scripts = [play.answer(), script(play, rng, "Anthropic", dialect)]
+        edge.upstreams[1].scripts = [rng.choice([play.failure(500), play.stream()])]
+        assert (await edge.post()).status_code == 200
+        # A client that is said to have left, and has not, may get half of a chunk.
+        with contextlib.suppress(ConnectionError, ValueError, AssertionError):
+            await asyncio.wait_for(answer(edge, play, *ASKED[dialect], rng, slow=slow), 10)
+        async with asyncio.timeout(10):
+            while edge.dispatcher.active or edge.server.server_state.tasks:
+                await asyncio.sleep(0.002)
+        assert (books.holds, books.slots, edge.pool.in_flight("a"), edge.pool.in_flight("b")) == (0, 0, 0, 0)
+        await cool(edge)
+    assert len(seen) >= 3
+    assert sorted(books.opened_records) == sorted(closed.request_id for closed in books.finished)
+    assert all(closed.attempts for closed in books.finished)
