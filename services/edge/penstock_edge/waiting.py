@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     Answer = Pick | NoneLeft
 
-# Routing's word for a share without a free slot: a larger share would help.
-_SLOTS_FULL = "SlotsFull"
+# Routing's words for a share without a free slot, which a larger one would help, and for a trial that another edge has.
+_WANTED = frozenset({"SlotsFull", "HalfOpen"})
 
 
 class WaitingLine:
@@ -55,7 +55,7 @@ class WaitingLine:
     async def _wait(self, wish: Wish[asyncio.Future[Answer]]) -> Answer:
         self._arm(self._room.due())
         told = self._room.refusal(wish, time.monotonic())
-        full = [] if told is None else [name for name, reason in told.reasons.items() if reason == _SLOTS_FULL]
+        full = [] if told is None else [name for name, reason in told.reasons.items() if reason in _WANTED]
         for name in full:
             self._wanted(name, 1)
         answer = wish.ticket

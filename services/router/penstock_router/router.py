@@ -41,6 +41,7 @@ _log = logs.get(__name__)
 
 _GOOD: Final = frozenset({classes.OK, classes.BEGUN})
 _IDLE_TRIAL_SECONDS: Final = 5.0
+_UNUSED_TRIAL_SECONDS: Final = 1.0
 _SHORTEST_TURN: Final = 0.01
 _KEEP_EVERY_SECONDS: Final = 60.0
 
@@ -376,16 +377,34 @@ class Router:
         self._store_up = False
 
     async def _offer_trials(self) -> None:
-        """Give each half-open return to one session: a busy one, and not always the same."""
+        """Give each half-open return to one session: one whose requests wait for it, else a busy one, by turns."""
         now = self.clock.now()
-        for key in self.conditions.health.waiting(now):
-            watching = [session for session in self.sessions if session.watches]
+        watching = [session for session in self.sessions if session.watches]
+        keys = self.conditions.health.waiting(now)
+        for key in keys + [key for key in self._unused_trials(now) if key not in keys]:
             if not watching or key.account not in self.desired.accounts:
                 continue
-            chosen = min(watching, key=lambda session: (not session.busy(), session.offered_at, session.name))
+            chosen = min(
+                watching, key=lambda one: (not one.waits(key.account), not one.busy(), one.offered_at, one.name)
+            )
             seconds = self.policy.trial_seconds if chosen.busy() else _IDLE_TRIAL_SECONDS
             if await self._offer_trial(key, chosen.name, now + seconds, now):
                 chosen.offered_at = now
+
+    def _unused_trials(self, now: float) -> list[Key]:
+        """Return the half-open returns whose session has had no use for its trial, while others' requests wait.
+
+        Among many edges an account that is seldom asked would else be out until chance leads a request to that one.
+        """
+        waited_for = {name for session in self.sessions if session.watches for name in session.waiting()}
+        if not waited_for:
+            return []
+        found = []
+        for key, said in self.words.items():
+            holder = self.sessions.get(said.trial_session) if key.account in waited_for else None
+            if holder is not None and holder.offered_at < now - _UNUSED_TRIAL_SECONDS and not holder.uses(key.account):
+                found.append(key)
+        return found
 
     async def _offer_trial(self, key: Key, session: str, until: float, now: float) -> bool:
         # A store that is down is asked once in a turn, by the exchange: each of its silences takes a whole deadline.

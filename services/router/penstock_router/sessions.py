@@ -36,6 +36,20 @@ class EdgeSession:
         """Tell whether it has traffic that a trial could use."""
         return any(demand.requests_per_minute or demand.slots for demand in self.demand.values())
 
+    def waiting(self) -> list[str]:
+        """Return the accounts that requests wait for there."""
+        return [name for name, demand in self.demand.items() if demand.slots > max(self.in_flight.get(name, 0), 0)]
+
+    def waits(self, account: str) -> bool:
+        """Tell whether requests wait there for an account."""
+        demand = self.demand.get(account)
+        return demand is not None and demand.slots > max(self.in_flight.get(account, 0), 0)
+
+    def uses(self, account: str) -> bool:
+        """Tell whether it has a request for an account, under way or waiting."""
+        demand = self.demand.get(account)
+        return demand is not None and demand.slots > 0
+
 
 class Sessions:
     """Sessions by name. `ended` are those that said goodbye or were superseded, until shares have been freed.

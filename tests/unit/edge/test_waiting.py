@@ -182,3 +182,18 @@ async def test_who_leaves_in_the_very_moment_gives_it_back(turns):
     # Served, given back, or never taken; not lost.
     assert bench.pool.in_flight("a") == int(isinstance(answer, Pick))
     assert bench.line.waiting == 0
+
+
+async def test_who_waits_for_a_trial_that_another_edge_has_is_told_to_the_router():
+    bench = Bench()
+    now = time.monotonic()
+    bench.pool.router_seen(now)
+    bench.pool.set_cooldown(
+        Cooldown(account="a", model="m", cls="Overloaded", half_open=True, trial_session="other"), now
+    )
+    task = bench.wait("b")
+    await asyncio.sleep(0)
+    assert bench.wanted == {"a": 1}
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert bench.wanted == {"a": 0}

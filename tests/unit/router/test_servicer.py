@@ -98,6 +98,22 @@ async def test_a_return_is_one_trial_for_one_edge_then_a_ramp(harness, tools):
         assert percent() == expected
 
 
+async def test_a_trial_goes_to_the_edge_whose_requests_wait_for_it(harness, tools):
+    service = await harness.router()
+    edges = [await harness.edge(service, f"s{n}") for n in range(3)]
+    for edge in edges[:2]:
+        await edge.report(demand={"requests_per_minute": 100})
+    await edges[0].report(tools.outcome(o.THROTTLED, retry_after_ms=1000))
+    await tools.until(lambda: edges[0].cooldown() and edges[0].cooldown().trial_session)
+    assert edges[0].cooldown().trial_session in {"s0", "s1"}
+    await edges[2].report(demand={"slots_wanted": 1})
+    await tools.until(lambda: edges[0].cooldown().trial_session == "s2", seconds=15.0)
+    await edges[2].report(demand={"slots_in_use": 1, "slots_wanted": 1})
+    await edges[1].report(demand={"slots_wanted": 1})
+    await asyncio.sleep(1.5)
+    assert edges[0].cooldown().trial_session == "s2", "its trial is under way"
+
+
 async def test_a_trial_that_showed_nothing_goes_to_the_next_edge(harness, tools):
     service = await harness.router()
     edges = [await harness.edge(service, f"s{n}") for n in range(2)]
