@@ -102,7 +102,7 @@ class Books:
         dropped = self._sweep(call.session, around)
         again = self._replay(call, now)
         if again is not None:
-            return again
+            return replace(again, dropped=dropped)
         for back in call.returned:
             self._return(call.key, back.lease_id, back.spent, now)
         keeping = allowances.vector(0, call.keeping)

@@ -286,6 +286,17 @@ async def test_a_call_from_before_the_loss_gets_nothing(desk, epoch):
     assert result.denial.reason is Reason.CONCURRENCY
 
 
+async def test_who_asks_again_hears_too_who_fell_silent(desk):
+    for session in ("edge-a", "edge-b"):
+        await desk.store.declare(declaration(desk, session))
+    await desk.allow("edge-a", need=Amounts(slots=10), max_slots=10)
+    call = desk.call("edge-b", max_slots=10)
+    await desk.store.allow(call)
+    await desk.pass_ms(31_500, silent=("edge-a",))
+    await desk.store.epoch()
+    assert (await desk.store.allow(call)).dropped == ("edge-a",)
+
+
 async def test_a_silent_session_loses_its_holdings_after_half_a_minute(desk):
     for session in ("edge-a", "edge-b"):
         await desk.store.declare(declaration(desk, session))

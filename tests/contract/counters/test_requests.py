@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
+
 from penstock_auth.counters import Kind, LeaseReturn, Limit, Reason, Scope, Unit
 
 RPM = (Limit("per-minute", Unit.REQUESTS, 100, 60_000),)
@@ -71,6 +73,14 @@ async def test_more_spent_than_lent_is_not_believed(desk):
     lease = (await desk.allow(need_requests=10, limits=RPM)).grant
     result = await desk.allow(returned=(LeaseReturn(lease.lease_id, 99),), limits=RPM)
     assert result.limits[0].remaining == 90
+
+
+@pytest.mark.parametrize("limits", [(), (Limit("other", Unit.REQUESTS, 7, 1_000),)])
+async def test_what_was_lent_under_another_plan_is_given_back(desk, limits):
+    both = (*RPM, Limit("all", Unit.REQUESTS, 200, 86_400_000, Scope.PROJECT))
+    lent = (await desk.allow(limits=both, want_requests=40)).grant
+    await desk.allow(limits=limits, returned=(LeaseReturn(lent.lease_id, 3),))
+    assert [state.remaining for state in (await desk.allow(limits=both)).limits] == [97, 197]
 
 
 async def test_a_late_return_is_dated_to_the_expiry(desk):

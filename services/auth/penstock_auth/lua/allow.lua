@@ -76,6 +76,14 @@ if text then
   end
 end
 
+-- A window that a lease was booked in under another plan: of the same project, so in the same slot.
+local function former(name)
+  local ms = tonumber(string.match(name, ':(%d+)$'))
+  local prefix = string.gsub(META, 'facts$', '')
+  places[name] = {0, name, ms, prefix .. 'window:' .. name}
+  return window(name)
+end
+
 for _, back in ipairs(call.returned) do
   local record = redis.call('HGET', KEYS[6], back[1])
   if record then
@@ -84,10 +92,7 @@ for _, back in ipairs(call.returned) do
     local units, expiry = lease[1], lease[2]
     local spent = math.max(0, math.min(back[2], units))
     for _, name in ipairs(lease[3]) do
-      local w = window(name)
-      if w then
-        move(w, units, expiry, spent, math.min(now, expiry))
-      end
+      move(window(name) or former(name), units, expiry, spent, math.min(now, expiry))
     end
   end
 end

@@ -1,5 +1,5 @@
 -- What all scripts of a project's counters share: time, windows, holdings. windows.py and books.py say the same.
--- ARGV[1] is msgpack; every key comes in KEYS. KEYS[1] is the project's hash of facts, `call.windows` lists
+-- ARGV[1] is msgpack; every key comes in KEYS (but see `former` in allow.lua). KEYS[1] is the project's hash of facts, `call.windows` lists
 -- {key place, name, window ms} of each window that the call may touch.
 local call = cmsgpack.unpack(ARGV[1])
 local META = KEYS[1]
@@ -80,7 +80,7 @@ local function window(name)
   if not entry then
     return nil
   end
-  local key = KEYS[entry[1]]
+  local key = entry[4] or KEYS[entry[1]]
   local known = redis.call('HMGET', key, 'sum', 'gone', 'top', 'filled')
   w = {
     key = key, ms = entry[3], size = math.max(1, math.ceil(entry[3] / 120)),
