@@ -1,6 +1,6 @@
 -- What all scripts of a project's counters share: time, windows, holdings. windows.py and books.py say the same.
--- ARGV[1] is msgpack; every key comes in KEYS (but see `former` in allow.lua). KEYS[1] is the project's hash of facts, `call.windows` lists
--- {key place, name, window ms} of each window that the call may touch.
+-- ARGV[1] is msgpack; every key comes in KEYS (but see `former` in allow.lua). KEYS[1] is the project's hash of facts,
+-- `call.windows` lists {key place, name, window ms} of each window that the call may touch.
 local call = cmsgpack.unpack(ARGV[1])
 local META = KEYS[1]
 local KEPT = 122
