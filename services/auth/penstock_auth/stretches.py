@@ -26,7 +26,7 @@ _KEPT: Final = 3
 """For each moment that was given away, so many pass before another is."""
 
 
-class _Turn:
+class _Giving:
     """When the processor may be given away again; the threads of a process share it, and need not agree to the tick."""
 
     __slots__ = ("_from",)
@@ -43,7 +43,7 @@ class _Turn:
             self._from = ended + _KEPT * (ended - began)
 
 
-give_way: Final = _Turn().give_way
+give_way: Final = _Giving().give_way
 
 
 def stretches(many: Sequence[T], most: int = AT_A_STRETCH) -> Iterator[Sequence[T]]:

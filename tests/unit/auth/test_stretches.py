@@ -53,7 +53,7 @@ def test_who_computes_beside_a_batch_gets_no_more_than_a_quarter_of_the_time(mon
     processor = Processor(keeps)
     monkeypatch.setattr(module, "perf_counter", lambda: processor.now)
     monkeypatch.setattr(module.os, "sched_yield", processor.sched_yield)
-    turn = module._Turn()
+    turn = module._Giving()
     for _ in range(1000):
         processor.work()
         turn.give_way()
@@ -65,7 +65,7 @@ def test_who_needs_it_for_a_moment_gets_it_after_each_stretch(monkeypatch):
     clock = iter(range(10_000))
     monkeypatch.setattr(module, "perf_counter", lambda: next(clock))
     monkeypatch.setattr(module.os, "sched_yield", lambda: yields.append(1))
-    turn = module._Turn()
+    turn = module._Giving()
     for _ in range(10):
         turn.give_way()
         for _ in range(module._KEPT):

@@ -22,6 +22,7 @@ from penstock_edge.estimates import Estimates
 from penstock_edge.key_facts import KeyFacts
 from penstock_edge.limits import LimitState
 from penstock_edge.metrics import EdgeMetrics
+from penstock_edge.passage import NativeFollower
 from penstock_edge.plane import Plane
 from penstock_edge.price import Price
 from penstock_edge.protocol import EdgeProtocol
@@ -490,6 +491,19 @@ async def upstream():
     server.scripts = [answer()]
     yield server
     await server.stop()
+
+
+@pytest.fixture
+def crashing(monkeypatch):
+    """Let whatever reads an event of a stream crash where the event says so."""
+    honest = NativeFollower.take
+
+    def take(self, raw):
+        if b"crash" in raw:
+            raise RuntimeError("bug")
+        return honest(self, raw)
+
+    monkeypatch.setattr(NativeFollower, "take", take)
 
 
 @pytest.fixture

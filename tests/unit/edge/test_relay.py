@@ -12,7 +12,7 @@ import pytest
 
 from penstock_edge.dialects.anthropic import DIALECT
 from penstock_edge.dialects.dialect import Head
-from penstock_edge.passage import NativeFollower, NativePassage
+from penstock_edge.passage import NativePassage
 from penstock_edge.providers.anthropic import WIRE
 from penstock_edge.relay import StreamRelay
 from penstock_edge.upstream import Call, ConnectionLostError, Deadlines
@@ -194,16 +194,8 @@ async def test_nor_is_it_in_other_formats(gateway, play):
 
 
 async def test_a_crash_while_a_piece_is_passed_on_is_the_requests_and_not_the_connections(
-    gateway, books, play, monkeypatch
+    gateway, books, play, crashing
 ):
-    honest = NativeFollower.take
-
-    def crash(self, raw):
-        if b"crash" in raw:
-            raise RuntimeError("bug")
-        return honest(self, raw)
-
-    monkeypatch.setattr(NativeFollower, "take", crash)
     pieces = [play.start(), play.block, play.text("a"), 0.05, play.text("b"), 0.05, play.text("crash")]
     edge = await gateway([play.stream(pieces, end="hang")])
     answer, names = await edge.events()

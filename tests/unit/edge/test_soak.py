@@ -11,7 +11,6 @@ import httpx
 import pytest
 
 from penstock_edge.dispatch import Pace
-from penstock_edge.passage import NativeFollower
 from penstock_routing import Timeouts
 
 REQUESTS = 500
@@ -130,15 +129,7 @@ async def test_requests_leave_no_garbage_behind(gateway, books, play):
 
 
 @pytest.mark.parametrize("warm", [False, True])
-async def test_nor_do_upstreams_that_fail(gateway, books, play, monkeypatch, warm):
-    honest = NativeFollower.take
-
-    def crash(self, raw):
-        if b"crash" in raw:
-            raise RuntimeError("bug")
-        return honest(self, raw)
-
-    monkeypatch.setattr(NativeFollower, "take", crash)
+async def test_nor_do_upstreams_that_fail(gateway, books, play, crashing, warm):
     pieces = [play.start(), play.block, play.text("abc"), 0.01]
     faults = [
         play.cut,

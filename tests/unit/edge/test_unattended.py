@@ -9,7 +9,6 @@ import json
 import pytest
 
 from penstock_edge.dispatch import Pace
-from penstock_edge.passage import NativeFollower
 from penstock_edge.reply import Reply
 from penstock_edge.unattended import Unattended
 
@@ -358,15 +357,7 @@ async def test_pings_while_a_stream_has_no_output_and_between_its_pieces(warm, b
     assert at_rest(edge, books)
 
 
-async def test_a_crash_in_a_stream_is_the_requests_and_not_the_connections(warm, books, play, monkeypatch):
-    honest = NativeFollower.take
-
-    def crash(self, raw):
-        if b"crash" in raw:
-            raise RuntimeError("bug")
-        return honest(self, raw)
-
-    monkeypatch.setattr(NativeFollower, "take", crash)
+async def test_a_crash_in_a_stream_is_the_requests_and_not_the_connections(warm, books, play, crashing):
     pieces = [play.start(), play.block, play.text("a"), 0.05, play.text("crash")]
     edge = await warm([play.answer(), play.stream(pieces, end="hang"), play.answer()])
     answer, names = await edge.events()
@@ -392,15 +383,7 @@ async def test_an_interruption_just_after_a_task_took_over_ends_the_attempt(warm
     await until(lambda: at_rest(edge, books))
 
 
-async def test_a_crash_ends_the_upstreams_answer_and_counts_what_had_come(warm, books, play, monkeypatch):
-    honest = NativeFollower.take
-
-    def crash(self, raw):
-        if b"crash" in raw:
-            raise RuntimeError("bug")
-        return honest(self, raw)
-
-    monkeypatch.setattr(NativeFollower, "take", crash)
+async def test_a_crash_ends_the_upstreams_answer_and_counts_what_had_come(warm, books, play, crashing):
     pieces = [play.start(), play.block, play.text("a" * 4000), 0.05, play.text("crash")]
     edge = await warm([play.answer(), play.stream(pieces, end="hang")])
     await edge.events()
