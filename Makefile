@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 VENV := .venv
+PYTHON :=
 BIN := $(VENV)/bin
 PACKAGES := gen operator services/lib/catalog services/lib/routing services/lib/chassis services/edge services/auth services/router services/status services/simulator services/cli
 ARGS ?=
@@ -13,7 +14,7 @@ help: ## List the commands
 setup: $(VENV)/.ready ## Make .venv with everything, locked by hash
 
 $(VENV)/.ready: requirements/dev.txt $(addsuffix /pyproject.toml,$(PACKAGES)) scripts/setup.sh
-	@scripts/setup.sh $(PACKAGES)
+	@VENV=$(VENV) PYTHON=$(PYTHON) scripts/setup.sh $(PACKAGES)
 
 run: setup ## Start a gateway on this machine (ARGS='--port 9000 ...' is passed on)
 	@compiled=$$($(BIN)/python scripts/compiled.py --current .compiled); \

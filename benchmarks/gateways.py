@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from upstreams import Upstreams
 
 ROOT = Path(__file__).resolve().parent.parent
-COMPILED = ROOT / ".compiled"
+COMPILED = HERE / ".tools/compiled"
+"""Not what `make run` uses: the Python that is measured may be another one."""
 SAMPLED = "0.01"
 """The part of all requests that Penstock traces here."""
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from figures import BLIND, FLOOR, Figures, shown
-from plan import Case
+from plan import ALONE, CHAT, CHUNKS, FIRST, LARGE, UNARY
 
 if TYPE_CHECKING:
     from figures import Document
+    from plan import Case
 
 UNARY_MICROSECONDS = 60
 CHUNK_MICROSECONDS = 22
@@ -19,13 +20,6 @@ ADDED_P99_TIMES = 3
 FIRST_CHUNK_MS = 0.3
 OPEN_STREAMS_MB = 100
 FLAT_PERCENT = 2.0
-
-UNARY = Case("messages", "unary 1 KB", 64)
-CHAT = Case("chat", "unary 1 KB", 64)
-LARGE = Case("messages", "unary 100 KB", 16)
-CHUNKS = Case("messages", "paced streams", 64)
-ALONE = Case("messages", "unary 1 KB", 1)
-FIRST = Case("messages", "unpaced streams", 1)
 
 
 @dataclass(frozen=True)

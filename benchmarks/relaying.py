@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gateways import blind_relay, direct, nginx, penstock, penstock_compiled
 from load import cpu, load
 from peers import litellm, portkey, sglang_router, tensorzero
-from plan import KINDS, TAKING_PART, Clock, Turn, hopeless, turns
+from plan import KINDS, TAKING_PART, Clock, Turn, hopeless
 from running import GATEWAY_CORE, resident_mb, sleep, wake
 
 if TYPE_CHECKING:
@@ -102,10 +102,9 @@ class Bench:
         if name in {"penstock", "penstock-compiled"}:
             time.sleep(CATCH_UP_SECONDS)
 
-    def measure(self, rounds: int, wanted: Sequence[Case], seconds: float) -> None:
+    def measure(self, todo: Sequence[Turn], seconds: float) -> None:
         """Take all turns, telling how far it is."""
-        clock = Clock(seconds + 1.2)
-        todo = turns(rounds, wanted, list(self._running))
+        clock, rounds = Clock(seconds + 1.2), max(turn.round for turn in todo) + 1
         for number, turn in enumerate(todo):
             began = time.monotonic()
             row = self.take(turn, seconds)

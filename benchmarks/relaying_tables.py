@@ -45,12 +45,18 @@ def _circumstances(document: Document, figures: Figures) -> str:
     made = document["made"]
     others = figures.others()
     meanwhile = "" if others is None else f" Others used {others * 100:.0f} % of the gateways' core meanwhile (median)."
-    rounds = "One round" if made["rounds"] == 1 else f"{made['rounds']} rounds"
     return (
-        f"{made['date']}, {made['machine']}. {rounds} of {made['seconds']:g} s a case"
+        f"{made['date']}, {made['machine']}. {_rounds(made)}"
         f"{', a quick run of few cases' if made['quick'] else ''}.{meanwhile}{_traced(document)}\n\n"
         + HOW.format(gateway_core=made["gateway_core"], other_core=made["other_core"])
     )
+
+
+def _rounds(made: Document) -> str:
+    rounds = "One round" if made["rounds"] == 1 else f"{made['rounds']} rounds"
+    of = f"{rounds} of {made['seconds']:g} s a case"
+    judged = made.get("judged_rounds", made["rounds"])
+    return of if judged == made["rounds"] else f"{of}, {judged} of those that goals are about"
 
 
 def _traced(document: Document) -> str:

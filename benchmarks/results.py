@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import re
+import sys
 import time
 from pathlib import Path
 
@@ -44,4 +45,6 @@ def machine() -> str:
         ),
         "unknown CPU",
     )
-    return f"{model}, Linux {platform.release()}, CPython {platform.python_version()}"
+    return (
+        f"{model}, Linux {platform.release()}, CPython {platform.python_version()} ({Path(sys.executable).resolve()})"
+    )

@@ -24,4 +24,5 @@ fi
 export PATH="$PATH:$PWD/.tools/go/bin"
 mkdir -p bin
 (cd harness && GOTOOLCHAIN=local GOFLAGS=-mod=mod go build -o ../bin/ ./mock ./loadgen)
-UV="$uv" exec ../.venv/bin/python "$script" "$@"
+python=$(./python.sh)
+UV="$uv" exec "$python" "$script" "$@"

@@ -84,6 +84,28 @@ def test_in_every_round_each_gateway_has_each_case_once_and_another_one_begins(m
     assert len(together) == len(set(together)) == 3 * len(wanted)
 
 
+def test_what_goals_are_about_has_more_rounds_for_its_medians(module):
+    plan, goals = module("plan"), module("goals")
+    wanted = plan.cases(quick=False)
+    more = plan.judged_turns(2, wanted, [*CPU])
+    assert {turn.round for turn in more} == set(range(2, plan.JUDGED_ROUNDS))
+    assert {turn.case for turn in more} == {
+        goals.UNARY, goals.CHAT, goals.LARGE, goals.CHUNKS, goals.ALONE, goals.FIRST
+    }  # fmt: skip
+    # All that a verdict reads: the way past the gateways, the floors, ourselves, and the peer we have to be below.
+    those = {name: {turn.case.form for turn in more if turn.gateway == name} for name in CPU}
+    assert those["penstock"] == those["penstock-compiled"] == those["nginx"] == {"messages", "chat"}
+    assert those["tensorzero"] == {"chat"}
+    assert not those["litellm"]
+    assert plan.judged_turns(plan.JUDGED_ROUNDS, wanted, [*CPU]) == []
+
+
+def test_who_is_not_running_has_no_turn(module):
+    plan = module("plan")
+    taken = plan.turns(1, plan.cases(quick=False), ["nginx"]) + plan.judged_turns(1, plan.cases(quick=False), ["nginx"])
+    assert {turn.gateway for turn in taken} == {"direct", "nginx"}
+
+
 def test_who_speaks_one_format_is_compared_in_that_one(module):
     plan = module("plan")
     asked = {(turn.gateway, turn.case.form) for turn in plan.turns(1, plan.cases(quick=True), list(CPU))}
