@@ -6,10 +6,13 @@ Lines end at LF, CRLF or CR and nowhere else: U+2028, U+0085 and their like may 
 from __future__ import annotations
 
 import re
+from typing import Final
 
 # Atomic groups, so that one CRLF is never read as two line ends.
 _BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
+# As a number: CPython looks for a byte in a fifth of the time that it takes to look for bytes.
+_CR: Final = 0x0D
 # A blank line is at most four bytes, so this many bytes before new data may be the beginning of one.
 _OVERLAP = 3
 
@@ -41,7 +44,7 @@ class EventSplitter:
         tail = self._tail
         if not tail:
             # One chunk is one event, most of the time.
-            if chunk.endswith(b"\n\n") and chunk.find(b"\n\n") == len(chunk) - 2 and b"\r" not in chunk:
+            if chunk.endswith(b"\n\n") and chunk.find(b"\n\n") == len(chunk) - 2 and _CR not in chunk:
                 return [chunk]
             if chunk[-4:] == b"\r\n\r\n" and _is_one(chunk):
                 return [chunk]
@@ -57,7 +60,7 @@ class EventSplitter:
     def _cut(self, data: bytes, search_from: int) -> list[bytes]:
         events: list[bytes] = []
         begin = 0
-        if b"\r" in data:
+        if _CR in data:
             for match in _BLANK_LINE.finditer(data, search_from):
                 events.append(data[begin : match.end()])
                 begin = match.end()
@@ -88,14 +91,14 @@ def data_of(event: bytes) -> bytes:
         line, blank = lines[-3], lines[-2]
         if blank == b"\r" and line[-1:] == b"\r":
             line, blank = line[:-1], b""
-        if not blank and not lines[-1] and line[:6] == b"data: " and b"\r" not in line:
+        if not blank and not lines[-1] and line[:6] == b"data: " and _CR not in line:
             return line[6:].strip(b" ")
     return _data_of_any(event)
 
 
 def _names_only(line: bytes) -> bool:
     """Whether a line that ends at a LF is one, and holds no data."""
-    return line[:4] != b"data" and b"\r" not in line[:-1]
+    return line[:4] != b"data" and _CR not in line[:-1]
 
 
 def _data_of_any(event: bytes) -> bytes:
