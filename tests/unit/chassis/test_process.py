@@ -87,6 +87,19 @@ def test_probes_tell_the_truth_and_sigterm_drains(tmp_path: Path, behaviour: str
     assert {event["process"] for event in events} == {"sleeper-0"}
 
 
+@pytest.mark.parametrize("where", ["a pipe whose reader is gone", "a disk that is full"])
+def test_a_log_that_nobody_takes_ends_no_work(tmp_path: Path, where: str) -> None:
+    reader, writer = os.pipe() if "pipe" in where else (None, os.open("/dev/full", os.O_WRONLY))
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(tmp_path), "ready", "1"], stderr=writer)
+    os.close(writer)
+    if reader is not None:
+        os.close(reader)
+    assert get(port_of(tmp_path), "/readyz")[0] == 200
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+    assert (tmp_path / "drained").read_text() == "1.0"
+
+
 def test_a_start_that_fails_says_why_and_exits_1(tmp_path: Path) -> None:
     with start(tmp_path, "refuses") as process:
         _, stderr = process.communicate(timeout=10)

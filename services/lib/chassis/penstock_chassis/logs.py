@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import traceback
@@ -30,6 +31,17 @@ def where(error: BaseException) -> list[str]:
     return [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)[-3:]]
 
 
+class _Lines(structlog.PrintLogger):
+    """Prints lines. One that nobody takes, for the reader is gone or the disk is full, is lost: no work ends by it."""
+
+    def msg(self, message: str) -> None:
+        """Print one line, if it can be."""
+        with contextlib.suppress(OSError):
+            super().msg(message)
+
+    log = debug = info = warn = warning = fatal = failure = err = error = critical = exception = msg
+
+
 def configure(settings: ProcessSettings) -> None:
     """Send structlog's and the standard library's lines to stderr in one format."""
     shared: list[Processor] = [
@@ -47,7 +59,7 @@ def configure(settings: ProcessSettings) -> None:
     structlog.configure(
         processors=[*shared, structlog.processors.format_exc_info, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: _Lines(sys.stderr),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(process=settings.name)
