@@ -72,6 +72,7 @@ def parse(body: bytes) -> Message:
         raise UnreadableError
     content: list[Json] = []
     refused = called = False
+    cut = answer.status == "incomplete"
     for item in answer.output:
         if item.type == "message":
             for part in item.content or ():
@@ -81,12 +82,12 @@ def parse(body: bytes) -> Message:
                     content.append({"type": "text", "text": text})
         elif item.type == "function_call":
             called = True
-            content.append(_call(item))
+            content.append(_call(item, cut=cut))
         elif item.type == "reasoning":
             thinking, signature = thinking_of(item), signature_of(item)
             if thinking or signature:
                 content.append({"type": "thinking", "thinking": thinking, "signature": signature})
-    incomplete = (answer.incomplete_details or Incomplete()) if answer.status == "incomplete" else None
+    incomplete = (answer.incomplete_details or Incomplete()) if cut else None
     return Message(
         id=answer.id,
         model=answer.model,
@@ -104,9 +105,12 @@ def parse_count(body: bytes) -> int:
         raise UnreadableError from None
 
 
-def _call(item: Item) -> Json:
+def _call(item: Item, *, cut: bool) -> Json:
+    """Return a tool call; of an answer that was `cut` off its arguments need not be whole."""
     try:
         given = _arguments.decode(item.arguments or "{}")
     except UNREADABLE:
-        raise UnreadableError from None
+        if not cut:
+            raise UnreadableError from None
+        given = {}
     return {"type": "tool_use", "id": item.call_id or item.id or "", "name": item.name, "input": given}

@@ -102,6 +102,13 @@ def test_items(item, content):
     assert WIRE.parse(answer(item)).content == content
 
 
+# A limit of the answer's length often falls into a call; for that no account is to blame.
+def test_a_call_that_is_cut_off_is_not_whole():
+    answered = WIRE.parse(answer(MESSAGE, {**CALL, "status": "incomplete", "arguments": '{"a":'}, status="incomplete"))
+    assert answered.content[-1] == {"type": "tool_use", "id": "call_1", "name": "f", "input": {}}
+    assert answered.stop_reason == "max_tokens"
+
+
 @pytest.mark.parametrize(
     "body",
     [
