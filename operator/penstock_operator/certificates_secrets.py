@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from datetime import UTC, datetime
+from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from penstock_operator.certificates import HeldAuthorities, HeldLeaf, Standing
@@ -166,7 +166,7 @@ def _time(secret: Object, annotation: str) -> float | None:
         moment = datetime.fromisoformat(_annotations(secret)[annotation])
     except (KeyError, TypeError, ValueError):
         return None
-    return moment.timestamp() if moment.tzinfo else None
+    return moment.timestamp() if moment.tzinfo and MINYEAR < moment.year < MAXYEAR else None
 
 
 def _text(moment: float) -> str:

@@ -11,7 +11,7 @@ import binascii
 import hashlib
 import re
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -273,12 +273,12 @@ def time_text(moment: datetime) -> str:
 
 
 def moment_of(text: str) -> datetime | None:
-    """Read such a time; None for anything else."""
+    """Read such a time; None for anything else, and for the first and last years, where time zones lead beyond all."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return moment if moment.tzinfo is not None else None
+    return moment if moment.tzinfo is not None and MINYEAR < moment.year < MAXYEAR else None
 
 
 def previous_of(key: Known, until: datetime) -> PreviousKey:

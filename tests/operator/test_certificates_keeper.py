@@ -372,6 +372,14 @@ async def test_an_undated_step_begins_anew(release: Release) -> None:
     assert len(await release.look(after=100)) == 6
 
 
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])
+async def test_dates_beyond_all_hold_up_nobody(release: Release, time: str) -> None:
+    release.secrets.annotate(EDGE, bundle_since=time, certificate_since=time)
+    release.secrets.annotate(EDGE, rotate="now")
+    assert await release.look() == [("patch", EDGE)]
+    assert await release.look() == []
+
+
 @pytest.mark.parametrize("lost", ["deleted", "no key", "another key", "nonsense", "empty"])
 async def test_a_lost_authority_is_replaced_while_its_certificates_go_on(release: Release, lost: str) -> None:
     """Nobody can issue from it any more, but all processes still believe it and use its certificates."""

@@ -35,6 +35,9 @@ def test_long_names_that_differ_late_make_labels_that_differ():
         ("2026-03-01T12:00:00", None),
         ("", None),
         ("soon", None),
+        ("0001-01-01T00:00:00+14:00", None),
+        ("9999-12-31T23:59:59.5Z", None),
+        ("9999-12-31T23:59:59-12:00", None),
     ],
 )
 def test_times(text, expected):

@@ -186,3 +186,15 @@ async def test_no_text_of_a_key_stands_outside_its_secret(stage, capfd):
     await stage.quiet()
     captured = capfd.readouterr()
     assert all(text not in each for each in [*said, captured.out, captured.err])
+
+
+@pytest.mark.parametrize("note", ["key-issued-time", "previous-key-until"])
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00", "9999-12-31T23:59:59.5Z"])
+async def test_times_beyond_all_in_notes_hold_up_nobody(stage, note, time):
+    notes = {"previous-key-id": "p", "previous-key-prefix": "p", "previous-key-digest": "0" * 64, note: time}
+    taken = secret("ci-key", **{"api-key": "something"})
+    taken["metadata"]["annotations"] = {f"penstock.dev/{name}": text for name, text in notes.items()}
+    stage.kube.apply(taken, api_key("ci"), api_key("other"))
+    await stage.operate()
+    await stage.until_said("APIKey", "other", READY)
+    await stage.until_said("APIKey", "ci", ("False", "SecretConflict"))
