@@ -97,9 +97,10 @@ class Seen:
             return
         slim = _slim(item)
         self._objects[kind][name] = slim
+        # What is of no interest changes the version, too, without which no status can be written.
         if known is None or _essence(known) != _essence(slim):
             self.revision += 1
-        elif known.get("status") == slim.get("status"):
+        elif known.get("status") == slim.get("status") and (kind is SECRET or version == _version(known)):
             return
         if not quiet:
             self._wake()

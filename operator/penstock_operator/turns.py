@@ -154,7 +154,7 @@ class Turns:
         begun, now = time.monotonic(), datetime.now(UTC)
         # What changes while this turn waits for something is for the next one, which has to see that it is new.
         revision = self._seen.revision
-        objects = {kind: self._seen.of(kind) for kind in CUSTOM}
+        objects = {kind: dict(self._seen.of(kind)) for kind in CUSTOM}
         reading = self._reader.read([item for kind in CUSTOM for item in objects[kind].values()], self._seen.of(SECRET))
         declared = [resource for resource in reading.resources if isinstance(resource, APIKey)]
         issued = await self._issuer.issue(declared, now)
