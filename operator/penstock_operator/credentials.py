@@ -12,10 +12,15 @@ Result = Literal["Ok", "Refused", "Failed", "Unknown", "NoRouter"]
 
 
 class Trial(NamedTuple):
-    """What is tried: a credential at an endpoint. `credential` is the beginning of its digest."""
+    """What is tried: a credential at an endpoint. `credential` is the beginning of its digest.
+
+    All that routers are told of an account stands here: what has changed in any of it is another trial.
+    """
 
     account: str
+    provider: str
     base_url: str
+    allow_private_address: bool
     credential: str
 
 
@@ -29,7 +34,9 @@ class Proof:
 
 def trial_of(account: Account) -> Trial:
     """Name what would be tried for an account as it stands."""
-    return Trial(account.name, account.base_url, account.credential_hash)
+    return Trial(
+        account.name, account.provider, account.base_url, account.allow_private_address, account.credential_hash
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import itertools
 
+import pytest
+
 from penstock_catalog.documents import Account
 from penstock_operator.credentials import Proof, trial_of
 from penstock_operator.probing import Probing
@@ -115,6 +117,20 @@ async def test_what_worked_before_a_restart_is_not_tried_at_once():
         await stage.pass_time(301)
         assert set(stage.router.asked) == set(names)
         assert not stage.woken, "it works as it did"
+
+
+@pytest.mark.parametrize("change", [{"allow_private_address": True}, {"provider": "OpenAI"}])
+async def test_what_failed_is_tried_at_once_when_it_is_asked_in_another_way(change):
+    stage = Stage()
+    stage.router.answers["a"] = Proof("Failed")
+    async with stage.running():
+        stage.probing.want(wanted("a"), frozenset())
+        await stage.pass_time()
+        stage.router.answers.clear()
+        changed = account("a").model_copy(update=change)
+        stage.probing.want({trial_of(changed): changed}, frozenset())
+        await stage.pass_time()
+        assert stage.probing.proof(trial_of(changed)) == Proof("Ok", 200)
 
 
 async def test_what_is_no_longer_wanted_is_forgotten():
