@@ -147,7 +147,9 @@ class AnthropicDialect:
     def error_event(self, problem: Problem, request_id: str, head: Head, after: int = 0) -> bytes:
         """Return the event that ends a stream which cannot be finished."""
         del head, after
-        return b"event: error\ndata: " + self.error_body(problem, request_id) + b"\n\n"
+        # An upstream's own error object may stand on several lines; JSON text has no raw line ends within strings.
+        data = self.error_body(problem, request_id).replace(b"\r", b"").replace(b"\n", b"")
+        return b"event: error\ndata: " + data + b"\n\n"
 
     def error_headers(self, problem: Problem) -> list[tuple[bytes, bytes]]:
         """Return the headers of an error answer, but for request-id and limits."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from penstock_edge.dialects.anthropic import DIALECT as dialect  # noqa: N811 -- a name as short as its use
 from penstock_edge.errors import Problem, ProblemError
 from penstock_edge.limits import LimitState
+from penstock_edge.sse import data_of
 
 GOOD = {"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]}
 
@@ -140,6 +141,13 @@ def test_an_upstreams_own_words_stay_as_they_are():
     detail = b'{"type":"x","message":"y","details":{"b":1,"a":2}}'
     body = dialect.error_body(Problem(400, "x", "y", detail=detail), "req_1")
     assert detail in body
+
+
+def test_an_upstreams_own_words_on_several_lines_are_one_event():
+    detail = b'{\n  "type": "invalid_request_error",\r\n  "message": "no\\nsuch"\n}'
+    problem = Problem(400, "invalid_request_error", "no", detail=detail)
+    event = dialect.error_event(problem, "req_1", dialect.head(json.dumps(GOOD).encode()))
+    assert json.loads(data_of(event))["error"] == json.loads(detail)
 
 
 def state(unit, amount, remaining, reset_ms=0):
