@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
@@ -61,7 +61,28 @@ def parse_count(body: bytes) -> int:
         raise UnreadableError from None
 
 
+# Missing or null is as good as empty, but for what names a call.
+_TEXTS: Final[dict[str, tuple[str, ...]]] = {
+    "text": ("text",),
+    "thinking": ("thinking", "signature"),
+    "redacted_thinking": ("data",),
+    "tool_use": ("id", "name"),
+}
+
+
+def _check(block: Json) -> None:
+    """Raise UnreadableError for a block that no dialect could write."""
+    kind = block.get("type")
+    if not isinstance(kind, str) or not all(isinstance(block.get(name) or "", str) for name in _TEXTS.get(kind, ())):
+        raise UnreadableError
+    if kind != "tool_use":
+        return
+    if not block.get("id") or not block.get("name") or not isinstance(block.get("input") or {}, dict):
+        raise UnreadableError
+
+
 def _tagged(block: Json) -> Json:
+    _check(block)
     if block.get("type") == "thinking":
         signature = block.get("signature") or ""
         return {
@@ -170,6 +191,7 @@ class Parser:
 
 
 def _block(index: int, block: Json) -> tuple[Event, ...]:
+    _check(block)
     if block.get("type") == "redacted_thinking":
         signature = signatures.tag(REDACTED + str(block.get("data") or ""), PROVIDER)
         empty = {"type": "thinking", "thinking": "", "signature": ""}

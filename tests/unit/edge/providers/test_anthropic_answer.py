@@ -44,6 +44,30 @@ def test_a_unary_answer():
     assert (message.stop_reason, message.usage.output_tokens) == ("end_turn", 2)
 
 
+UNFIT = [
+    {},
+    {"type": 5},
+    {"type": "text", "text": ["hi"]},
+    {"type": "thinking", "thinking": 5},
+    {"type": "thinking", "thinking": "hm", "signature": ["s"]},
+    {"type": "redacted_thinking", "data": {"a": 1}},
+    {"type": "tool_use", "name": "f", "input": {}},
+    {"type": "tool_use", "id": "t", "input": {}},
+    {"type": "tool_use", "id": "t", "name": ["f"], "input": {}},
+    {"type": "tool_use", "id": "t", "name": "f", "input": "x"},
+]
+
+
+@pytest.mark.parametrize("block", UNFIT)
+def test_blocks_that_nobody_could_write_are_no_answer(block):
+    with pytest.raises(UnreadableError):
+        WIRE.parse(json.dumps({"type": "message", "content": [block], "stop_reason": "end_turn"}).encode())
+    parser = WIRE.parser()
+    parser.feed(START)
+    with pytest.raises(UnreadableError):
+        parser.feed(event("content_block_start", index=0, content_block=block))
+
+
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"type":"error","content":[]}', b'{"type":"message"}', b"\xff"])
 def test_what_is_no_answer(body):
     with pytest.raises(UnreadableError):
