@@ -28,6 +28,7 @@ _CARRIED: Final = {
     "top_k": int,
     "top_p": (int, float),
 }
+_OF_TOOLS: Final = {"type": str, "description": str, "input_schema": dict, "strict": bool}
 # The canonical form is this one; only what others say beyond it needs a name.
 _NAMES: Final = {"reasoning.effort": "thinking", "is_error": "tool_result.is_error"}
 _BLOCKS: Final = frozenset({"text", "image", "document", "thinking", "tool_use", "tool_result"})
@@ -49,7 +50,7 @@ def read(body: bytes) -> Request:
         kind = _CARRIED.get(name)
         if kind is None:
             ignored.append(name)
-        elif not isinstance(value, kind):  # type: ignore[arg-type]  # the table's values are types and tuples of them
+        elif isinstance(value, bool) or not isinstance(value, kind):  # type: ignore[arg-type]  # types and tuples of them
             raise ProblemError(invalid(f"{name}: Input should be of another type"))
         else:
             carried[name] = value
@@ -60,10 +61,26 @@ def read(body: bytes) -> Request:
     system = [*reader.texts("system", carried.pop("system", "")), *reader.system]
     if system:
         carried["system"] = system
+    _check_fields(carried)
     for index, tool in enumerate(carried.get("tools", ())):
-        if not isinstance(tool, dict) or not isinstance(tool.get("name"), str):
-            raise ProblemError(invalid(f"tools.{index}.name: field required"))
+        _check_tool(f"tools.{index}", tool)
     return Request(carried, ignored=ignored, names=_NAMES)
+
+
+def _check_fields(carried: Json) -> None:
+    for name in ("thinking", "tool_choice"):
+        if name in carried and not isinstance(carried[name].get("type"), str):
+            raise ProblemError(invalid(f"{name}.type: field required"))
+    if not all(isinstance(stop, str) for stop in carried.get("stop_sequences", ())):
+        raise ProblemError(invalid("stop_sequences: Input should be a list of strings"))
+
+
+def _check_tool(where: str, tool: Any) -> None:
+    if not isinstance(tool, dict) or not isinstance(tool.get("name"), str):
+        raise ProblemError(invalid(f"{where}.name: field required"))
+    for name, wanted in _OF_TOOLS.items():
+        if tool.get(name) is not None and not isinstance(tool[name], wanted):
+            raise ProblemError(invalid(f"{where}.{name}: Input should be of another type"))
 
 
 class _Reader:
@@ -84,7 +101,7 @@ class _Reader:
             if role == "system":
                 self.system += self.texts(f"{where}.content", message.get("content"))
                 continue
-            if role not in {"user", "assistant"}:
+            if role not in ("user", "assistant"):
                 raise ProblemError(invalid(f"{where}.role: Input should be 'user' or 'assistant'"))
             content = self._blocks(f"{where}.content", message.get("content"))
             if not content:
@@ -136,12 +153,20 @@ _REQUIRED: Final = {
     "tool_use": (("id", str), ("name", str), ("input", dict)),
     "tool_result": (("tool_use_id", str),),
 }
+_OPTIONAL: Final[dict[str, tuple[str, tuple[type, ...]]]] = {
+    "thinking": ("signature", (str,)),
+    "tool_result": ("content", (str, list)),
+}
 
 
 def _check(where: str, kind: str, block: Json) -> None:
     for name, wanted in _REQUIRED[kind]:
         if not isinstance(block.get(name), wanted):
             raise ProblemError(invalid(f"{where}.{name}: field required"))
+    if kind in _OPTIONAL:
+        name, types = _OPTIONAL[kind]
+        if block.get(name) is not None and not isinstance(block[name], types):
+            raise ProblemError(invalid(f"{where}.{name}: Input should be of another type"))
 
 
 class MessagesConversation:
