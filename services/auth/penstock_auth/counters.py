@@ -326,7 +326,11 @@ class Truth(Protocol):
 
 
 class Counters(Protocol):
-    """A store of windows, leases and holdings. Every method may raise `StoreDown`."""
+    """A store of windows, leases and holdings. Every method but `time_ms` may raise `StoreDown`."""
+
+    def time_ms(self) -> int:
+        """Return the store's time, about, without asking it. Clocks of machines may be put back; this one is not."""
+        ...
 
     async def open(self) -> None:
         """Connect and check that the store can do its work. Raises StoreRefused, StoreDown."""

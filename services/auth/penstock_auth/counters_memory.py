@@ -55,6 +55,10 @@ class MemoryCounters:
         """Stop looking into the ledger."""
         await self._rebuilding.close()
 
+    def time_ms(self) -> int:
+        """See `Counters.time_ms`."""
+        return self._now()
+
     async def allow(self, call: AllowCall) -> AllowResult:
         """See `Counters.allow`."""
         await self._expect()

@@ -100,6 +100,10 @@ class RedisCounters:
         await self._rebuilding.close()
         await self._runner.close()
 
+    def time_ms(self) -> int:
+        """See `Counters.time_ms`."""
+        return self._store_time()
+
     async def allow(self, call: AllowCall) -> AllowResult:
         """See `Counters.allow`."""
         for _ in range(TRIES):
@@ -386,10 +390,12 @@ class RedisCounters:
             self._offset, self._offset_at = offset, mono
 
     def _store_time(self) -> int:
-        """Return what the store's clock shows, about."""
+        """Return what the store's clock shows, about; before it has answered, what this machine's does."""
         if self._clock is not None:
             return max(self._last, self._clock())
-        return max(self._last, int(time.monotonic() * 1000 + (self._offset or 0)))
+        if self._offset is None:
+            return time.time_ns() // 1_000_000
+        return max(self._last, int(time.monotonic() * 1000 + self._offset))
 
     def _heard(self, view: Epoch, session: str) -> Heard:
         again = view.status(session) not in (Status.DECLARED, Status.ENDED)

@@ -26,7 +26,7 @@ _WAITED_FOR: Final = 1000
 
 
 class Ledger:
-    """Settlements into SQL. `monotonic` gives seconds, `now_ms` Unix ms.
+    """Settlements into SQL. `monotonic` gives seconds, `now_ms` Unix ms, `store_ms` the same by the counters' clock.
 
     A price that nobody knows yet is waited for: an edge may have a new catalog a moment before auth has.
     """
@@ -36,11 +36,13 @@ class Ledger:
         database: Database,
         *,
         now_ms: Callable[[], int],
+        store_ms: Callable[[], int],
         monotonic: Callable[[], float],
         price_wait_seconds: float = 10.0,
     ) -> None:
         self._database = database
         self._now_ms = now_ms
+        self._store_ms = store_ms
         self._monotonic = monotonic
         self._price_wait = price_wait_seconds
         self._asked: dict[str, float] = {}
@@ -75,10 +77,10 @@ class Ledger:
         return result
 
     async def _settle(self, incoming: Sequence[Incoming]) -> Batch:
-        now_ms = self._now_ms()
+        now_ms, store_ms = self._now_ms(), self._store_ms()
         return await self._database.write(
             lambda connection: settle(
-                connection, incoming, now_ms, prices=self._prices, price_may_come=self._price_may_come
+                connection, incoming, now_ms, store_ms, prices=self._prices, price_may_come=self._price_may_come
             ),
             repeatable=True,
         )

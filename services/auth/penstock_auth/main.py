@@ -132,7 +132,11 @@ class Auth:
         counters = self._counters = _counters(settings, SqlTruth(database, sessions, keys, unix_ms))
         epochs = EpochWatch(counters, sessions, now_ms=unix_ms, on_new_epoch=changes.poke)
         ledger = Ledger(
-            database, now_ms=unix_ms, monotonic=time.monotonic, price_wait_seconds=settings.price_wait_seconds
+            database,
+            now_ms=unix_ms,
+            store_ms=counters.time_ms,
+            monotonic=time.monotonic,
+            price_wait_seconds=settings.price_wait_seconds,
         )
         administration = Administration(
             database,

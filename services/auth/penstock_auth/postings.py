@@ -160,11 +160,15 @@ def settle(
     connection: Connection,
     incoming: Sequence[Incoming],
     now_ms: int,
+    store_ms: int,
     *,
     prices: Prices,
     price_may_come: Callable[[str], bool],
 ) -> Batch:
-    """Write a batch. `price_may_come(digest)`: whether an unknown price is worth waiting for, instead of quarantine."""
+    """Write a batch. `price_may_come(digest)`: whether an unknown price is worth waiting for, instead of quarantine.
+
+    `store_ms` is the time by which requests were admitted, and the month in which they were.
+    """
     batch = Batch()
     batch.rows = _committed(connection, [each.request_id for each in incoming])
     fresh: dict[str, Incoming] = {}
@@ -179,7 +183,7 @@ def settle(
         batch.quarantined = {request_id: (poison.kind, str(poison)) for request_id, poison in poisoned.items()}
     if billed:
         _insert(connection, billed, known, batch, now_ms)
-    _figures(connection, batch, known, now_ms)
+    _figures(connection, batch, known, store_ms)
     return batch
 
 
@@ -325,7 +329,7 @@ def _insert(
     add_spend(connection, [(s.key_id, s.admitted_at_ms, cost) for s, cost in charged], counted_as)
 
 
-def _figures(connection: Connection, batch: Batch, known: _References, now_ms: int) -> None:
+def _figures(connection: Connection, batch: Batch, known: _References, store_ms: int) -> None:
     """Give balances and spend as this transaction leaves them, for the counters."""
     rows = batch.rows.values()
     batch.balances = {
@@ -337,7 +341,7 @@ def _figures(connection: Connection, batch: Batch, known: _References, now_ms: i
         batch.plans[key_id] = plan
         batch.counters[key_id] = counter_of(key_id, counted_as)
         budgets[key_id] = counted_as or key_id, period
-    batch.spent = spent_by(connection, budgets, now_ms)
+    batch.spent = spent_by(connection, budgets, store_ms)
 
 
 def _settlement_columns(billed: Sequence[tuple[Settlement, Bill]], now_ms: int) -> Cells:

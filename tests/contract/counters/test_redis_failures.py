@@ -55,6 +55,14 @@ async def test_it_uses_the_clock_of_redis(own):
     assert before - 2 <= result.store_time_ms <= time.time() * 1000 + 2
 
 
+async def test_its_time_is_told_without_asking_and_about_right_before_the_first_answer(own):
+    _, counters = own
+    silent = RedisCounters(f"redis://127.0.0.1:{free_port()}", Truth())
+    for each in (counters, silent):
+        assert abs(each.time_ms() - time.time() * 1000) < 60_000
+    await silent.close()
+
+
 async def test_a_frozen_store_is_down_in_time_and_works_again_afterwards(own):
     server, _ = own
     counters = RedisCounters(server.url, Truth(), deadline_seconds=0.5)

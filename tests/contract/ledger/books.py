@@ -91,7 +91,9 @@ class Books:
         self.database = database
         self.now = NOW
         self.seconds = 0.0
-        self.ledger = Ledger(database, now_ms=lambda: self.now, monotonic=lambda: self.seconds)
+        self.ledger = Ledger(
+            database, now_ms=lambda: self.now, store_ms=lambda: self.now, monotonic=lambda: self.seconds
+        )
         self._ids = itertools.count()
 
     async def set_up(self) -> None:

@@ -281,6 +281,20 @@ async def test_a_keys_own_spend_limit(service):
     assert denied.denial.reason == auth_pb2.DENIAL_REASON_SPEND_LIMIT
 
 
+@pytest.mark.parametrize("period", ["Total", "Month"])
+async def test_a_spend_limit_holds_when_a_clock_was_put_forward_and_back(service, monkeypatch, period):
+    key, digest = await service.create_key(spend_limit_micro=6000, spend_limit_period=period)
+    need = auth_pb2.Holding(slots=1, micro_usd=5000)
+    ahead = [40 * 86_400_000]
+    honest = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: honest() + ahead[0] * 1_000_000)
+    assert (await service.allow(digest, need=need)).HasField("allowance")
+    ahead[0] = 0
+    await service.settle(service.settlement(key), service.settlement(key, "req_2"))
+    denied = await service.allow(digest, need=need)
+    assert denied.denial.reason == auth_pb2.DENIAL_REASON_SPEND_LIMIT
+
+
 async def test_store_down_is_an_answer_that_says_what_the_plan_wants(service):
     key, digest = await service.create_key(plan="prepaid", project="paid")
     service.made[0].down = True
