@@ -84,7 +84,10 @@ class EventWriter(Protocol):
 
 
 class Framing(Protocol):
-    """Puts one wire format's events into the form that the client asked for, where that is not SSE."""
+    """What a stream of the client's own wire format passes: puts its events into another form than SSE, or follows it.
+
+    Its end is of one piece with what has passed, proper or not.
+    """
 
     def event(self, raw: bytes) -> bytes:
         """Return what goes out for one whole SSE event."""
@@ -147,7 +150,7 @@ class Dialect(Protocol):
         ...
 
     def framing(self, head: Head) -> Framing | None:
-        """Return how a stream is framed that is not SSE; None for SSE."""
+        """Return what a stream of this wire format passes on its way to the client; None where events just pass."""
         ...
 
     def hides_usage(self, head: Head) -> bool:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from penstock_edge import request_id as request_ids
 from penstock_edge.dialects import openai_errors
 from penstock_edge.dialects.openai_responses.conversation import ResponsesConversation
-from penstock_edge.dialects.openai_responses.envelope import Envelope
 from penstock_edge.dialects.openai_responses.head import ResponsesHead, forwarded, read_head
-from penstock_edge.dialects.openai_responses.sequence import Sequence
-from penstock_edge.dialects.openai_responses.writer import failed
+from penstock_edge.dialects.openai_responses.passing import PassingStream, never_begun
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,9 +43,9 @@ class ResponsesDialect:
         """Return the headers of a streamed answer."""
         return openai_errors.stream_headers()
 
-    def framing(self, head: Head) -> Framing | None:  # noqa: ARG002  # every stream has the same
-        """Return None: streams are SSE."""
-        return None
+    def framing(self, head: Head) -> Framing | None:
+        """Return what knows which answer a stream has begun: its end must be of the same."""
+        return PassingStream(_own(head))
 
     def hides_usage(self, head: Head) -> bool:  # noqa: ARG002  # every stream has the same
         """Return False: usage is part of the last event."""
@@ -67,10 +64,8 @@ class ResponsesDialect:
         return openai_errors.error_body(problem)
 
     def error_event(self, problem: Problem, request_id: str, head: Head, after: int = 0) -> bytes:
-        """Return what ends a stream after so many events, whose numbers it continues."""
-        created = (request_ids.made_at_ms(request_id) or 0) // 1000
-        envelope = Envelope(request_id, created, head.model, {}, _own(head).tools)
-        return failed(problem, Sequence(after), envelope, [])
+        """Return what ends a stream of which nothing but keep-alives went out."""
+        return never_begun(problem, request_id, _own(head), after)
 
     def limit_headers(self, states: Iterable[LimitState], now: float) -> Headers:  # noqa: ARG002  # they count down
         """Return the remaining limits as `x-ratelimit-*`."""

@@ -14,6 +14,8 @@ from penstock_edge.dialects.openai_responses.sequence import Sequence
 from penstock_edge.usage_report import UsageReport
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from penstock_edge.canonical import Event, Json, StopReason
     from penstock_edge.dialects.openai_responses.envelope import Envelope
     from penstock_edge.dialects.openai_responses.tool_book import ToolBook
@@ -74,7 +76,10 @@ class ResponsesWriter:
 
     def fail(self, problem: Problem) -> bytes:
         """Return the error, and the answer's end as a failed one."""
-        return failed(problem, self._sequence, self._envelope, self._output)
+        return failed(problem, self._sequence, self._failed)
+
+    def _failed(self, cause: Json) -> bytes:
+        return self._envelope.close("failed", self._output, error=cause)
 
     def _announce(self) -> bytes:
         response = b'"response":' + self._envelope.close(items.IN_PROGRESS, [])
@@ -148,14 +153,16 @@ class ResponsesWriter:
                 setattr(self._usage, name, value)
 
 
-def failed(problem: Problem, sequence: Sequence, envelope: Envelope, output: list[bytes]) -> bytes:
-    """Return an error event and then the answer's end as a failed one: clients look for either."""
+def failed(problem: Problem, sequence: Sequence, response: Callable[[Json], bytes]) -> bytes:
+    """Return an error event and then the answer's end as a failed one: clients look for either.
+
+    `response(cause)` returns the failed answer as JSON.
+    """
     fields = openai_errors.error_fields(problem)
     told = {"code": fields["code"] or fields["type"], "message": fields["message"], "param": fields["param"]}
     error = sequence.event(b"error", _encode(told)[1:-1])
     cause = {"code": _failure_code(problem, told["code"]), "message": fields["message"]}
-    response = envelope.close("failed", output, error=cause)
-    return error + sequence.event(b"response.failed", b'"response":' + response)
+    return error + sequence.event(b"response.failed", b'"response":' + response(cause))
 
 
 def _failure_code(problem: Problem, code: str) -> str:
