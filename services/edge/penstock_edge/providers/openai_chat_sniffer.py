@@ -75,7 +75,8 @@ class ChatSniffer:
     def _choices(self, choices: list[Choice]) -> Signal:
         seen = Signal.PRELUDE
         for choice in choices:
-            if choice.finish_reason is not None:
+            # Some servers say an empty reason all along.
+            if choice.finish_reason:
                 self._finished = True
                 seen = Signal.OUTPUT
             delta = choice.delta

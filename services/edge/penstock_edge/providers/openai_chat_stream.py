@@ -93,6 +93,10 @@ class _Call:
             return False
         return True
 
+    def says_nothing(self) -> bool:
+        """Whether the arguments are `null` as far as they go: some servers write that where there are none."""
+        return not self.sent and "null".startswith("".join(self.arguments).strip())
+
 
 class ChatParser:
     """Reads one stream."""
@@ -192,7 +196,8 @@ class ChatParser:
                 self._text(delta.refusal)
             for call in delta.tool_calls or ():
                 self._call(call)
-        if choice.finish_reason is not None:
+        # Some servers say an empty reason all along.
+        if choice.finish_reason:
             self._finish = choice.finish_reason
             self._stop = stop_sequence_of(choice.stop_reason)
 
@@ -296,6 +301,8 @@ class ChatParser:
     def _say(self, call: _Call) -> None:
         if not call.begun:
             self._open(call)
+        if call.says_nothing():
+            return
         for text in call.arguments[call.sent :]:
             self._events.append(canonical.InputDelta(self._index, text))
         call.sent = len(call.arguments)

@@ -130,6 +130,7 @@ U = {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12}
         (chunk({"tool_calls": [{"index": 0, "function": {"arguments": '{"a"'}}]}), Signal.OUTPUT, 4),
         (chunk({"audio": {"data": "AAAA"}}), Signal.OUTPUT, 0),
         (chunk({}, "stop"), Signal.OUTPUT, 0),
+        (chunk({"role": "assistant", "content": ""}, ""), Signal.PRELUDE, 0),
         (chunk({"content": [{"type": "text", "text": "hi"}]}), Signal.OUTPUT, 0),
         (data({"choices": [], "prompt_filter_results": []}), Signal.PRELUDE, 0),
         (data({"choices": [], "usage": U}), Signal.USAGE, 0),
@@ -171,6 +172,8 @@ def test_usage_in_the_last_chunk_with_a_choice():
 def test_a_body_may_end_once_it_has_said_how_it_finished():
     sniffer = WIRE.sniffer(UsageMeter())
     sniffer.observe(chunk({"content": "a"}))
+    assert sniffer.at_end() is Signal.BROKEN
+    sniffer.observe(chunk({"content": "a"}, ""))
     assert sniffer.at_end() is Signal.BROKEN
     sniffer.observe(chunk({}, "length"))
     assert sniffer.at_end() is Signal.STOP

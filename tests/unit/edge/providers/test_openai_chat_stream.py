@@ -204,6 +204,12 @@ REPORT = UsageReport(10, 5, 0, 0)
             [call(0, "c1", None, "{"), call(0, None, "f", "}"), TOOL_CALLS, DONE],
             [START, *use(0, "{", "}"), *ended("tool_use")],
         ),
+        # A call without arguments, as some servers write it.
+        ([call(0, "c1", "f", "null"), TOOL_CALLS, DONE], [START, *use(0), *ended("tool_use")]),
+        (
+            [call(0, "c1", "f", " nu"), call(0, None, None, "ll "), call(1, "c2", "f", ' {"n"'), TOOL_CALLS, DONE],
+            [START, *use(0), *use(1, ' {"n"', key="c2"), *ended("tool_use")],
+        ),
         # White space between calls, a text after them.
         (
             [
@@ -273,6 +279,13 @@ def well_formed(events):
         elif hasattr(event, "index"):
             assert event.index == open_block
     assert open_block is None
+
+
+def test_an_empty_reason_is_none():
+    told = [chunk({"role": "assistant", "content": ""}, ""), chunk({"content": "h"}, "")]
+    with pytest.raises(UnreadableError):
+        events_of(*told, end=True)
+    assert events_of(*told, STOP, DONE) == [START, *text(0, "h"), *ended("end_turn")]
 
 
 def test_a_body_may_end_once_it_has_said_how_it_finished():
