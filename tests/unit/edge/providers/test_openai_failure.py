@@ -76,6 +76,21 @@ def test_what_another_organization_made_may_be_known_to_the_next_account(status,
 
 
 @pytest.mark.parametrize(
+    "message",
+    [
+        "Item with id 'rs_0a1b' not found. Items are not persisted when `store` is set to false.",
+        "Conversation with id 'conv_0a1b' not found.",
+    ],
+)
+def test_what_another_organization_stored_is_known_by_words_alone(message):
+    error = {"message": message, "type": "invalid_request_error", "code": None}
+    failure = provider.of_status(404, [], body(**error))
+    assert (failure.cls, failure.status, failure.blames_account) == ("Unstable", 404, False)
+    assert (failure.fault.status, failure.fault.message) == (404, message)
+    assert not provider.of_error_object(json.dumps(error).encode()).blames_account
+
+
+@pytest.mark.parametrize(
     ("status", "raw", "kind", "message", "detail"),
     [
         (
