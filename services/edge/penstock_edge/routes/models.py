@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _DEFAULT_LIMIT = 1000
 _LARGEST_LIMIT = 1000
+_MOST_DIGITS = 4
 # Where they are, and whether the OpenAPI document says so.
 _BASES = (
     ("/v1", True),
@@ -93,10 +94,8 @@ def routes(view: View, admission: Admission, seconds: float) -> list[Route]:
             return await gemini_models.list_them(asked, view, admission, seconds)
         _, key = await caller(asked, admission, seconds)
         query = asked.query
-        limit = query.get("limit", str(_DEFAULT_LIMIT))
-        if not limit.isascii() or not limit.isdecimal() or not 1 <= int(limit) <= _LARGEST_LIMIT:
-            raise ProblemError(invalid("limit: Input should be an integer from 1 to 1000"))
-        return answer(page(listed(visible(view, key)), int(limit), query.get("after_id"), query.get("before_id")))
+        limit = _limit(query.get("limit", str(_DEFAULT_LIMIT)))
+        return answer(page(listed(visible(view, key)), limit, query.get("after_id"), query.get("before_id")))
 
     async def get_model(asked: Asked) -> Answer:
         if gemini_models.asks(asked):
@@ -108,6 +107,13 @@ def routes(view: View, admission: Admission, seconds: float) -> list[Route]:
         return answer(row(model, asked.rest))
 
     return [route for base, documented in _BASES for route in _under(base, get_model, list_models, documented)]
+
+
+def _limit(text: str) -> int:
+    # Python itself refuses to read a number of thousands of digits.
+    if text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS and 1 <= int(text) <= _LARGEST_LIMIT:
+        return int(text)
+    raise ProblemError(invalid("limit: Input should be an integer from 1 to 1000"))
 
 
 def _under(base: str, get_model: Give, list_models: Give, documented: bool) -> tuple[Route, Route]:

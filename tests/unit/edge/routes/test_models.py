@@ -76,7 +76,7 @@ async def test_an_unknown_model(edge):
     assert (answer.status_code, answer.json()["error"]["type"]) == (404, "not_found_error")
 
 
-@pytest.mark.parametrize("limit", ["0", "1001", "-1", "x", ""])
+@pytest.mark.parametrize("limit", ["0", "1001", "-1", "x", "", "²", pytest.param("1" * 5000, id="longest")])
 async def test_bad_limits(edge, limit):
     answer = await edge.http.get("/v1/models", params={"limit": limit})
     assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
