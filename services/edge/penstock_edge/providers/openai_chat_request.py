@@ -8,7 +8,7 @@ import msgspec
 
 from penstock_edge.errors import ProblemError, invalid
 from penstock_edge.notes import Notes
-from penstock_edge.providers.openai_chat_turns import Turns
+from penstock_edge.providers.openai_chat_turns import Turns, note_lost
 from penstock_edge.providers.wire import Written
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ _CHOICES: Final = {"auto": "auto", "any": "required", "none": "none"}
 _LONGEST_NAME: Final = 64
 _MOST_STOPS: Final = 4
 _JSON_ONLY: Final = "Answer with one JSON object and nothing else."
+_TOOL: Final = frozenset({"type", "name", "description", "input_schema", "strict", "cache_control"})
 _READ: Final = frozenset(
     {
         "messages",
@@ -115,7 +116,10 @@ class _Draft:
         """Ask for thought only in the words that the client itself used: not every server takes others."""
         thinking = self._canonical.get("thinking") or {}
         kind = thinking.get("type")
-        effort = _word((self._canonical.get("output_config") or {}).get("effort"))
+        asked = (self._canonical.get("output_config") or {}).get("effort")
+        effort = _word(asked)
+        if effort is None and asked is not None:
+            self.ignored.append("output_config.effort")
         if self._openai and effort is None and kind == "enabled":
             effort = _effort(thinking.get("budget_tokens"))
         if kind == "disabled":
@@ -126,7 +130,9 @@ class _Draft:
             body["reasoning_effort"] = effort
 
     def _format(self, body: Json) -> None:
-        wanted = (self._canonical.get("output_config") or {}).get("format")
+        config = self._canonical.get("output_config") or {}
+        self.ignored += [f"output_config.{name[:64]}" for name in config if name not in {"effort", "format"}]
+        wanted = config.get("format")
         if self._extras.json_object and wanted is None:
             body["response_format"] = {"type": "json_object"}
             _speak_of_json(body)
@@ -160,6 +166,7 @@ class _Draft:
                 left_out.add(tool["name"])
             else:
                 tools.append(self._tool(tool))
+                note_lost(self.ignored, "tools", tool, _TOOL)
         if tools:
             body["tools"] = tools
         self._choice(body, left_out)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _encode = msgspec.json.Encoder().encode
 _PDF: Final = "application/pdf"
+_NOTHING: Final[tuple[object, ...]] = (None, False, [], {"enabled": False})
+_PART: Final = frozenset({"type", "text", "source", "title", "cache_control"})
 
 
 class Turns:
@@ -86,6 +88,7 @@ class Turns:
     def _part(self, where: str, block: Json) -> Json:
         self._hinted([block])
         kind = block["type"]
+        note_lost(self._ignored, "messages.content", block, _PART)
         if kind == "text":
             return self._text(block)
         if kind == "image":
@@ -133,6 +136,7 @@ class Turns:
             where = f"messages.{index}.content.{place}"
             if kind == "text":
                 texts.append(block)
+                note_lost(self._ignored, "messages.content", block, _PART)
             elif kind == "tool_use":
                 calls.append(self._call(block, signature))
                 signature = ""
@@ -188,6 +192,15 @@ def _current_turn(turns: list[Json]) -> int:
         if turn["role"] == "user" and any(block["type"] != "tool_result" for block in turn["content"]):
             return index
     return 0
+
+
+def note_lost(ignored: Notes, where: str, holder: Json, carried: frozenset[str]) -> None:
+    """List once what something says beyond what is carried, unless it asks for nothing."""
+    if holder.keys() <= carried:
+        return
+    for name, value in holder.items():
+        if name not in carried and value not in _NOTHING:
+            ignored.once(f"{where}.{name[:64]}")
 
 
 def _uncarriable(where: str, what: str) -> ProblemError:

@@ -187,6 +187,23 @@ def test_messages(messages, written, ignored):
     assert listed == ignored
 
 
+def test_what_no_chat_message_tool_or_option_has_room_for_is_named():
+    document = {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "d"}}
+    asked = user({**document, "context": "c", "citations": {"enabled": True}}, {**document, "context": "d"})
+    cited = assistant({**T, "citations": [{"type": "page_location"}]}, {**T, "citations": None})
+    tool = {"name": "f", "input_schema": {}, "input_examples": [{"a": 1}], "defer_loading": False}
+    config = {"effort": "utmost", "task_budget": {"total": 5}}
+    _, ignored = write({"tools": [tool, tool], "output_config": config}, messages=[asked, cited, HI])
+    assert ignored == [
+        "messages.content.context",
+        "messages.content.citations",
+        "tools.input_examples",
+        "output_config.effort",
+        "output_config.task_budget",
+    ]
+    assert write(messages=[user({**document, "citations": {"enabled": False}})])[1] == []
+
+
 def test_hints_go_to_claude_only():
     messages = [user({**T, **HINT}, T), assistant(use()), user(result(**HINT))]
     fields = {"system": [T, {**T, **HINT}], "tools": [{"name": "f", "input_schema": {"type": "object"}, **HINT}]}

@@ -46,7 +46,7 @@ def thinking_config(model: str, body: Json, ignored: list[str]) -> Json | None:
     """Return `thinkingConfig` for what a canonical body asks; None for what the model does by itself."""
     thinking = body.get("thinking")
     thinking = thinking if isinstance(thinking, dict) else {}
-    effort = _effort(body)
+    effort = _effort(body, ignored)
     kind = thinking.get("type")
     if kind not in {"enabled", "adaptive", "disabled"} and effort is None:
         return None
@@ -68,10 +68,13 @@ def thinking_config(model: str, body: Json, ignored: list[str]) -> Json | None:
     return config
 
 
-def _effort(body: Json) -> str | None:
+def _effort(body: Json, ignored: list[str]) -> str | None:
     config = body.get("output_config")
     effort: Any = config.get("effort") if isinstance(config, dict) else None
-    return effort if isinstance(effort, str) and effort in _BUDGETS else None
+    if effort is None or (isinstance(effort, str) and effort in _BUDGETS):
+        return effort
+    ignored.append("output_config.effort")
+    return None
 
 
 def _by_level(
