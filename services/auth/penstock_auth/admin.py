@@ -111,8 +111,10 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
     ) -> admin_pb2.CreateKeyResponse:
         """Replace a key."""
         del context
-        key, text = await self._administration.rotate_key(_name(request.id), request.overlap_seconds, request.actor)
-        return admin_pb2.CreateKeyResponse(key=await self._shown(key.id), secret=text)
+        key, spent, text = await self._administration.rotate_key(
+            _name(request.id), request.overlap_seconds, request.actor
+        )
+        return admin_pb2.CreateKeyResponse(key=self._message(key, spent), secret=text)
 
     @answers
     async def AddCredit(  # noqa: N802 -- gRPC's name

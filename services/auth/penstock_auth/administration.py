@@ -85,19 +85,23 @@ class Administration:
         self._tell(key)
         return key
 
-    async def rotate_key(self, key_id: str, overlap_seconds: int, actor: str) -> tuple[Key, str]:
-        """Replace a key; gives the new one with its text. Raises NotFound, Invalid, Conflict."""
+    async def rotate_key(self, key_id: str, overlap_seconds: int, actor: str) -> tuple[Key, int, str]:
+        """Replace a key; gives the new one, what counts as spent of it, and its text, which is nowhere else.
+
+        Raises NotFound, Invalid, Conflict, TooMany.
+        """
         text = api_key.generate(self._prefix, self._random_bytes)
 
-        def act(connection: Connection, now_ms: int) -> tuple[Key, Key]:
-            new, old = keys.rotate(connection, key_id, text, overlap_seconds, now_ms)
+        def act(connection: Connection, now_ms: int) -> tuple[Key, Key, int]:
+            new, old = keys.rotate(connection, key_id, text, overlap_seconds, self._most_keys, now_ms)
             audit.note(connection, actor, "key.rotate", f"{old.id} -> {new.id}", now_ms)
             self._log(connection, _of_key(old), now_ms)
-            return new, old
+            # Asked here, as the text would be lost with an answer that came to nothing afterwards.
+            return new, old, read_spend(connection, [new.id], now_ms)[new.id].micro_usd
 
-        new, old = await self._write(act)
+        new, old, spent = await self._write(act)
         self._tell(old)
-        return new, text.text
+        return new, spent, text.text
 
     async def add_credit(
         self, project: str, *, kind: str, amount_micro: int, note: str, idempotency_key: str, actor: str
@@ -149,6 +153,10 @@ class Administration:
     async def _write(self, act: Callable[[Connection, int], T], *, repeatable: bool = False) -> T:
         now_ms = self._now_ms()
         return await self._database.write(lambda connection: act(connection, now_ms), repeatable=repeatable)
+
+    def _most_keys(self, plan: str) -> int:
+        found = self._keys.catalog.plans.get(plan)
+        return found.max_keys_per_project if found is not None else 0
 
     def _log(self, connection: Connection, change: Change, now_ms: int) -> None:
         """Tell the other replicas, where there may be any."""

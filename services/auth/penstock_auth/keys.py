@@ -13,10 +13,12 @@ from sqlalchemy import func, insert, select, update
 
 from penstock_auth import projects as project_rows
 from penstock_auth.errors import Conflict, Invalid, NotFound, TooMany
-from penstock_auth.spend import MONTH, TOTAL, carry_spend
+from penstock_auth.spend import MONTH, TOTAL
 from penstock_auth.tables import api_keys, projects
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy import Connection
 
     from penstock_catalog.api_key import ApiKey
@@ -154,9 +156,7 @@ def create(connection: Connection, order: KeyOrder, text: ApiKey, most: int, now
     """Store a new key, and its project if that is new. Raises Invalid, and TooMany beyond `most` keys in use."""
     order.check(now_ms)
     project_rows.ensure(connection, order.project, now_ms)
-    # The lock keeps two calls from both taking the last place.
-    connection.execute(select(projects.c.name).where(projects.c.name == order.project).with_for_update(key_share=True))
-    if _in_use(connection, order.project, now_ms) >= most:
+    if _in_use(connection, order.project, KeyState.ACTIVE, now_ms) >= most:
         raise TooMany(f"project {order.project!r} has {most} keys, the most its plan allows; disable one first")
     key = Key(
         text.id,
@@ -182,24 +182,40 @@ def disable(connection: Connection, key_id: str) -> Key:
     return _set(connection, key, state=KeyState.DISABLED.value)
 
 
-def rotate(connection: Connection, key_id: str, text: ApiKey, overlap_seconds: int, now_ms: int) -> tuple[Key, Key]:
+def rotate(
+    connection: Connection, key_id: str, text: ApiKey, overlap_seconds: int, most_of: Callable[[str], int], now_ms: int
+) -> tuple[Key, Key]:
     """Make a key with the same facts, and end the old one after the overlap; gives (new, old).
 
-    What the old one has spent counts for the new one too. Raises NotFound, Invalid, and Conflict for a declared key or
-    one that is not active.
+    Both share the limits and the spend of the first of them. `most_of(plan)` keys of a project may be in their overlap.
+    Raises NotFound, Invalid, TooMany, and Conflict for a declared key, one that is not active or was rotated already.
     """
     if not 0 <= overlap_seconds <= 30 * 86_400:
         raise Invalid("the overlap is 0 seconds to 30 days")
     old = _own(connection, key_id)
-    if old.state_at(now_ms) is not KeyState.ACTIVE:
-        raise Conflict(f"key {key_id!r} is {old.state_at(now_ms).lower()}; create a new key instead")
-    new = replace(old, id=text.id, digest=text.digest, prefix=text.shown, created_at_ms=now_ms)
+    _expect_rotatable(old, now_ms)
+    if overlap_seconds:
+        most = most_of(old.plan)
+        if _in_use(connection, old.project, KeyState.REPLACED, now_ms) >= most:
+            raise TooMany(
+                f"project {old.project!r} has as many replaced keys in use as its plan allows keys ({most}); "
+                "rotate without an overlap, or disable one of them first"
+            )
+    first = old.counted_as or old.id
+    new = replace(old, id=text.id, digest=text.digest, prefix=text.shown, created_at_ms=now_ms, counted_as=first)
     connection.execute(insert(api_keys).values(**_row(new)))
-    carry_spend(connection, old.id, new.id)
     if overlap_seconds == 0:
         return new, _set(connection, old, state=KeyState.DISABLED.value)
     end_ms = now_ms + overlap_seconds * 1000
-    return new, _set(connection, old, expires_at_ms=min(old.expires_at_ms or end_ms, end_ms))
+    end_ms = min(old.expires_at_ms or end_ms, end_ms)
+    return new, _set(connection, old, state=KeyState.REPLACED.value, expires_at_ms=end_ms)
+
+
+def _expect_rotatable(key: Key, now_ms: int) -> None:
+    if key.state_at(now_ms) is not KeyState.ACTIVE:
+        raise Conflict(f"key {key.id!r} is {key.state_at(now_ms).lower()}; create a new key instead")
+    if key.state == KeyState.REPLACED:
+        raise Conflict(f"key {key.id!r} was rotated already; rotate the key that replaced it")
 
 
 def _own(connection: Connection, key_id: str) -> Key:
@@ -217,10 +233,13 @@ def _set(connection: Connection, key: Key, **facts: Any) -> Key:
     return replace(key, **facts)
 
 
-def _in_use(connection: Connection, project: str, now_ms: int) -> int:
+def _in_use(connection: Connection, project: str, state: KeyState, now_ms: int) -> int:
+    """Count the project's keys in a state that may be used, and keep others from adding to them meanwhile."""
+    # The lock keeps two calls from both taking the last place.
+    connection.execute(select(projects.c.name).where(projects.c.name == project).with_for_update(key_share=True))
     counted = select(func.count()).where(
         api_keys.c.project == project,
-        api_keys.c.state == KeyState.ACTIVE.value,
+        api_keys.c.state == state.value,
         (api_keys.c.expires_at_ms == 0) | (api_keys.c.expires_at_ms > now_ms),
     )
     return connection.execute(counted).scalar_one()

@@ -11,8 +11,6 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import insert, select
-
 from penstock_auth.bulk import Lookup, inserts
 from penstock_auth.counters import Versioned
 from penstock_auth.tables import api_keys, key_spend
@@ -96,21 +94,6 @@ def spent_by(connection: Connection, keys: Mapping[str, tuple[str, str]], now_ms
         )
         for key_id, (budget, period) in keys.items()
     }
-
-
-def carry_spend(connection: Connection, old: str, new: str) -> None:
-    """Let a new key begin with what the one that it replaces has spent, so that a rotation opens no new budget."""
-    rows = connection.execute(
-        select(key_spend.c.period, key_spend.c.spent_micro).where(key_spend.c.key_id == old)
-    ).all()
-    if rows:
-        connection.execute(
-            insert(key_spend),
-            [
-                {"key_id": new, "period": period, "spent_micro": spent, "carried_micro": spent, "version": 1}
-                for period, spent in rows
-            ],
-        )
 
 
 def version_of(now_ms: int, charges: int) -> int:

@@ -62,7 +62,8 @@ projects = Table(
 )
 
 # Only a digest of the key is kept. Declared keys stay here after they have left the catalog, for the ledger's sake.
-# `counted_as` is the key whose limits and spend this one shares: the first of the same `APIKey`; "" for its own.
+# `counted_as` is the key whose limits and spend this one shares: the first of the same `APIKey`, or of those that were
+# rotated into it; "" for its own.
 api_keys = Table(
     "api_keys",
     metadata,
@@ -82,7 +83,8 @@ api_keys = Table(
 )
 
 # What a key has been charged, by period: `Total` and each UTC month `YYYY-MM`, with what those were charged that are
-# counted as it. `carried_micro` came from the key that this one replaced. Each charge makes `Total` a newer version.
+# counted as it. `carried_micro` came from the key that this one replaced, before those shared one. Each charge makes
+# `Total` a newer version.
 key_spend = Table(
     "key_spend",
     metadata,

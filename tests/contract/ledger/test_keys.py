@@ -29,6 +29,10 @@ def new_text(seed: int = 1) -> api_key.ApiKey:
     return api_key.generate("psk_", lambda count: bytes((seed * 7 + n) % 256 for n in range(count)))
 
 
+async def rotate(books, key_id, made, overlap=0, *, most=100):
+    return await books.database.write(lambda c: keys.rotate(c, key_id, made, overlap, lambda _: most, books.now))
+
+
 async def test_a_key_is_found_by_digest_and_its_text_is_nowhere(books, database_url):
     made = new_text()
     await books.database.write(lambda c: keys.create(c, KeyOrder("fresh", "team", "ci"), made, 10, NOW))
@@ -106,26 +110,58 @@ async def test_rotation_keeps_the_facts_and_what_was_spent(books, overlap, old_s
     )
     await books.settle(settlement(key_id="old"))
     made = new_text()
-    new, old = await books.database.write(lambda c: keys.rotate(c, "old", made, overlap, NOW))
-    assert replace(new, id=old.id, digest=old.digest, prefix=old.prefix, state=old.state, expires_at_ms=0) == replace(
-        old, expires_at_ms=0
-    )
-    assert new.expires_at_ms == NOW + 10**9
+    new, old = await rotate(books, "old", made, overlap)
+    same = {"id": "", "digest": b"", "prefix": "", "state": "", "expires_at_ms": 0, "counted_as": ""}
+    assert replace(new, **same) == replace(old, **same)
+    assert (new.expires_at_ms, new.state, new.counted_as) == (NOW + 10**9, "Active", "old")
     assert old.state_at(NOW) is old_state
-    if overlap:
-        assert old.state_at(NOW + 60_000) is KeyState.EXPIRED
+    assert old.state_at(NOW + 60_000) is KeyState.DISABLED
     spent = await books.database.read(lambda c: read_spend(c, ["old", new.id], NOW))
     assert spent[new.id].micro_usd == spent["old"].micro_usd == 4500
     await books.settle(settlement("later", key_id=new.id))
     await books.assert_balanced()
-    if not overlap:
-        with pytest.raises(Conflict, match="disabled; create a new key"):
-            await books.database.write(lambda c: keys.rotate(c, "old", new_text(3), 0, NOW))
+    with pytest.raises(Conflict, match="rotate the key that" if overlap else "disabled; create a new key"):
+        await rotate(books, "old", new_text(3))
+
+
+async def test_all_texts_of_a_rotated_key_share_what_is_left_of_its_spend_limit(books):
+    first = await books.add_key("first", spend_limit_micro=10**6)
+    second, _ = await rotate(books, "first", new_text(1), 60)
+    third, _ = await rotate(books, second.id, new_text(2), 60)
+    assert [each.counter for each in (first, second, third)] == ["first", f"first/{second.id}", f"first/{third.id}"]
+    for key in (first, second, third):
+        await books.settle(settlement(f"req-{key.id}", key_id=key.id))
+    spent = await books.database.read(lambda c: read_spend(c, ["first", second.id, third.id], NOW))
+    assert {each.micro_usd for each in spent.values()} == {3 * 4500}
+    await books.assert_balanced()
+
+
+async def test_a_plan_bounds_the_keys_that_rotations_leave_in_use(books):
+    newest = "k1"
+    for seed in (1, 2):
+        newest = (await rotate(books, newest, new_text(seed), 60, most=2))[0].id
+    with pytest.raises(TooMany, match="without an overlap"):
+        await rotate(books, newest, new_text(3), 60, most=2)
+    newest = (await rotate(books, newest, new_text(4), most=2))[0].id
+    books.now += 60_000
+    assert (await rotate(books, newest, new_text(5), 60, most=2))[1].id == newest
+
+
+async def test_a_key_in_its_overlap_takes_no_place_of_another(books):
+    async def create(seed):
+        await books.database.write(lambda c: keys.create(c, KeyOrder("one", "team"), new_text(seed), 1, NOW))
+
+    await create(1)
+    await rotate(books, new_text(1).id, new_text(2), 60, most=1)
+    with pytest.raises(TooMany):
+        await create(3)
+    await books.database.write(lambda c: keys.disable(c, new_text(2).id))
+    await create(3)
 
 
 async def test_rotation_refuses_absurd_overlaps(books):
     with pytest.raises(Invalid):
-        await books.database.write(lambda c: keys.rotate(c, "k1", new_text(), -1, NOW))
+        await rotate(books, "k1", new_text(), -1)
 
 
 def declared(key_id: str = "d1", **changes) -> DeclaredKey:
@@ -158,7 +194,7 @@ async def test_declared_keys_are_known_to_the_ledger_also_when_withdrawn(books):
     with pytest.raises(Conflict, match="APIKey resource 'ci'"):
         await books.database.write(lambda c: keys.disable(c, "d1"))
     with pytest.raises(Conflict):
-        await books.database.write(lambda c: keys.rotate(c, "d1", new_text(), 0, NOW))
+        await rotate(books, "d1", new_text())
 
 
 async def test_declared_keys_never_take_anothers_place(books):

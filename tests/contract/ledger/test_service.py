@@ -507,15 +507,17 @@ async def test_administration(service):
     made = await service.admin.RotateKey(admin_pb2.RotateKeyRequest(id=key.id, overlap_seconds=60, actor="me"))
     assert made.secret.startswith(made.key.prefix)
     assert made.key.plan == "prepaid"
+    second, _ = await service.create_key("p1", "prepaid")
     full = admin_pb2.CreateKeyRequest(project="p1", plan="prepaid")
     await refused(service.admin.CreateKey(full), grpc.StatusCode.RESOURCE_EXHAUSTED)
     keys = (await service.admin.ListKeys(admin_pb2.ListKeysRequest(project="p1"))).keys
-    assert {each.id for each in keys} == {key.id, made.key.id}
+    assert {each.id for each in keys} == {key.id, made.key.id, second.id}
     assert {each.name for each in (await service.admin.ListProjects(admin_pb2.ListProjectsRequest())).projects} == {
         "p1"
     }
     acts = (await service.admin.ListAudit(admin_pb2.ListAuditRequest(limit=5))).entries
     assert [(each.actor, each.action) for each in acts] == [
+        ("test", "key.create"),
         ("me", "key.rotate"),
         ("test", "key.create"),
         ("me", "project.create"),
@@ -541,6 +543,30 @@ async def test_administration(service):
         service.admin.ListUsage(admin_pb2.ListUsageRequest(state="finished")),
     ):
         await refused(call, grpc.StatusCode.INVALID_ARGUMENT)
+
+
+async def test_a_rotation_opens_no_new_window(service):
+    few = Plan(name="few", limits=(PlanLimit(name="few", unit="Requests", amount=2, window_ms=60_000),))
+    write(service.settings.catalog_path, catalog(plans=(few,)))
+    await until(lambda: service.admin.ListPlans(admin_pb2.ListPlansRequest()), lambda plans: len(plans.plans) == 1)
+    key, digest = await service.create_key(plan="few")
+    assert (await service.allow(digest, need_requests=2)).HasField("allowance")
+    made = await service.admin.RotateKey(admin_pb2.RotateKeyRequest(id=key.id, overlap_seconds=60))
+    denied = await service.allow(hashlib.sha256(made.secret.encode()).digest())
+    assert denied.denial.reason == auth_pb2.DENIAL_REASON_REQUESTS
+
+
+async def test_the_text_of_a_rotated_key_is_given_though_sql_goes_away_after_the_rotation(service, monkeypatch):
+    key, _ = await service.create_key()
+    await service.settle(service.settlement(key))
+
+    async def down(*_, **__):
+        raise DatabaseDown("it did not answer")
+
+    monkeypatch.setattr(service.auth._database._reader, "run", down)
+    made = await service.admin.RotateKey(admin_pb2.RotateKeyRequest(id=key.id))
+    assert made.secret.startswith(made.key.prefix)
+    assert made.key.spent_micro == 4500
 
 
 async def test_a_bug_says_nothing_of_what_it_was_about(service, monkeypatch):
