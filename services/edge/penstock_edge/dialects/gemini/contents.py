@@ -71,6 +71,9 @@ class ContentsReader:
                 parts = many(value, path)
             else:
                 self._ignored.append(path)
+        if self._turns and not self._turns[-1]["content"]:
+            # It said nothing: what stands around it is one turn.
+            self._turns.pop()
         if not self._turns or self._turns[-1]["role"] != role:
             self._close()
             self._turns.append({"role": role, "content": []})

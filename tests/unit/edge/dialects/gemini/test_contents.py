@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from unittest.mock import ANY
 
 import pytest
 
@@ -49,6 +50,16 @@ def blocks(read):
         return message["content"]
 
     return blocks
+
+
+def test_what_stands_around_a_turn_that_says_nothing_is_one_turn(read):
+    assert read(
+        user({"text": "a"}), model(call("f"), call("g")), user(back("f")), model({"text": ""}), user(back("g"))
+    ) == [
+        {"role": "user", "content": [text("a")]},
+        {"role": "assistant", "content": [ANY, ANY]},
+        {"role": "user", "content": [ANY, ANY]},
+    ]
 
 
 def test_turns_alternate_and_the_empty_ones_go(read):

@@ -322,7 +322,7 @@ ADAPTIVE, DISABLED = {"type": "adaptive"}, {"type": "disabled"}
         (OLD, DISABLED, None, {"thinkingBudget": 0}, []),
         (OLD, None, "low", {"thinkingBudget": 2048}, []),
         (OLD, None, "max", {"thinkingBudget": 24_576}, []),
-        (OLD, None, "hardest", None, []),
+        (OLD, None, "hardest", None, ["output_config.effort"]),
         (OLD, {"type": "enabled", "budget_tokens": "x"}, None, {"thinkingBudget": -1, "includeThoughts": True}, []),
         (
             "gemini-2.5-pro",
