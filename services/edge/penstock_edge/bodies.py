@@ -18,16 +18,23 @@ LIMIT_BYTES = 32 * 1024 * 1024
 # A client that has not read its 413 yet is still sending; so much and so long is read and thrown away.
 DRAIN_BYTES = 64 * 1024 * 1024
 DRAIN_SECONDS = 10.0
+_MOST_DIGITS = 20
 
 
 class ClientLeftError(Exception):
     """The client went away before its request was whole."""
 
 
+def announced(length: bytes) -> int:
+    """Return the number of a Content-Length, which the parser has found to be one, and less than 2**64."""
+    # Before it may stand thousands of zeros, and of so many digits Python makes no number.
+    return int(length[-_MOST_DIGITS:])
+
+
 def accept(headers: list[tuple[bytes, bytes]], limit: int) -> None:
     """Judge a body by what is said of it. Raises ProblemError (413, 415)."""
     for name, value in headers:
-        if name == b"content-length" and int(value) > limit:
+        if name == b"content-length" and announced(value) > limit:
             raise ProblemError(BODY_TOO_LARGE)
         if name == b"content-encoding" and value.lower() not in {b"", b"identity"}:
             raise ProblemError(invalid("the request body must not be compressed", 415))

@@ -50,6 +50,13 @@ async def test_a_body_that_is_announced_too_large_is_not_read():
     assert len(receive.left) == 1
 
 
+async def test_a_length_may_begin_with_more_zeros_than_python_reads():
+    zeros = b"0" * 5000
+    assert await read_body(receiver(piece(b"x", more=False)), [(b"content-length", zeros + b"1")]) == b"x"
+    with pytest.raises(ProblemError):
+        await read_body(receiver(), [(b"content-length", zeros + b"18446744073709551615")])
+
+
 @pytest.mark.parametrize("pieces", [[101], [100, 1], [50, 50, 50]])
 async def test_a_body_is_counted_while_it_is_read(pieces):
     messages = [piece(b"x" * size, more=number < len(pieces) - 1) for number, size in enumerate(pieces)]

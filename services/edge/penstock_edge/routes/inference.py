@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from penstock_chassis import logs
 from penstock_edge import errors, request_id, signatures
-from penstock_edge.bodies import ClientLeftError
+from penstock_edge.bodies import ClientLeftError, announced
 from penstock_edge.credentials import key_digest
 from penstock_edge.dialects.dialect import Dialect, Head
 from penstock_edge.direct_turn import DirectTurn
@@ -345,7 +345,7 @@ def _no_way(spoken: str, model: str, *, counting: bool, translation: bool) -> Pr
 def _small(headers: list[tuple[bytes, bytes]]) -> bool:
     """Whether the rest of a body is read faster than a connection is made anew."""
     return all(
-        not (name == b"content-length" and int(value) > _SMALL_BODY_BYTES)
+        not (name == b"content-length" and announced(value) > _SMALL_BODY_BYTES)
         and name != b"transfer-encoding"
         and not (name == b"expect" and value.lower() == b"100-continue")
         for name, value in headers
