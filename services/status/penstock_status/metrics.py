@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 REQUESTS = Counter("penstock_status_requests", "Requests to the admin port.", ["route", "method", "status"])
 SECONDS = Histogram("penstock_status_request_seconds", "Time to answer on the admin port.", ["route"])
 
+# Anybody may make up a method, and each would be a series that stays.
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
+# No answer has begun: the client went before its request was whole.
+_LEFT = 499
+
 
 class Measured:
     """ASGI layer that counts and times each request by its endpoint, never by its path."""
@@ -25,7 +30,7 @@ class Measured:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        status = 500
+        status = _LEFT
         begun = time.perf_counter()
 
         async def noted(message: Message) -> None:
@@ -36,9 +41,13 @@ class Measured:
 
         try:
             await self._app(scope, receive, noted)
+        except BaseException:
+            status = 500
+            raise
         finally:
             route = _route(scope)
-            REQUESTS.labels(route, scope["method"], status).inc()
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            REQUESTS.labels(route, method, status).inc()
             SECONDS.labels(route).observe(time.perf_counter() - begun)
 
 

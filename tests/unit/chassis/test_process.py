@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -197,3 +198,18 @@ def test_variables_of_tracing_that_are_no_text_keep_no_process_from_its_work(tmp
     _, stderr = process.communicate(timeout=20)
     assert process.returncode == 0
     assert "OTEL_TRACES_SAMPLER will not do (it is not UTF-8)" in stderr.decode()
+
+
+def test_only_get_and_head_are_answered_by_the_probes(tmp_path: Path) -> None:
+    with start(tmp_path, "ready") as process:
+        port = port_of(tmp_path)
+        for method in ("POST", "CONNECT", "FROB"):
+            with socket.create_connection(("127.0.0.1", port)) as asking:
+                asking.sendall(f"{method} /healthz HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+                assert asking.recv(4096).startswith(b"HTTP/1.1 405 ")
+        with socket.create_connection(("127.0.0.1", port)) as asking:
+            asking.sendall(b"HEAD /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert asking.recv(4096).startswith(b"HTTP/1.1 200 ")
+        process.send_signal(signal.SIGTERM)
+        _, stderr = process.communicate(timeout=10)
+    assert [json.loads(line)["event"] for line in stderr.splitlines()] == ["started", "draining", "ended"]

@@ -7,6 +7,8 @@ import httpx
 import pytest
 from prometheus_client import REGISTRY
 
+from penstock_status.body_limit import BodyLimit
+from penstock_status.metrics import Measured
 from tests.unit.status.fakes import NOW_MS, TOKEN, FakeAdmin, FakeRouter, serving, usage_row
 
 
@@ -328,6 +330,30 @@ async def test_requests_are_counted_by_route(client):
     before = count()
     await client.get("/admin/v1/keys/nope")
     assert count() == before + 1
+
+
+async def test_methods_that_somebody_made_up_are_counted_as_one(client):
+    def count(method):
+        labels = {"route": "projects.create", "method": method, "status": "405"}
+        return REGISTRY.get_sample_value("penstock_status_requests_total", labels)
+
+    before = count("other") or 0.0
+    for method in ("FROB", "FROBNICATE"):
+        assert (await client.request(method, "/admin/v1/projects")).status_code == 405
+    assert (count("other"), count("FROB")) == (before + 2, None)
+
+
+async def test_a_client_that_leaves_in_the_midst_of_its_body_is_no_failure_of_ours():
+    def count(status):
+        labels = {"route": "unknown", "method": "POST", "status": status}
+        return REGISTRY.get_sample_value("penstock_status_requests_total", labels) or 0.0
+
+    async def leaving():
+        return {"type": "http.disconnect"}
+
+    before = count("499"), count("500")
+    await Measured(BodyLimit(None))({"type": "http", "method": "POST"}, leaving, None)
+    assert (count("499"), count("500")) == (before[0] + 1, before[1])
 
 
 async def test_the_api_describes_itself_without_anything_from_elsewhere(client):

@@ -13,6 +13,8 @@ from penstock_chassis.absent import absent
 with absent("watchfiles"):
     import uvicorn
 
+    from penstock_chassis.http_protocol import BoundedProtocol
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -56,7 +58,7 @@ class HttpServer(uvicorn.Server):
             "server_header": False,
             "date_header": True,
             "lifespan": "off",
-            "http": "httptools",
+            "http": BoundedProtocol,
             "ws": "none",
             "timeout_keep_alive": 75,
         }

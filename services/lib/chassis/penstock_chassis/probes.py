@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 LAG_LIMIT_SECONDS = 5.0
 _TURN_SECONDS = 0.25
+_METHODS = frozenset({"GET", "HEAD"})
 
 
 class Pulse:
@@ -63,8 +64,13 @@ class Probes:
         del receive
         if scope["type"] != "http":
             return
-        status, kind, body = self._answer(scope["path"])
+        if scope["method"] in _METHODS:
+            status, kind, body = self._answer(scope["path"])
+        else:
+            status, kind, body = 405, "application/json", b'{"error":"GET is all there is here"}'
         headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
+        if status == 405:
+            headers.append((b"allow", b"GET, HEAD"))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
