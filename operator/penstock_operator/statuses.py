@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from penstock_chassis import logs
 from penstock_operator import conditions, metrics, transitions
-from penstock_operator.cluster import ClusterError, ConflictError, NotFoundError
+from penstock_operator.cluster import ClusterError, ConflictError, NotFoundError, RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -29,6 +29,7 @@ log = logs.get(__name__)
 
 _AT_ONCE: Final = 6
 _RETRY_SECONDS: Final = 2.0
+_LONGEST_RETRY: Final = 30.0
 _FLICKERING_FACTS: Final = frozenset({"cooldowns", "readyAccounts"})
 _FLICKERING: Final = frozenset({conditions.READY})
 
@@ -49,6 +50,14 @@ class _Task:
     item: Object
     status: dict[str, Any]
     due: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """How often in a row the API has refused an object's status, and until when it is not asked again."""
+
+    times: int
+    until: float
 
 
 class StatusWriter:
@@ -72,6 +81,7 @@ class StatusWriter:
         self._fulfilled: dict[_Key, Verdict] = {}
         self._under_way: set[_Key] = set()
         self._written_at: dict[_Key, float] = {}
+        self._refused: dict[_Key, _Refusal] = {}
         self._news = asyncio.Event()
 
     @property
@@ -104,6 +114,8 @@ class StatusWriter:
         self._tasks = dict(sorted(tasks.items(), key=lambda item: item[1].due))
         if len(self._written_at) > 2 * sum(counts.values()) + 100:
             self._written_at.clear()
+        if len(self._refused) > 2 * sum(counts.values()) + 100:
+            self._refused.clear()
         self._news.set()
 
     async def run(self) -> None:
@@ -160,13 +172,24 @@ class StatusWriter:
         except ClusterError as error:
             metrics.WRITES.labels("status", "failed").inc()
             log.warning("status_not_written", kind=kind.name, name=name, reason=str(error))
-            self._tasks.setdefault(key, _Task(task.item, task.status, self._monotonic() + _RETRY_SECONDS))
+            self._tasks.setdefault(key, _Task(task.item, task.status, self._again(key, error)))
             return
+        self._refused.pop(key, None)
         metrics.WRITES.labels("status", "ok").inc()
         self._written_at[key] = self._monotonic()
         self._seen.put(kind, {"apiVersion": kind.api_version, "kind": kind.name, **written}, quiet=True)
         for event in transitions.events(before, task.status):
             self._recorder.record(task.item, event)
+
+    def _again(self, key: _Key, error: ClusterError) -> float:
+        """Return when to try again: soon, but what the API refuses it will most likely refuse again."""
+        now = self._monotonic()
+        if not isinstance(error, RefusedError):
+            return now + _RETRY_SECONDS
+        times = self._refused[key].times if key in self._refused else 0
+        until = now + min(_RETRY_SECONDS * 2.0 ** min(times, 8), _LONGEST_RETRY)
+        self._refused[key] = _Refusal(times + 1, until)
+        return until
 
     def _task(self, verdict: Verdict, now: float, at: datetime) -> _Task | None:
         item = verdict.item
@@ -184,6 +207,8 @@ class StatusWriter:
         due = now
         if _flickers(before, after):
             due = self._written_at.get((verdict.kind, name), -self._status_seconds) + self._status_seconds
+        if (verdict.kind, name) in self._refused:
+            due = max(due, self._refused[verdict.kind, name].until)
         return _Task(item, after, due)
 
 

@@ -140,8 +140,8 @@ class Turns:
                 self._complain(self._words(error))
                 check_due = time.monotonic() + _CHECK_SECONDS
                 next_turn = time.monotonic() + retry
-                # What happened meanwhile may not have been told.
-                self._list_due = min(self._list_due, next_turn)
+                # What happened meanwhile may not have been told. A list that failed waits as long as all else does.
+                self._list_due = next_turn
                 retry = min(retry * 2, _LONGEST_RETRY)
                 await asyncio.sleep(_RETRY_SECONDS)
 
