@@ -7,7 +7,6 @@ a while longer: a replica that is being replaced is no news.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import time
 from dataclasses import dataclass
@@ -72,6 +71,7 @@ class Observer:
         self._outage_seconds = outage_seconds
         self._monotonic = monotonic
         self._replicas: dict[str, _Replica] = {}
+        self._lookups: dict[str, asyncio.Task[set[str]]] = {}
 
     def fleet(self) -> Fleet:
         """Return what they say now."""
@@ -95,6 +95,8 @@ class Observer:
                 await self._look_up()
                 await asyncio.sleep(_RESOLVE_SECONDS)
         finally:
+            for lookup in self._lookups.values():
+                lookup.cancel()
             for address in list(self._replicas):
                 await self._forget(address)
 
@@ -102,7 +104,7 @@ class Observer:
         found: set[str] = set()
         for address in self._addresses:
             try:
-                found |= await _resolved(address)
+                found |= await self._resolved(address)
             except OSError:
                 # A name server that is down says nothing about who is there.
                 found |= {known for known in self._replicas if known.rpartition(":")[2] == address.rpartition(":")[2]}
@@ -114,6 +116,19 @@ class Observer:
         for address in self._replicas.keys() - found:
             await self._forget(address)
             self._wake()
+
+    async def _resolved(self, address: str) -> set[str]:
+        """Return every address that this one stands for. Raises OSError.
+
+        A look-up holds a thread for as long as the name server says nothing, and all else that is done in threads would
+        wait for it. So there is one at a time, which is waited for again.
+        """
+        if address not in self._lookups:
+            self._lookups[address] = asyncio.create_task(_resolved(address))
+        done, _ = await asyncio.wait({self._lookups[address]}, timeout=_RESOLVE_DEADLINE)
+        if not done:
+            raise OSError("the name server did not answer in time")
+        return self._lookups.pop(address).result()
 
     def _stub(self, channel: grpc.aio.Channel) -> Any:
         if self._component is Component.ROUTER:
@@ -168,17 +183,13 @@ class Observer:
 
 
 async def _resolved(address: str) -> set[str]:
-    """Return every address that this one stands for. Raises OSError."""
     if rpc.is_unix(address):
         return {address}
     host, _, port = address.rpartition(":")
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_RESOLVE_DEADLINE):
-            rows = await asyncio.get_running_loop().getaddrinfo(
-                host.strip("[]"), int(port), type=socket.SOCK_STREAM, family=socket.AF_UNSPEC
-            )
-            return {_joined(str(row[4][0]), port) for row in rows}
-    raise OSError("the name server did not answer in time")
+    rows = await asyncio.get_running_loop().getaddrinfo(
+        host.strip("[]"), int(port), type=socket.SOCK_STREAM, family=socket.AF_UNSPEC
+    )
+    return {_joined(str(row[4][0]), port) for row in rows}
 
 
 def _joined(host: str, port: str) -> str:
