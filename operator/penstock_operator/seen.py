@@ -48,12 +48,12 @@ class Seen:
         self._objects: dict[Kind, dict[str, Object]] = {kind: {} for kind in WATCHED}
         self._digests: dict[str, tuple[int, str]] = {}
         self._gone: dict[tuple[Kind, str], int] = {}
-        self._listed: set[Kind] = set()
+        self._listed: dict[Kind, int] = {}
 
     @property
     def complete(self) -> bool:
         """Whether every kind has been listed: before that, nothing may be concluded from an absence."""
-        return self._listed == set(WATCHED)
+        return self._listed.keys() == set(WATCHED)
 
     def of(self, kind: Kind) -> Mapping[str, Object]:
         """Return all objects of a kind, by name. They must not be changed."""
@@ -66,6 +66,8 @@ class Seen:
     def replace(self, kind: Kind, listing: Listing) -> None:
         """Take in a list: what it does not name is gone, unless it is younger than the list."""
         version = _number(listing.resource_version)
+        if version < self._listed.get(kind, 0):
+            self._forget(kind)
         names = {str(_metadata(item).get("name", "")) for item in listing.objects}
         for item in listing.objects:
             self.put(kind, item)
@@ -77,8 +79,9 @@ class Seen:
                 del self._digests[name]
                 self._wake()
         self._gone = {key: at for key, at in self._gone.items() if key[0] is not kind or at > version}
-        if kind not in self._listed:
-            self._listed.add(kind)
+        first = kind not in self._listed
+        self._listed[kind] = version
+        if first:
             self._changed()
 
     def put(self, kind: Kind, item: Object, *, quiet: bool = False) -> None:
@@ -121,6 +124,14 @@ class Seen:
     def counts(self) -> dict[str, int]:
         """Return how many objects of each of our kinds there are."""
         return dict(Counter({kind.name: len(self._objects[kind]) for kind in CUSTOM}))
+
+    def _forget(self, kind: Kind) -> None:
+        """Forget a kind whose versions have gone back: somebody has put a backup in the place of the API's store."""
+        self._objects[kind].clear()
+        self._gone = {key: at for key, at in self._gone.items() if key[0] is not kind}
+        if kind is SECRET:
+            self._digests.clear()
+        self._changed()
 
     def _drop(self, kind: Kind, name: str) -> None:
         del self._objects[kind][name]

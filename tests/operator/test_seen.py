@@ -84,6 +84,24 @@ class TestOlderNews:
         assert not seen.of(PLAN)
 
 
+class TestABackupInThePlaceOfTheStore:
+    def test_takes_versions_back_and_is_the_truth(self):
+        woken = Woken()
+        seen = woken.seen
+        seen.replace(PLAN, Listing((plan(version=90, spec={"credit": "Required"}), plan("new", version=95)), "100"))
+        seen.remove(PLAN, plan("gone", version=99))
+        seen.replace(PLAN, Listing((plan(version=40), plan("gone", version=30)), "50"))
+        assert {name: item["spec"] for name, item in seen.of(PLAN).items()} == {"a": {}, "gone": {}}
+        seen.put(PLAN, plan(version=51, spec={"credit": "Required"}))
+        assert seen.of(PLAN)["a"]["spec"]
+
+    def test_holds_for_what_is_published_too(self):
+        seen = Woken().seen
+        seen.replace(SECRET, Listing((secret("catalog-head", version=90, payload=b"new"),), "100"))
+        seen.replace(SECRET, Listing((secret("catalog-head", version=40, payload=b"old"),), "50"))
+        assert seen.digest("catalog-head") == hashlib.sha256(b"old").hexdigest()
+
+
 news = st.lists(st.tuples(st.sampled_from(["put", "remove"]), st.integers(1, 8)), max_size=12)
 
 
