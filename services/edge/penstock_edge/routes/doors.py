@@ -38,8 +38,13 @@ _GEMINI: Final = re.compile(
     r":(?P<method>generateContent|streamGenerateContent|countTokens)"
 )
 _GEMINI_PLACES: Final = re.compile(
-    r".*/v1beta(?:/.*)?|.*/interactions(?:/.*)?|.*/(?:models|tunedModels)/.+:[A-Za-z]+|/upload/.*"
+    r".*/v1(?:alpha|beta)(?:/.*)?|.*/interactions(?:/.*)?|.*/(?:models|tunedModels)/.+:[A-Za-z]+|/upload/.*"
     r"|.*/cachedContents(?:/.*)?"
+)
+# What is not served of OpenAI's API and has no namesake in another one.
+_OPENAI_PLACES: Final = re.compile(
+    r"(?:/v1|/v3/compat(?:/v1)?)/(?:assistants|audio|batches|completions|containers|conversations|evals|fine_tuning"
+    r"|images|moderations|realtime|threads|uploads|vector_stores|videos)(?:/.*)?"
 )
 
 
@@ -84,4 +89,4 @@ def dialect_at(path: str) -> Dialect:
             continue
         if place in path:
             return door.dialect
-    return anthropic.DIALECT
+    return openai_chat.DIALECT if _OPENAI_PLACES.fullmatch(path) else anthropic.DIALECT

@@ -55,7 +55,10 @@ def nothing_at(path: str) -> str:
     if "/interactions" in path:
         return "the Interactions API is not served here: use models/{model}:generateContent or :streamGenerateContent"
     if names_a_method(path):
-        return "of the Gemini API, generateContent, streamGenerateContent and countTokens are served here"
+        return (
+            "of the Gemini API, generateContent, streamGenerateContent and countTokens are served here, under /v1beta "
+            "and /v1"
+        )
     return f"there is nothing at {path[:200]}"
 
 
