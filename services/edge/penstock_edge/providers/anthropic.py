@@ -9,6 +9,7 @@ import msgspec
 from penstock_edge.providers import anthropic_answer, anthropic_failure, anthropic_request
 from penstock_edge.providers.anthropic_failure import of_error_event
 from penstock_edge.providers.anthropic_fields import read_delta, read_event, read_name, read_whole
+from penstock_edge.providers.odd_json import mended, mended_event
 from penstock_edge.providers.wire import Signal
 from penstock_edge.sse import data_of
 
@@ -69,7 +70,8 @@ def read_answer(body: bytes, meter: UsageMeter) -> bool:
     try:
         answer = read_whole(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return False
+        plain = mended(body)
+        return read_answer(plain, meter) if plain else False
     if answer.type == "error":
         return False
     if answer.usage is not None:
@@ -114,7 +116,8 @@ class StreamSniffer:
         except msgspec.ValidationError:
             return self._unknown(data)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-            return Signal.BROKEN
+            plain = mended_event(data)
+            return self.observe(plain) if plain else Signal.BROKEN
         return self._hear(event, data)
 
     def _hear(self, event: Event, data: bytes) -> Signal:

@@ -10,6 +10,7 @@ from penstock_edge import canonical, signatures
 from penstock_edge.canonical import UnreadableError
 from penstock_edge.providers.anthropic_failure import of_error_event
 from penstock_edge.providers.anthropic_turns import PROVIDER, REDACTED
+from penstock_edge.providers.odd_json import mended, mended_event
 from penstock_edge.sse import data_of
 from penstock_edge.usage_report import UsageReport
 
@@ -40,6 +41,8 @@ def parse(body: bytes) -> canonical.Message:
     try:
         answer = _answer.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        if plain := mended(body):
+            return parse(plain)
         raise UnreadableError from None
     if answer.type != "message":
         raise UnreadableError
@@ -155,6 +158,8 @@ class Parser:
         try:
             event = _event.decode(data)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            if plain := mended_event(data):
+                return self.feed(plain)
             raise UnreadableError from None
         kind = event.type
         if kind == "error":

@@ -9,6 +9,7 @@ import msgspec
 
 from penstock_edge import signatures
 from penstock_edge.canonical import Json, Message, UnreadableError
+from penstock_edge.providers.odd_json import mended
 from penstock_edge.providers.openai_chat_usage import UNREADABLE, report_of
 from penstock_edge.usage_report import UsageReport
 
@@ -77,6 +78,8 @@ def parse(body: bytes) -> Message:
     try:
         answer = _answer.decode(body)
     except UNREADABLE:
+        if plain := mended(body):
+            return parse(plain)
         raise UnreadableError from None
     if bytes(answer.error) not in {b"", b"null"} or not answer.choices:
         raise UnreadableError
@@ -172,7 +175,10 @@ def _arguments(arguments: Any, *, cut: bool) -> Json:
         except UNREADABLE:
             if cut:
                 return {}
-            raise UnreadableError from None
+            plain = mended(arguments.encode())
+            if not plain:
+                raise UnreadableError from None
+            value = _decode(plain)
         if value is None:
             return {}
     if not isinstance(value, dict):

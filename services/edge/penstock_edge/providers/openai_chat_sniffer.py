@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from penstock_edge.providers.odd_json import mended, mended_event
 from penstock_edge.providers.openai_chat_fields import read_chunk, read_odd, read_whole
 from penstock_edge.providers.openai_chat_usage import UNREADABLE, report_of
 from penstock_edge.providers.openai_failure import of_error_object
@@ -26,7 +27,8 @@ def read_answer(body: bytes, meter: UsageMeter) -> bool:
     try:
         answer = read_whole(body)
     except UNREADABLE:
-        return False
+        plain = mended(body)
+        return read_answer(plain, meter) if plain else False
     if bytes(answer.error) not in _NOTHING:
         return False
     report = report_of(answer.usage)
@@ -61,7 +63,8 @@ class ChatSniffer:
         except msgspec.ValidationError:
             return self._unknown(data)
         except UNREADABLE:
-            return Signal.BROKEN
+            plain = mended_event(data)
+            return self.observe(plain) if plain else Signal.BROKEN
         if bytes(chunk.error) not in _NOTHING:
             return self._failed(bytes(chunk.error))
         seen = self._choices(chunk.choices) if chunk.choices else Signal.PRELUDE

@@ -9,6 +9,7 @@ import msgspec
 from penstock_edge import canonical, signatures
 from penstock_edge.canonical import UnreadableError
 from penstock_edge.providers.failure import Failure
+from penstock_edge.providers.odd_json import mended_event
 from penstock_edge.providers.openai_chat_answer import (
     BROKEN_OFF,
     OWN_THINKING,
@@ -148,6 +149,8 @@ class ChatParser:
         try:
             chunk = _chunk.decode(data)
         except UNREADABLE:
+            if plain := mended_event(data):
+                return self.feed(plain)
             raise UnreadableError from None
         if bytes(chunk.error) not in _NOTHING:
             return self._failed(of_error_object(bytes(chunk.error)))

@@ -10,6 +10,7 @@ from penstock_edge import canonical, signatures
 from penstock_edge.canonical import UnreadableError
 from penstock_edge.providers.gemini.call_ids import CallIds
 from penstock_edge.providers.gemini.response import PROVIDER, UNREADABLE, UsageMetadata, decode, stop_reason
+from penstock_edge.providers.odd_json import mended
 from penstock_edge.usage_report import UsageReport
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ def read_answer(body: bytes, meter: UsageMeter) -> bool:
     try:
         answer = _billed.decode(body)
     except UNREADABLE:
-        return False
+        plain = mended(body)
+        return read_answer(plain, meter) if plain else False
     if bytes(answer.error) not in {b"", b"null"}:
         return False
     if answer.usage is not None:
@@ -64,6 +66,8 @@ def parse(body: bytes) -> canonical.Message:
         response = decode(body)
         return _message(response, body)
     except UNREADABLE:
+        if plain := mended(body):
+            return parse(plain)
         raise UnreadableError from None
 
 

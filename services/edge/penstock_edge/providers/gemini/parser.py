@@ -9,6 +9,7 @@ from penstock_edge.canonical import UnreadableError
 from penstock_edge.providers.gemini.call_ids import CallIds
 from penstock_edge.providers.gemini.failure import of_error_object, stray_error
 from penstock_edge.providers.gemini.response import PROVIDER, UNREADABLE, decode, stop_reason
+from penstock_edge.providers.odd_json import mended_event
 from penstock_edge.sse import data_of
 from penstock_edge.usage_report import UsageReport
 
@@ -45,6 +46,8 @@ class GeminiParser:
                 return (canonical.Failed(of_error_object(bytes(response.error))),)
             return self._read(response, data)
         except UNREADABLE:
+            if plain := mended_event(data):
+                return self.feed(plain)
             raise UnreadableError from None
 
     def end(self) -> Sequence[Event]:

@@ -10,6 +10,7 @@ import msgspec
 from penstock_edge.providers.gemini.failure import of_error_object, stray_error
 from penstock_edge.providers.gemini.fields import read_chunk, read_loose, read_object
 from penstock_edge.providers.gemini.response import UNREADABLE
+from penstock_edge.providers.odd_json import mended_event
 from penstock_edge.providers.wire import Signal
 from penstock_edge.sse import data_of
 
@@ -46,7 +47,8 @@ class GeminiSniffer:
         except msgspec.ValidationError:
             return self._unknown(data)
         except UNREADABLE:
-            return Signal.BROKEN
+            plain = mended_event(data)
+            return self.observe(plain) if plain else Signal.BROKEN
         if bytes(chunk.error) not in _NO_ERROR:
             self.failure = of_error_object(bytes(chunk.error))
             return Signal.ERROR
