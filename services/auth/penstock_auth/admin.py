@@ -158,7 +158,7 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
     ) -> admin_pb2.ListUsageResponse:
         """List ledger rows, newest first, in pages."""
         del context
-        rows, token = await self._database.read(
+        rows, token = await self._database.report(
             lambda connection: list_rows(
                 connection,
                 project=_name(request.project),
@@ -187,7 +187,7 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         """Sum ledger rows."""
         del context
         project = _name(request.project)
-        summary = await self._database.read(
+        summary = await self._database.report(
             lambda connection: summarize(
                 connection, project=project, since_ms=request.since_ms, until_ms=request.until_ms
             ),

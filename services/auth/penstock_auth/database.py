@@ -13,6 +13,7 @@ import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -32,39 +33,56 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+WRITER: Final = "writer"
+READER: Final = "reader"
 _TRIES: Final = 5
 _WAITING_LIMIT: Final = 512
 # Of SQLite's machine: a tenth of a millisecond.
 _INSTRUCTIONS_AT_A_STRETCH: Final = 200
+_INTERRUPTED: Final = "SQLITE_INTERRUPT"
 # Deadlock, serialization failure, lock timeout: the transaction did nothing and may be tried again.
 _RETRY_STATES: Final = frozenset({"40001", "40P01", "55P03"})
 
 
 @dataclass(eq=False)
 class _Job:
-    """One transaction on its way: which connection it uses, and whether its caller has given up."""
+    """One transaction on its way: how what it does is ended, and whether its caller has given up."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     given_up: bool = False
-    fileno: int | None = None
+    end: Callable[[], None] | None = None
 
-    def use(self, connection: Connection) -> None:
-        fileno = getattr(connection.connection.dbapi_connection, "fileno", None)
+    def use(self, connection: Connection, *, reads: bool) -> None:
+        end = _end_of(connection.connection.dbapi_connection, reads=reads)
         with self.lock:
-            self.fileno = fileno() if fileno is not None else None
+            self.end = end
 
     def let_go(self) -> None:
         with self.lock:
-            self.fileno = None
+            self.end = None
 
     def give_up(self) -> None:
-        """Cut the connection's socket, so that the thread does not wait for a frozen server for ever."""
+        """End what it does, so that its thread is there for others."""
         with self.lock:
             self.given_up = True
-            if self.fileno is None:
-                return
-            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self.fileno)) as line:
-                line.shutdown(socket.SHUT_RDWR)
+            if self.end is not None:
+                self.end()
+
+
+def _end_of(connection: Any, *, reads: bool) -> Callable[[], None] | None:
+    """Return what ends a statement of a connection whose caller has given up.
+
+    A server may be frozen, so its socket is cut. In a file a report is interrupted; what writes goes on: it may be
+    slow, and finds itself done when it is repeated.
+    """
+    if hasattr(connection, "fileno"):
+        return partial(_cut, connection.fileno())
+    return connection.interrupt if reads else None
+
+
+def _cut(fileno: int) -> None:
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(fileno)) as line:
+        line.shutdown(socket.SHUT_RDWR)
 
 
 class _Lane:
@@ -75,6 +93,7 @@ class _Lane:
 
     def __init__(self, engine: Engine, threads: int, name: str, usual_seconds: float) -> None:
         self.engine = engine
+        self._reads = name == READER
         self._usual_seconds = usual_seconds
         self._name = name
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=f"sql-{name}")
@@ -106,7 +125,7 @@ class _Lane:
             committing = False
             try:
                 with self.engine.connect() as connection:
-                    job.use(connection)
+                    job.use(connection, reads=self._reads)
                     try:
                         with connection.begin():
                             if self.engine.dialect.name == "postgresql" and seconds != self._usual_seconds:
@@ -119,6 +138,8 @@ class _Lane:
             except PoolTimeoutError as error:
                 raise DatabaseDown("no connection to the database is free") from error
             except DBAPIError as error:
+                if _kind(error) == _INTERRUPTED:
+                    break
                 again = _undone(error) or (error.connection_invalidated and (repeatable or not committing))
                 if again and tries_left:
                     metrics.SQL_ERRORS.labels("retried").inc()
@@ -137,12 +158,16 @@ class _Lane:
 
 
 class Database:
-    """Transactions by `read` and `write`. Make one with `open_database`."""
+    """Transactions by `read`, `report` and `write`. Make one with `open_database`.
 
-    def __init__(self, writer: _Lane, reader: _Lane, deadline_seconds: float) -> None:
+    At most `reports` reports are read at once, so that there is room for what a request waits for.
+    """
+
+    def __init__(self, writer: _Lane, reader: _Lane, deadline_seconds: float, reports: int) -> None:
         self._writer = writer
         self._reader = reader
         self._deadline = deadline_seconds
+        self._reports = asyncio.Semaphore(reports)
 
     @property
     def engine(self) -> Engine:
@@ -166,6 +191,11 @@ class Database:
     async def read(self, work: Callable[[Connection], T], *, seconds: float | None = None) -> T:
         """Run `work`, which only reads, in one transaction. Raises DatabaseDown."""
         return await self._reader.run(work, seconds or self._deadline, repeatable=True)
+
+    async def report(self, work: Callable[[Connection], T], *, seconds: float) -> T:
+        """Run `work`, which may read very much, like `read`, after others of its kind. Raises DatabaseDown."""
+        async with self._reports:
+            return await self.read(work, seconds=seconds)
 
     def close(self) -> None:
         """Let go of connections and threads; work that waits is dropped. Blocks for as long as running work takes."""
@@ -192,16 +222,15 @@ def open_database(text: str, *, deadline_seconds: float = 5.0, connections: int 
     url = parse_url(text)
     if url.drivername == "sqlite":
         Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        writer = _sqlite(url, "BEGIN IMMEDIATE", 1)
-        reader = _sqlite(url, "BEGIN", 2)
-        return Database(
-            _Lane(writer, 1, "writer", deadline_seconds), _Lane(reader, 2, "reader", deadline_seconds), deadline_seconds
-        )
-    return Database(
-        _Lane(_postgres(url, deadline_seconds, connections), connections, "writer", deadline_seconds),
-        _Lane(_postgres(url, deadline_seconds, connections), connections, "reader", deadline_seconds),
-        deadline_seconds,
+        writer, reader = _sqlite(url, "BEGIN IMMEDIATE", 1), _sqlite(url, "BEGIN", 2)
+        lanes = _Lane(writer, 1, WRITER, deadline_seconds), _Lane(reader, 2, READER, deadline_seconds)
+        return Database(*lanes, deadline_seconds, reports=1)
+    writer, reader = (_postgres(url, deadline_seconds, connections) for _ in range(2))
+    lanes = (
+        _Lane(writer, connections, WRITER, deadline_seconds),
+        _Lane(reader, connections, READER, deadline_seconds),
     )
+    return Database(*lanes, deadline_seconds, reports=max(1, connections // 2))
 
 
 def _sqlite(url: URL, begin: str, connections: int) -> Engine:

@@ -41,6 +41,35 @@ async def test_work_longer_than_its_deadline_is_down(database):
     assert await database.read(count) == 0
 
 
+COUNTING = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {}) SELECT count(*) FROM n"
+
+
+async def test_reports_leave_room_for_those_that_a_request_waits_for(database):
+    release = threading.Event()
+    reports = [asyncio.create_task(database.report(lambda _: release.wait(60), seconds=60.0)) for _ in range(9)]
+    await asyncio.sleep(0.05)
+    assert await database.read(count) == 0
+    release.set()
+    assert await asyncio.gather(*reports) == [True] * 9
+
+
+async def test_a_report_that_nobody_waits_for_any_more_ends(database):
+    def endless(connection):
+        return connection.exec_driver_sql(COUNTING.format(10**11)).scalar_one()
+
+    reports = [asyncio.create_task(database.read(endless, seconds=60.0)) for _ in range(4)]
+    await asyncio.sleep(0.3)
+    for report in reports:
+        report.cancel()
+    await asyncio.gather(*reports, return_exceptions=True)
+    began = time.monotonic()
+    assert await database.read(count, seconds=60.0) == 0
+    assert time.monotonic() - began < 30
+    with pytest.raises(DatabaseDown, match="within"):
+        await database.report(endless, seconds=0.2)
+    assert await database.report(count, seconds=60.0) == 0
+
+
 async def test_too_many_waiters_are_refused_at_once(database, monkeypatch):
     monkeypatch.setattr(module, "_WAITING_LIMIT", 2)
     release = threading.Event()
@@ -146,10 +175,8 @@ async def test_a_long_statement_of_a_file_gives_way(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "give_way", lambda: times.append(1))
     database = open_database(f"sqlite:///{tmp_path / 'ledger.db'}")
     try:
-        counting = (
-            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000) SELECT sum(i) FROM n"
-        )
-        assert await database.read(lambda connection: connection.exec_driver_sql(counting).scalar_one()) == 50_005_000
+        counting = COUNTING.format(10_000)
+        assert await database.read(lambda connection: connection.exec_driver_sql(counting).scalar_one()) == 10_000
     finally:
         database.close()
     assert len(times) > 10
