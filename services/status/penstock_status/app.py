@@ -13,6 +13,7 @@ from penstock_chassis import docs_page, tracing
 from penstock_chassis.http_tracing import Traced
 from penstock_status import bearer, problems
 from penstock_status.api import accounts, audit, credit, explain, keys, plans, projects, usage
+from penstock_status.api.asked import only_known_parameters
 from penstock_status.body_limit import BodyLimit
 from penstock_status.metrics import Measured
 
@@ -51,7 +52,7 @@ def create_app(peers: Peers, token: BearerToken) -> FastAPI:
 
 
 def _admin() -> APIRouter:
-    guards = [Depends(bearer.require), Depends(_unstored)]
+    guards = [Depends(bearer.require), Depends(_unstored), Depends(only_known_parameters)]
     admin = APIRouter(prefix="/admin/v1", dependencies=guards, responses=problems.RESPONSES, redirect_slashes=False)
     for noun in (projects, keys, credit, plans, usage, accounts, explain, audit):
         admin.include_router(noun.router)

@@ -34,6 +34,8 @@ class BearerToken:
             raise StartError(f"cannot read the admin token from {path}: {error}") from error
         if len(token) < TOKEN_MINIMUM_CHARACTERS:
             raise StartError(f"the admin token in {path} is shorter than {TOKEN_MINIMUM_CHARACTERS} characters")
+        if not (token.isascii() and token.isprintable()):
+            raise StartError(f"the admin token in {path} holds what no header can: it is one line of ASCII")
         return cls(token)
 
     def accepts(self, token: str) -> bool:

@@ -20,8 +20,9 @@ def of_ms_or_none(milliseconds: int) -> datetime | None:
 
 
 def to_ms(moment: datetime | None) -> int:
-    """Return the unix time in ms; 0 for none. A moment without a zone is taken as UTC."""
+    """Return the unix time in ms; 0 for none, which no moment is. One without a zone is taken as UTC."""
     if moment is None:
         return 0
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return (aware - _EPOCH) // timedelta(milliseconds=1)
+    # 0 would say that there is no end; and nothing here is older than a computer's time.
+    return max((aware - _EPOCH) // timedelta(milliseconds=1), 1)

@@ -38,6 +38,13 @@ class Peers:
         except grpc.aio.AioRpcError as error:
             raise problems.of_rpc("auth", error.code(), error.details()) from error
 
+    async def ask_once(self, method: Callable[..., Awaitable[A]], request: Q) -> A:
+        """Make one that does another thing when it is made again. Raises Problem."""
+        try:
+            return await self.ask(method, request)
+        except problems.PeerDown as down:
+            raise problems.Unsure(down.detail) from down
+
     async def explain(self, request: router_pb2.ExplainRequest) -> router_pb2.ExplainResponse:
         """Return which accounts would serve such a request, and why. Raises Problem."""
         try:

@@ -5,6 +5,7 @@ Problem
 ├── Refused         400, 409, 413, 422
 ├── NotFound        404
 └── PeerDown        503
+    └── Unsure      503
 """
 
 from __future__ import annotations
@@ -16,12 +17,16 @@ from fastapi.encoders import jsonable_encoder
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 if TYPE_CHECKING:
     from fastapi import Request
     from fastapi.exceptions import RequestValidationError
 
 MEDIA_TYPE = "application/problem+json"
+_METHODS = ("GET", "POST")
+# What was not there may be there the next time.
+_UNSTORED = {"cache-control": "no-store"}
 
 
 class FieldError(BaseModel):
@@ -106,6 +111,15 @@ class PeerDown(Problem):
     headers = {"retry-after": "1"}  # noqa: RUF012 -- see Problem
 
 
+class Unsure(PeerDown):
+    """The same, of what must not be done twice."""
+
+    name = "unsure"
+    title = "Whether this was done is not known"
+    action = "Look whether it was done, in the audit and the lists, before you send it again."
+    headers: dict[str, str] = {}  # noqa: RUF012 -- see Problem
+
+
 _REFUSALS = {
     grpc.StatusCode.INVALID_ARGUMENT: 400,
     grpc.StatusCode.OUT_OF_RANGE: 400,
@@ -132,7 +146,10 @@ def of_rpc(peer: str, code: grpc.StatusCode, details: str | None) -> Problem:
 def answer(problem: Problem) -> JSONResponse:
     """Return the response for a problem."""
     return JSONResponse(
-        problem.document().model_dump(), status_code=problem.status, headers=problem.headers, media_type=MEDIA_TYPE
+        problem.document().model_dump(),
+        status_code=problem.status,
+        headers=_UNSTORED | problem.headers,
+        media_type=MEDIA_TYPE,
     )
 
 
@@ -147,10 +164,10 @@ async def on_invalid(_request: Request, error: Exception) -> JSONResponse:
     """Answer a request whose fields are wrong, naming them without their values."""
     document = Refused("some fields are wrong", status=422).document()
     document.errors = [_field_error(item) for item in _validation(error).errors()]
-    return JSONResponse(jsonable_encoder(document), status_code=422, media_type=MEDIA_TYPE)
+    return JSONResponse(jsonable_encoder(document), status_code=422, headers=_UNSTORED, media_type=MEDIA_TYPE)
 
 
-async def on_http_error(_request: Request, error: Exception) -> JSONResponse:
+async def on_http_error(request: Request, error: Exception) -> JSONResponse:
     """Answer what the framework itself refuses: unknown paths, wrong methods."""
     if not isinstance(error, HTTPException):
         raise error
@@ -158,7 +175,18 @@ async def on_http_error(_request: Request, error: Exception) -> JSONResponse:
         problem: Problem = NotFound("there is no such path", action="See /docs for what there is.")
     else:
         problem = Refused(str(error.detail), status=error.status_code, action="See /docs for what there is.")
+        if error.status_code == 405:
+            problem.headers = {"allow": ", ".join(_allowed(request))}
     return answer(problem)
+
+
+def _allowed(request: Request) -> list[str]:
+    """Return the methods of all routes of the path; the framework names those of the first one."""
+    return [
+        method
+        for method in _METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
+    ]
 
 
 def _validation(error: Exception) -> RequestValidationError:

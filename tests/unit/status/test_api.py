@@ -3,37 +3,12 @@
 from __future__ import annotations
 
 import grpc
-import httpx
 import pytest
 from prometheus_client import REGISTRY
 
 from penstock_status.body_limit import BodyLimit
 from penstock_status.metrics import Measured
-from tests.unit.status.fakes import NOW_MS, TOKEN, FakeAdmin, FakeRouter, serving, usage_row
-
-
-@pytest.fixture
-def admin():
-    return FakeAdmin()
-
-
-@pytest.fixture
-def router():
-    return FakeRouter()
-
-
-@pytest.fixture
-async def client(tmp_path, admin, router):
-    async with (
-        serving(tmp_path, admin, router, deadline=1.0, probe=0.5) as (app, servers),
-        httpx.AsyncClient(
-            transport=httpx.ASGITransport(app),
-            base_url="http://admin",
-            headers={"authorization": f"Bearer {TOKEN}"},
-        ) as client,
-    ):
-        client.servers = servers
-        yield client
+from tests.unit.status.fakes import NOW_MS, TOKEN, usage_row
 
 
 async def test_projects_are_created_once_and_listed(client):

@@ -18,7 +18,9 @@ def test_the_file_is_read_without_its_newline(tmp_path):
     assert BearerToken.read(path).accepts("a-token-of-some-length")
 
 
-@pytest.mark.parametrize("content", [None, "", "short", b"\xff" * 32])
+@pytest.mark.parametrize(
+    "content", [None, "", "short", b"\xff" * 32, "\ufeff" + "a" * 32, "ä" * 32, "a" * 32 + "\n" + "b" * 32]
+)
 def test_a_bad_file_stops_the_start(tmp_path, content):
     path = tmp_path / "token"
     if content is not None:

@@ -17,6 +17,12 @@ def test_zero_is_none():
     assert moments.to_ms(None) == 0
 
 
+@pytest.mark.parametrize("year", [1970, 1969, 1])
+def test_no_moment_is_none(year):
+    """A key that ended at the beginning of all time would never end, and a sum until then would be of everything."""
+    assert moments.to_ms(datetime(year, 1, 1, tzinfo=UTC)) == 1
+
+
 def test_a_naive_moment_is_utc():
     assert moments.to_ms(datetime(2026, 1, 1)) == moments.to_ms(datetime(2026, 1, 1, tzinfo=UTC))  # noqa: DTZ001 -- the case
     shifted = datetime(2026, 1, 1, 1, tzinfo=timezone(timedelta(hours=1)))

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, model_validator
 from penstock.auth.v1 import admin_pb2
 from penstock_status import moments
 from penstock_status.api.access import ACTOR, PeersDep
+from penstock_status.api.asked import Asked
 from penstock_status.api.projects import PROJECT_PATTERN
 
 router = APIRouter(prefix="/credit", tags=["credit"])
@@ -52,7 +53,7 @@ class CreditDocument(BaseModel):
     entries: list[CreditEntryDocument]
 
 
-class NewCredit(BaseModel):
+class NewCredit(Asked):
     """An entry made by a person; charges are made by the ledger alone."""
 
     project: str = Field(pattern=PROJECT_PATTERN)
@@ -83,7 +84,8 @@ async def add(new: NewCredit, peers: PeersDep) -> CreditEntryDocument:
         idempotency_key=new.idempotency_key,
         actor=ACTOR,
     )
-    return CreditEntryDocument.of(await peers.ask(peers.admin.AddCredit, request))
+    ask = peers.ask if new.idempotency_key else peers.ask_once
+    return CreditEntryDocument.of(await ask(peers.admin.AddCredit, request))
 
 
 @router.get("")

@@ -15,6 +15,7 @@ from penstock_routing.access import EMBEDDINGS, MESSAGES, PROVIDERS, WIRES, is_c
 from penstock_routing.affinity import affinity_key
 from penstock_status.api.access import PeersDep
 from penstock_status.api.accounts import AccountDocument
+from penstock_status.api.asked import Asked
 from penstock_status.peers import Peers
 from penstock_status.problems import NotFound, Refused
 
@@ -23,7 +24,7 @@ router = APIRouter(prefix="/explain", tags=["explain"])
 Dialect = Literal["anthropic", "openai_chat", "openai_responses", "openai_embeddings", "gemini"]
 
 
-class Question(BaseModel):
+class Question(Asked):
     """A request as far as routing looks at it."""
 
     model: str = Field(min_length=1, max_length=256, description="Name or alias of the model.")

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from penstock.auth.v1 import admin_pb2
 from penstock_status import moments
 from penstock_status.api.access import ACTOR, PeersDep
+from penstock_status.api.asked import Asked
 from penstock_status.api.credit import MOST_MICRO
 from penstock_status.api.projects import PROJECT_PATTERN
 
@@ -67,7 +68,7 @@ def _facts(key: admin_pb2.Key) -> dict[str, object]:
     }
 
 
-class NewKey(BaseModel):
+class NewKey(Asked):
     """What a new key needs; its project is made if it is new."""
 
     project: str = Field(pattern=PROJECT_PATTERN)
@@ -78,7 +79,7 @@ class NewKey(BaseModel):
     spend_limit_period: Literal["Total", "Month"] = "Total"
 
 
-class Rotation(BaseModel):
+class Rotation(Asked):
     """How the old key ends."""
 
     overlap_seconds: int = Field(default=0, ge=0, le=OVERLAP_SECONDS, description="How long the old key goes on.")
@@ -96,7 +97,7 @@ async def create(new: NewKey, peers: PeersDep) -> IssuedKey:
         spend_limit_period=new.spend_limit_period if new.spend_limit_micro else "",
         actor=ACTOR,
     )
-    return IssuedKey.of_answer(await peers.ask(peers.admin.CreateKey, request))
+    return IssuedKey.of_answer(await peers.ask_once(peers.admin.CreateKey, request))
 
 
 @router.get("")
@@ -123,4 +124,4 @@ async def disable(key_id: str, peers: PeersDep) -> KeyDocument:
 async def rotate(key_id: str, rotation: Rotation, peers: PeersDep) -> IssuedKey:
     """Issue a new key with the same facts and end the old one after the overlap."""
     request = admin_pb2.RotateKeyRequest(id=key_id, overlap_seconds=rotation.overlap_seconds, actor=ACTOR)
-    return IssuedKey.of_answer(await peers.ask(peers.admin.RotateKey, request))
+    return IssuedKey.of_answer(await peers.ask_once(peers.admin.RotateKey, request))

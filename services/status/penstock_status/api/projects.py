@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from penstock.auth.v1 import admin_pb2
 from penstock_status import moments
 from penstock_status.api.access import ACTOR, PeersDep
+from penstock_status.api.asked import Asked
 
 router = APIRouter(prefix="/projects", tags=["projects"])
 
@@ -29,7 +30,7 @@ class ProjectDocument(BaseModel):
         )
 
 
-class NewProject(BaseModel):
+class NewProject(Asked):
     """What a new project needs."""
 
     name: str = Field(pattern=PROJECT_PATTERN, description="Letters, digits, `.`, `_`, `-`; at most 63.")
