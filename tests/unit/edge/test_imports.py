@@ -46,14 +46,18 @@ NEVER = {
     "attr",
     "chardet",
     "charset_normalizer",
+    "click",
     "fastapi",
+    "google.protobuf.text_format",
     "httpx",
+    "multiprocessing",
     "pydantic",
     "pygments",
     "redis",
     "rich",
     "sqlalchemy",
     "starlette",
+    "uvicorn.supervisors",
     "watchfiles",
 }
 ONLY_TRACED = {"opentelemetry.exporter", "opentelemetry.sdk", "requests", "urllib3"}

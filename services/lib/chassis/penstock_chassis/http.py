@@ -7,11 +7,12 @@ import contextlib
 import socket
 from typing import TYPE_CHECKING, Any
 
-from penstock_chassis.absent import absent
+from penstock_chassis.absent import blank
 
-# What it has for development, where it is installed.
-with absent("watchfiles"):
-    import uvicorn
+# Its command line, which it imports with everything: with click, multiprocessing and what watches files.
+with blank("uvicorn.main"):
+    from uvicorn.config import Config
+    from uvicorn.server import Server
 
     from penstock_chassis.http_protocol import BoundedProtocol
 
@@ -47,7 +48,7 @@ def listen(host: str, port: int, *, reuse_port: bool = False, backlog: int = 204
     return listener
 
 
-class HttpServer(uvicorn.Server):
+class HttpServer(Server):
     """An ASGI app on sockets that are already listening."""
 
     def __init__(self, app: Callable[..., Any], listeners: list[socket.socket], **options: Any) -> None:
@@ -62,7 +63,7 @@ class HttpServer(uvicorn.Server):
             "ws": "none",
             "timeout_keep_alive": 75,
         }
-        super().__init__(uvicorn.Config(app, **(settings | options)))
+        super().__init__(Config(app, **(settings | options)))
         self._listeners = listeners
         self._serving: asyncio.Task[None] | None = None
 
