@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import grpc
 
@@ -24,6 +24,9 @@ Self = TypeVar("Self")
 Ask = TypeVar("Ask", bound="Message")
 Answer = TypeVar("Answer", bound="Message")
 
+# A message may quote a name of any length. What is longer than clients take in a header would be lost with its code;
+# a character has up to twelve bytes there.
+_MOST_CHARACTERS: Final = 500
 _CODES: Final[dict[type[Exception], grpc.StatusCode]] = {
     Invalid: grpc.StatusCode.INVALID_ARGUMENT,
     NotFound: grpc.StatusCode.NOT_FOUND,
@@ -61,6 +64,11 @@ def answers(
                 raise
             log.exception("call_failed", call=method.__name__)
             code, message = grpc.StatusCode.INTERNAL, "auth failed at this; its log says more"
-        await context.abort(code, message)
+        await context.abort(code, message[:_MOST_CHARACTERS])
 
     return answer
+
+
+async def refuse(context: ServicerContext[Any, Any], error: Refused) -> NoReturn:
+    """End a stream's call as `answers` does a unary one."""
+    await context.abort(_CODES.get(type(error), grpc.StatusCode.FAILED_PRECONDITION), str(error)[:_MOST_CHARACTERS])

@@ -11,7 +11,7 @@ from penstock_auth import metrics, translation
 from penstock_auth.changes import ChangeKind
 from penstock_auth.counters import Declaration, KeyDeclaration, SettleEffect, StoreDown
 from penstock_auth.errors import Invalid, NotFound
-from penstock_auth.grpc_errors import answers
+from penstock_auth.grpc_errors import answers, refuse
 from penstock_auth.keys import KeyState
 from penstock_auth.stretches import in_stretches, stretches
 from penstock_auth.usage import show
@@ -190,8 +190,11 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
         context: ServicerContext[auth_pb2.WatchChangesRequest, auth_pb2.Change],
     ) -> AsyncIterator[auth_pb2.Change]:
         """Tell what changes, and every half second that nothing did."""
-        del context
-        with self._changes.watch(translation.session_name(request.edge_session)) as watcher:
+        try:
+            session = translation.session_name(request.edge_session)
+        except Invalid as error:
+            await refuse(context, error)
+        with self._changes.watch(session) as watcher:
             yield self._change(await watcher.next(0))
             while not watcher.ended:
                 yield self._change(await watcher.next())

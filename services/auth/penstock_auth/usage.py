@@ -138,10 +138,12 @@ def list_rows(
     if page_token:
         at_ms, request_id = _parse_token(page_token)
         query = query.where(
+            # Says no more than the next, but an index is read from there on.
+            settlements.c.admitted_at_ms <= at_ms,
             or_(
                 settlements.c.admitted_at_ms < at_ms,
                 and_(settlements.c.admitted_at_ms == at_ms, settlements.c.request_id < request_id),
-            )
+            ),
         )
     found = connection.execute(query).all()
     rows = _with_attempts(connection, found[:limit])
@@ -152,9 +154,11 @@ def list_rows(
 def summarize(connection: Connection, *, project: str, since_ms: int, until_ms: int) -> Summary:
     """Sum the rows of a project (of all, for `""`) admitted from `since_ms` until before `until_ms` (0: no end).
 
-    Raises NotFound for a project that does not exist.
+    Raises Invalid, and NotFound for a project that does not exist.
     """
     projects.expect(connection, project)
+    if until_ms < 0:
+        raise Invalid("until_ms is a time before 1970")
     query = select(
         func.count(),
         func.coalesce(func.sum(settlements.c.cost_micro), 0),

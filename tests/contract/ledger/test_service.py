@@ -534,6 +534,7 @@ async def test_administration(service):
         service.admin.ListKeys(admin_pb2.ListKeysRequest(project="none")),
         service.admin.ListUsage(admin_pb2.ListUsageRequest(project="none")),
         service.admin.SummarizeUsage(admin_pb2.SummarizeUsageRequest(project="none")),
+        service.admin.ListKeys(admin_pb2.ListKeysRequest(project="\U0001f600" * 20_000)),
     ):
         await refused(call, grpc.StatusCode.NOT_FOUND)
     for call in (
@@ -541,6 +542,8 @@ async def test_administration(service):
         service.admin.ListKeys(admin_pb2.ListKeysRequest(project="a\0")),
         service.admin.ListUsage(admin_pb2.ListUsageRequest(page_token="nonsense")),
         service.admin.ListUsage(admin_pb2.ListUsageRequest(state="finished")),
+        service.admin.SummarizeUsage(admin_pb2.SummarizeUsageRequest(project="p1", until_ms=-1)),
+        service.edge.WatchChanges(auth_pb2.WatchChangesRequest()).read(),
     ):
         await refused(call, grpc.StatusCode.INVALID_ARGUMENT)
 

@@ -300,6 +300,21 @@ async def test_months_are_charged_by_admission(books):
     assert later.spent["monthly"].version > batch.spent["monthly"].version
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_page_is_read_from_where_it_begins_and_not_from_the_newest_row(books):
+    statements = []
+
+    def plan(c):
+        event.listen(
+            c, "before_cursor_execute", lambda _c, _cursor, text, values, *_: statements.append((text, values))
+        )
+        list_rows(c, project="demo", since_ms=0, state="", limit=4, page_token=f"{NOW}.req_1")
+        text, values = next(each for each in statements if "FROM settlements" in each[0])
+        return str(c.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values).all())
+
+    assert "project=? AND admitted_at_ms<?" in await books.database.read(plan)
+
+
 async def test_rows_are_listed_newest_first_in_pages(books):
     await books.add_key("k2", project="other")
     await books.settle(
