@@ -83,7 +83,7 @@ class EdgeApp:
         except Exception as error:  # noqa: BLE001 -- whatever it is, the client gets an answer
             log.error("request_crashed", error=type(error).__name__, where=logs.where(error))  # noqa: TRY400 -- no message and no locals: they might quote a key
             problem = errors.INTERNAL
-        return refusal(problem, _place(asked))
+        return refusal(problem, _place(asked), asked.headers)
 
     def _route(self, asked: Asked) -> Route | None:
         """Return whose the path is, and note what it says where the route has a name."""

@@ -12,7 +12,7 @@ from penstock_edge.routes.inference import Door
 from penstock_routing import outcomes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from penstock_edge.dialects.dialect import Dialect
 
@@ -41,9 +41,11 @@ _GEMINI_PLACES: Final = re.compile(
     r".*/v1(?:alpha|beta)(?:/.*)?|.*/interactions(?:/.*)?|.*/(?:models|tunedModels)/.+:[A-Za-z]+|/upload/.*"
     r"|.*/cachedContents(?:/.*)?"
 )
+# Of these each API has its own, under the same names.
+_SHARED_PLACES: Final = re.compile(r"(?:/v1|/v3/compat(?:/v1)?)/(?:batches|files|models)(?:/.*)?")
 # What is not served of OpenAI's API and has no namesake in another one.
 _OPENAI_PLACES: Final = re.compile(
-    r"(?:/v1|/v3/compat(?:/v1)?)/(?:assistants|audio|batches|completions|containers|conversations|evals|fine_tuning"
+    r"(?:/v1|/v3/compat(?:/v1)?)/(?:assistants|audio|completions|containers|conversations|evals|fine_tuning"
     r"|images|moderations|realtime|threads|uploads|vector_stores|videos)(?:/.*)?"
 )
 
@@ -80,13 +82,25 @@ def gemini_door(path: str, query_string: bytes) -> Door | None:
     )
 
 
-def dialect_at(path: str) -> Dialect:
+def dialect_at(path: str, headers: Iterable[tuple[bytes, bytes]] = ()) -> Dialect:
     """Return the dialect in which a request to any path, known or not, expects its errors."""
     if _GEMINI_PLACES.fullmatch(path):
         return gemini.DIALECT
+    if _SHARED_PLACES.fullmatch(path):
+        return _asking(headers)
     for place, door in _PLACES.items():
         if place.startswith("/messages"):
             continue
         if place in path:
             return door.dialect
     return openai_chat.DIALECT if _OPENAI_PLACES.fullmatch(path) else anthropic.DIALECT
+
+
+def _asking(headers: Iterable[tuple[bytes, bytes]]) -> Dialect:
+    """Return the dialect of whoever sends such headers, as far as they tell."""
+    names = {name for name, _ in headers}
+    if not names.isdisjoint((b"anthropic-version", b"x-api-key")):
+        return anthropic.DIALECT
+    if b"x-goog-api-key" in names:
+        return gemini.DIALECT
+    return openai_chat.DIALECT if b"authorization" in names else anthropic.DIALECT

@@ -42,10 +42,10 @@ def answer(content: Any, status: int = 200, headers: Headers | None = None) -> A
     return Answer(status, msgspec.json.encode(content), [*(headers or []), (b"content-type", b"application/json")])
 
 
-def refusal(problem: Problem, path: str = "") -> Answer:
-    """Return a problem in the error envelope that clients of this path read."""
+def refusal(problem: Problem, path: str = "", asked_with: Headers | None = None) -> Answer:
+    """Return a problem in the error envelope that clients of this path read, who sent these headers."""
     name = request_id.new()
-    dialect = dialect_at(path)
+    dialect = dialect_at(path, asked_with or ())
     headers = [*dialect.error_headers(problem), (b"request-id", name.encode())]
     return Answer(dialect.error_status(problem), dialect.error_body(problem, name), headers)
 

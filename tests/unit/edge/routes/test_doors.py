@@ -85,7 +85,6 @@ def test_every_fixed_path_is_there_in_three_places():
         ("/v1/completions", "openai_chat"),
         ("/v1/images/generations", "openai_chat"),
         ("/v3/compat/conversations/conv_1/items", "openai_chat"),
-        ("/v1/batches", "openai_chat"),
         ("/v1beta/anything", "gemini"),
         ("/v1alpha/models", "gemini"),
         ("/v3/compat/v1beta/files", "gemini"),
@@ -99,3 +98,18 @@ def test_every_fixed_path_is_there_in_three_places():
 )
 def test_an_unknown_path_answers_as_its_neighbours_do(path, name):
     assert doors.dialect_at(path).name == name
+
+
+@pytest.mark.parametrize("path", ["/v1/models/none", "/v1/files", "/v3/compat/batches"])
+@pytest.mark.parametrize(
+    ("headers", "name"),
+    [
+        ([], "anthropic"),
+        ([b"x-api-key"], "anthropic"),
+        ([b"authorization", b"anthropic-version"], "anthropic"),
+        ([b"authorization"], "openai_chat"),
+        ([b"x-goog-api-key"], "gemini"),
+    ],
+)
+def test_where_several_apis_have_a_path_the_headers_tell_whose_client_asks(path, headers, name):
+    assert doors.dialect_at(path, [(header, b"x") for header in headers]).name == name
