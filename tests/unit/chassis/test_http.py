@@ -22,6 +22,11 @@ def test_a_taken_port_is_a_clear_error() -> None:
             listen("127.0.0.1", port)
 
 
+def test_an_address_that_is_empty_opens_nothing() -> None:
+    with pytest.raises(AddressTakenError, match="empty address"):
+        listen("", 0)
+
+
 def test_a_port_can_be_shared_on_purpose() -> None:
     with listen("127.0.0.1", 0, reuse_port=True) as first:
         with listen("127.0.0.1", first.getsockname()[1], reuse_port=True) as second:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,9 @@ def listen(host: str, port: int, *, reuse_port: bool = False, backlog: int = 204
 
     Raises AddressTakenError.
     """
+    if not host:
+        # The system would take it for all addresses there are, which an empty variable should not open.
+        raise AddressTakenError(errno.EINVAL, "cannot listen on an empty address; 0.0.0.0 or :: stands for all")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
