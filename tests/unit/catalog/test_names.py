@@ -35,6 +35,11 @@ MODEL = Model(
         ("claude-[ab]", "claude-a", False),
         ("claude-?", "claude-a", False),
         ("claude-a", "claude-a", True),
+        ("a*a", "a", False),
+        ("*ab*ab*", "xabab", True),
+        # Tried in every way, these would not be done this year.
+        ("*" * 60 + "~", "claude-opus-4-20250514", False),
+        ("*a" * 60 + "~", "a" * 200, False),
     ],
 )
 def test_patterns(pattern, name, expected):

@@ -157,6 +157,12 @@ def test_anchors_and_merges_keep_their_lines():
     assert [(limit.name, limit.amount) for limit in resources[1].spec.limits] == [("a", 1), ("b", 2)]
 
 
+def laughs(shape: str, lines: int, times: int = 10) -> str:
+    """Return a document of which each line stands for some of the line before."""
+    rows = ["a0: &a0 {}", *(f"a{n}: &a{n} {shape % ', '.join([f'*a{n - 1}'] * times)}" for n in range(1, lines))]
+    return "\n".join(rows) + "\n"
+
+
 PLAN = "apiVersion: penstock.dev/v1alpha1\nkind: Plan\nmetadata: {name: p}\nspec:\n"
 KEY = (
     "apiVersion: penstock.dev/v1alpha1\nkind: APIKey\nmetadata: {name: k}\nspec:\n"
@@ -189,7 +195,17 @@ BAD = [
     ("a: 1\n? [b]\n: 2\n", "f.yaml:2: is not valid YAML: a key must be a string"),
     ("a: !!python/name:os.system x\n", "f.yaml:1: is not valid YAML: could not determine a constructor for the tag 'tag:yaml.org,2002:python/name:os.system'"),
     ("a: *b\n", "f.yaml:1: is not valid YAML: found undefined alias"),
-    ("a: !!int x\n", "f.yaml:1: is not valid YAML: ValueError"),
+    ("a: 1\nb: !!int x\n", "f.yaml:2: is not valid YAML: the value is not of its type, int"),
+    ("a: !!int ''\n", "f.yaml:1: is not valid YAML: the value is not of its type, int"),
+    (f"a: {'9' * 5000}\n", "f.yaml:1: is not valid YAML: the value is not of its type, int"),
+    ("a: !!float ''\n", "f.yaml:1: is not valid YAML: the value is not of its type, float"),
+    ("a: !!bool maybe\n", "f.yaml:1: is not valid YAML: the value is not of its type, bool"),
+    ("a: !!timestamp soon\n", "f.yaml:1: is not valid YAML: the value is not of its type, timestamp"),
+    ("&a\nkind: List\nitems: [*a]\n", "f.yaml:1: is not valid YAML: it is nested too deeply"),
+    ("&a\nkind: Plan\n<<: *a\n", "f.yaml:1: is not valid YAML: it is nested too deeply"),
+    (laughs("{kind: List, items: [%s]}", 9), "f.yaml:8: is not valid YAML: its aliases stand for too much"),
+    (laughs("{<<: [%s]}", 9), "f.yaml:8: is not valid YAML: its aliases stand for too much"),
+    (laughs("[%s]", 70, times=1), "f.yaml:63: is not valid YAML: it is nested too deeply"),
     ("a: \x01\n", "f.yaml:1: is not valid YAML: ReaderError"),
     ("[" * 200_000 + "]" * 200_000, "f.yaml:1: is not valid YAML: it is nested too deeply"),
     # Metadata

@@ -181,3 +181,16 @@ async def test_a_directory_that_comes_later(tmp_path):
     (tmp_path / "none").mkdir()
     (tmp_path / "none" / "a.yaml").write_text(plan("a"))
     await soon(waiting)
+
+
+async def test_a_file_that_cannot_be_looked_at_is_told_and_does_not_end_the_watch(tmp_path):
+    files = ResourceFiles([tmp_path], poll_seconds=POLL)
+    (tmp_path / "good.yaml").write_text(plan("a"))
+    (tmp_path / "bad.yaml").symlink_to("x" * 300)
+    with pytest.raises(InvalidResources, match=r"bad\.yaml: cannot be read: File name too long"):
+        files.read()
+    waiting = asyncio.create_task(files.changed())
+    await asyncio.sleep(POLL * 3)
+    (tmp_path / "bad.yaml").unlink()
+    await soon(waiting)
+    assert [resource.name for resource in files.read()] == ["a"]

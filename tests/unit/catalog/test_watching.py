@@ -26,3 +26,15 @@ def test_a_fingerprint_tells_files_apart(tmp_path):
     before = watching.fingerprint([file, other])
     other.write_text("x")
     assert watching.fingerprint([file, other]) != before
+
+
+def test_a_fingerprint_tells_of_rights_and_of_what_cannot_be_looked_at(tmp_path):
+    file, other = tmp_path / "a", tmp_path / "b"
+    file.write_text("x")
+    file.chmod(0)
+    before = watching.fingerprint([file, other])
+    file.chmod(0o600)
+    after = watching.fingerprint([file, other])
+    assert after != before
+    other.symlink_to("x" * 300)
+    assert watching.fingerprint([file, other]) != after

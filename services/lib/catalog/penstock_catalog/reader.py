@@ -7,6 +7,7 @@ import yaml
 from pydantic import Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from penstock_catalog import aliases
 from penstock_catalog.problems import InvalidResources, Place, Problem
 from penstock_catalog.resources import (
     PATTERNS,
@@ -27,8 +28,6 @@ from penstock_catalog.resources import (
 
 MAX_BYTES = 8 * 1024 * 1024
 """The most that one file may hold."""
-
-_MAX_DEPTH = 64
 
 Path = tuple[str | int, ...]
 
@@ -73,6 +72,14 @@ _KINDS: Mapping[str, tuple[type[_Written], type[Resource]]] = {
 
 class _Loader(yaml.CSafeLoader):
     """YAML as Kubernetes reads it: a time is a string."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Say of a value that is not what its tag says, such as `!!int x`, where it is; PyYAML would just fail."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError, AttributeError):
+            what = f"the value is not of its type, {node.tag.rpartition(':')[2]}"
+            raise yaml.MarkedYAMLError(problem=what, problem_mark=node.start_mark) from None
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -128,6 +135,7 @@ def _documents(text: str, file: str) -> list[tuple[yaml.Node, object]]:
             node = loader.get_node()
             assert node is not None  # noqa: S101 - check_node has said so
             _refuse_repeated_keys(node)
+            aliases.refuse_excess(node)
             documents.append((node, loader.construct_document(node)))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -145,7 +153,7 @@ def _refuse_depth(text: str, file: str) -> None:
     for event in yaml.parse(text, _Loader):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
-            if depth > _MAX_DEPTH:
+            if depth > aliases.MAX_DEPTH:
                 line = event.start_mark.line + 1 if event.start_mark else 1
                 message = "is not valid YAML: it is nested too deeply"
                 raise InvalidResources([Problem(Place(file, line), "InvalidYAML", message)])

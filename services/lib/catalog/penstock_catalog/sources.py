@@ -102,7 +102,14 @@ class ResourceFiles:
 
 
 def _holds_resources(file: Path) -> bool:
-    return file.suffix in _SUFFIXES and not file.name.startswith(".") and file.is_file()
+    return file.suffix in _SUFFIXES and not file.name.startswith(".") and _may_be_read(file)
+
+
+def _may_be_read(file: Path) -> bool:
+    try:
+        return file.is_file()
+    except OSError:  # Nobody may look at it, say: reading it will tell.
+        return True
 
 
 def _text(file: Path) -> str:

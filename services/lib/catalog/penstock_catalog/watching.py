@@ -7,6 +7,7 @@ from pathlib import Path
 POLL_SECONDS = 0.2
 
 Fingerprint = tuple[tuple[str, int, int, int], ...]
+"""Of each file its path, the time of its last change, its size and its number; zeros where nobody may look at it."""
 
 
 def fingerprint(files: Iterable[Path]) -> Fingerprint:
@@ -15,9 +16,13 @@ def fingerprint(files: Iterable[Path]) -> Fingerprint:
     for file in files:
         try:
             found = file.stat()
-        except OSError:
+        except FileNotFoundError:
             continue
-        marks.append((str(file), found.st_mtime_ns, found.st_size, found.st_ino))
+        except OSError:
+            marks.append((str(file), 0, 0, 0))
+            continue
+        # Not the time of its last writing: a file that may be read again has changed too.
+        marks.append((str(file), found.st_ctime_ns, found.st_size, found.st_ino))
     return tuple(marks)
 
 
