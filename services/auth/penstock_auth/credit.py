@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError
 
 from penstock_auth.bulk import Lookup, Rows, inserts
 from penstock_auth.errors import Conflict, Invalid, NotFound
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 MOST_MICRO_USD: Final = 10**15  # a billion dollars
 _MOST_BALANCE: Final = 2**53  # beyond which Redis and clients that count in doubles would be inexact
+
+_USED: Final = "this idempotency key was used for another entry; use a new one"
 
 
 class EntryKind(StrEnum):
@@ -149,26 +152,26 @@ def add_entry(
             _ENTRY.where(credit_entries.c.idempotency_key == f"entry:{idempotency_key}")
         ).first()
         if before is not None:
-            entry = Entry(*before)
-            if (entry.project, entry.kind, entry.amount_micro) != (project, kind, amount_micro):
-                raise Conflict("this idempotency key was used for another entry; use a new one")
-            return entry, False
+            known = Entry(*before)
+            if (known.project, known.kind, known.amount_micro) != (project, kind, amount_micro):
+                raise Conflict(_USED)
+            return known, False
     balance, version = found[project]
     if abs(balance + amount_micro) > _MOST_BALANCE:
         raise Invalid("the balance would be beyond nine billion dollars")
-    entry_id = connection.execute(
-        insert(credit_entries)
-        .values(
-            project=project,
-            kind=kind,
-            amount_micro=amount_micro,
-            note=note,
-            idempotency_key=f"entry:{idempotency_key}" if idempotency_key else None,
-            balance_micro=balance + amount_micro,
-            created_at_ms=now_ms,
-        )
-        .returning(credit_entries.c.id)
-    ).scalar_one()
+    entry = insert(credit_entries).values(
+        project=project,
+        kind=kind,
+        amount_micro=amount_micro,
+        note=note,
+        idempotency_key=f"entry:{idempotency_key}" if idempotency_key else None,
+        balance_micro=balance + amount_micro,
+        created_at_ms=now_ms,
+    )
+    try:
+        entry_id = connection.execute(entry.returning(credit_entries.c.id)).scalar_one()
+    except IntegrityError:  # Another auth has just used it for another project.
+        raise Conflict(_USED) from None
     _BALANCES.write(connection, ([balance + amount_micro], [version + 1], [project]))
     return Entry(entry_id, project, kind, amount_micro, "", note, now_ms, balance + amount_micro), True
 

@@ -37,7 +37,8 @@ class SessionBook:
         """Note a sign of life. Raises DatabaseDown when the session is new and cannot be written down."""
         now = self._now_ms()
         before = self._written.get(session)
-        if before is not None and now - before < _COARSE_MS:
+        # What was noted by a clock that has been put back since is put right.
+        if before is not None and 0 <= now - before < _COARSE_MS:
             return
         if before is not None:
             self._written[session] = now  # Whoever comes meanwhile need not write, nor wait.

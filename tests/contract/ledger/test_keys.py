@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 from dataclasses import replace
 
 import pytest
@@ -238,6 +240,24 @@ async def test_credit_is_a_list_whose_sum_is_the_balance(books):
     await books.assert_balanced()
 
 
+async def test_an_idempotency_key_that_two_projects_use_at_once_is_a_conflict_for_one(books):
+    await books.database.write(lambda c: projects.ensure(c, "other", NOW))
+    both = threading.Barrier(2)
+
+    def add(c, project):
+        made = credit.add_entry(
+            c, project=project, kind="topup", amount_micro=5, note="", idempotency_key="same", now_ms=NOW
+        )
+        with contextlib.suppress(threading.BrokenBarrierError):  # The other one waits for this one's commit.
+            both.wait(1)
+        return made
+
+    writes = [books.database.write(lambda c, name=name: add(c, name)) for name in ("demo", "other")]
+    results = await asyncio.gather(*writes, return_exceptions=True)
+    assert sorted(type(each).__name__ for each in results) == ["Conflict", "tuple"]
+    await books.assert_balanced()
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -294,6 +314,17 @@ async def test_sessions_are_waited_for_until_they_end_or_are_lost(books):
     await book.seen("c")
     await book.sweep(books.now - 30_000)
     assert await book.unclean() == ["c"]
+
+
+async def test_a_dead_session_is_not_waited_for_until_a_time_that_a_wrong_clock_noted(books):
+    book = SessionBook(books.database, lambda: books.now)
+    books.now = NOW + 3_600_000
+    await book.seen("a")
+    books.now = NOW  # The clock was put right.
+    await book.seen("a")
+    books.now = NOW + 60_000
+    await book.sweep(books.now - 30_000)
+    assert await book.unclean() == []
 
 
 class Down:
