@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 PROGRAM = """
-import asyncio, sys
+import asyncio, sys, time
 from pathlib import Path
 from penstock_chassis.process import StartError, run
 from penstock_chassis.settings import ProcessSettings
@@ -31,6 +31,9 @@ class Sleeper:
         (self.settings.run_dir / "drained").write_text(str(seconds))
         if self.behaviour == "never drains":
             await asyncio.sleep(3600)
+        if self.behaviour == "has a thread that hangs":
+            self.thread = asyncio.create_task(asyncio.to_thread(time.sleep, 3600))
+            await asyncio.sleep(0.1)
     def ready(self):
         return (self.behaviour == "ready", "because " + self.behaviour)
 
@@ -135,6 +138,20 @@ def test_a_drain_has_an_end(tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=10)
     assert process.returncode == 1
+
+
+def test_a_thread_that_hangs_does_not_keep_a_process_that_has_ended(tmp_path: Path) -> None:
+    with start(tmp_path, "has a thread that hangs") as process:
+        port_of(tmp_path)
+        time.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        try:
+            _, stderr = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 1
+    events = [json.loads(line)["event"] for line in stderr.splitlines()]
+    assert events[-2:] == ["ended", "end_cut"]
 
 
 def test_a_process_ends_with_its_parent(tmp_path: Path) -> None:

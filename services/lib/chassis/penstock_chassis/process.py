@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import uvloop
@@ -33,6 +34,8 @@ _PR_SET_PDEATHSIG = 1
 _GRACE_SECONDS = 5.0
 # At the very end: for the last traces.
 _TRACES_SECONDS = 0.5
+# After that: for threads and tasks that nobody waits for any more.
+_LAST_SECONDS = 3.0
 
 
 class StartError(Exception):
@@ -69,7 +72,7 @@ def run(build: Callable[[], Service], settings: ProcessSettings) -> int:
     logs.configure(settings)
     exporting = _begin_tracing(settings)
     try:
-        return uvloop.run(_live(build, settings, exporting))
+        return uvloop.run(_whole_life(build, settings, exporting))
     except (StartError, AddressTakenError) as error:
         log.error("start_failed", reason=str(error))  # noqa: TRY400 -- the message is for people; a traceback says no more
         return 1
@@ -100,6 +103,21 @@ def _begin_tracing(settings: ProcessSettings) -> Exporting | None:
     tracing.activate(tracing.Tracer(sampling, exporting))
     log.info("tracing", ratio=sampling.ratio, parent_based=sampling.parent_based)
     return exporting
+
+
+async def _whole_life(build: Callable[[], Service], settings: ProcessSettings, exporting: Exporting | None) -> int:
+    try:
+        return await _live(build, settings, exporting)
+    finally:
+        # Python waits for every thread, also for one whose database or disk is frozen.
+        cut = threading.Timer(_LAST_SECONDS, _cut_end)
+        cut.daemon = True
+        cut.start()
+
+
+def _cut_end() -> None:
+    log.warning("end_cut", threads=sorted(one.name for one in threading.enumerate() if not one.daemon))
+    os._exit(1)
 
 
 async def _live(build: Callable[[], Service], settings: ProcessSettings, exporting: Exporting | None) -> int:
