@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 
 from penstock_edge import canonical, signatures
-from penstock_edge.providers.anthropic_turns import sound_id
 
 if TYPE_CHECKING:
     from penstock_edge.canonical import Event, Json, Message
+    from penstock_edge.dialects.anthropic_call_ids import CallIds
     from penstock_edge.dialects.dialect import Birth
     from penstock_edge.errors import Problem
     from penstock_edge.usage_report import UsageReport
@@ -33,12 +33,12 @@ def shown(thinking: Any) -> Shown:
     return "signed" if thinking.get("display") == "omitted" else "whole"
 
 
-def answer(message: Message, model: str, birth: Birth, how: Shown) -> bytes:
+def answer(message: Message, model: str, birth: Birth, how: Shown, ids: CallIds) -> bytes:
     """Return the body of a unary answer."""
     return _encode(
         {
             **_skeleton(model, birth),
-            "content": _blocks(message.content, how),
+            "content": _blocks(message.content, how, ids),
             "stop_reason": message.stop_reason,
             "stop_sequence": message.stop_sequence,
             "usage": _whole(message.usage),
@@ -46,7 +46,7 @@ def answer(message: Message, model: str, birth: Birth, how: Shown) -> bytes:
     )
 
 
-def _blocks(content: list[Json], how: Shown) -> list[Json]:
+def _blocks(content: list[Json], how: Shown, ids: CallIds) -> list[Json]:
     """Return the blocks that a client gets; such that Claude itself can go on with the conversation."""
     kept: list[Json] = []
     held: list[Json] = []
@@ -59,7 +59,7 @@ def _blocks(content: list[Json], how: Shown) -> list[Json]:
             if not words:
                 continue
         elif block["type"] == "tool_use":
-            held.append(_with_sound_id(block))
+            held.append(ids.renamed(block))
         else:
             held = [block] if how == "before calls" else [*held, block]
         kept += held
@@ -69,10 +69,6 @@ def _blocks(content: list[Json], how: Shown) -> list[Json]:
 
 def _goes_out(signature: str, how: Shown) -> bool:
     return how != "before calls" or signatures.says_something(signature)
-
-
-def _with_sound_id(call: Json) -> Json:
-    return {**call, "id": sound_id(call["id"])}
 
 
 def _skeleton(model: str, birth: Birth) -> Json:
@@ -101,12 +97,13 @@ def _event(kind: bytes, data: Json) -> bytes:
 class Writer:
     """Writes one stream: the canonical events are this format's own."""
 
-    __slots__ = ("_birth", "_held", "_how", "_index", "_model", "_open_thinking", "_signature", "_thinks")
+    __slots__ = ("_birth", "_held", "_how", "_ids", "_index", "_model", "_open_thinking", "_signature", "_thinks")
 
-    def __init__(self, model: str, birth: Birth, how: Shown) -> None:
+    def __init__(self, model: str, birth: Birth, how: Shown, ids: CallIds) -> None:
         self._model = model
         self._birth = birth
         self._how = how
+        self._ids = ids
         self._index = -1
         """Of the block that went out last: what is held back has none."""
         self._thinks = False
@@ -164,7 +161,7 @@ class Writer:
             self._signature = block.get("signature") or ""
             return self._think(block.get("thinking") or "")
         if block["type"] == "tool_use":
-            return self._let_go() + self._open(_with_sound_id(block))
+            return self._let_go() + self._open(self._ids.renamed(block))
         if self._how == "before calls":
             self._held = []
         return self._let_go() + self._open(block)

@@ -8,6 +8,7 @@ import msgspec
 
 from penstock_edge.canonical import Json, Request
 from penstock_edge.dialects.anthropic_answer import Shown, Writer, answer, shown
+from penstock_edge.dialects.anthropic_call_ids import CallIds
 from penstock_edge.errors import ProblemError, invalid
 
 if TYPE_CHECKING:
@@ -180,12 +181,15 @@ class MessagesConversation:
 
     def answer(self, message: Message) -> bytes:
         """Return the body of a unary answer."""
-        return answer(message, self._model, self._birth, self._shown)
+        return answer(message, self._model, self._birth, self._shown, self._ids())
 
     def writer(self) -> Writer:
         """Return a writer for one stream."""
-        return Writer(self._model, self._birth, self._shown)
+        return Writer(self._model, self._birth, self._shown, self._ids())
 
     def counted(self, tokens: int) -> bytes:
         """Return the body of a token count."""
         return msgspec.json.encode({"input_tokens": tokens})
+
+    def _ids(self) -> CallIds:
+        return CallIds(self.request.body["messages"])

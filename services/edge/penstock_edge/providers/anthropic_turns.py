@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from penstock_edge import signatures
 from penstock_edge.errors import ProblemError, invalid
+from penstock_edge.providers.anthropic_call_ids import distinct
 
 if TYPE_CHECKING:
     from penstock_edge.canonical import Json
@@ -23,7 +24,7 @@ _OPENING: Final = {"role": "user", "content": [{"type": "text", "text": "(The as
 def turns(messages: list[Json], ignored: list[str]) -> list[Json]:
     """Return the messages, never changing them. Raises ProblemError when nothing of them is left."""
     kept: list[Json] = []
-    for index, message in enumerate(messages):
+    for index, message in enumerate(distinct(messages)):
         content = message["content"]
         for block in content:
             # By far the most are texts that say something: quickly done.

@@ -295,7 +295,8 @@ def gathered(raw):
     return content
 
 
-CONTENT = [thought(SIGNED), TEXT, thought(NAMELESS), thought(SIGNED, ""), thought(SIGNED), CALL, CALL, thought(SIGNED)]
+AGAIN = {**CALL, "id": "t2"}
+CONTENT = [thought(SIGNED), TEXT, thought(NAMELESS), thought(SIGNED, ""), thought(SIGNED), CALL, AGAIN, thought(SIGNED)]
 SILENT = thought(SIGNED, "")
 
 
@@ -303,11 +304,11 @@ SILENT = thought(SIGNED, "")
     ("asked", "seen"),
     [
         # Who did not ask may look for a text in the first block; a call's own signature comes back with its result.
-        ({}, [TEXT, SILENT, SILENT, CALL, CALL]),
-        ({"thinking": {"type": "disabled"}}, [TEXT, SILENT, SILENT, CALL, CALL]),
+        ({}, [TEXT, SILENT, SILENT, CALL, AGAIN]),
+        ({"thinking": {"type": "disabled"}}, [TEXT, SILENT, SILENT, CALL, AGAIN]),
         (
             {"thinking": {"type": "adaptive", "display": "omitted"}},
-            [SILENT, TEXT, thought(NAMELESS, ""), SILENT, SILENT, CALL, CALL],
+            [SILENT, TEXT, thought(NAMELESS, ""), SILENT, SILENT, CALL, AGAIN],
         ),
         ({"thinking": {"type": "enabled", "budget_tokens": 2000}}, CONTENT),
         ({"thinking": {"type": "between_tools"}}, CONTENT),
@@ -337,3 +338,20 @@ def test_no_answer_ends_with_thinking_without_words(asked):
     assert json.loads(converse(**asked).answer(Message("up", "m", content, "end_turn")))["content"] == [TEXT]
     writer = converse(**asked).writer()
     assert gathered(b"".join(writer.write(event) for event in streamed(content))) == [TEXT]
+
+
+def test_a_call_never_has_the_id_of_an_earlier_one():
+    call = {"type": "tool_use", "id": "call_0", "name": "f", "input": {}}
+    history = [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": [call, {**call, "id": "call_0_2"}]},
+        {"role": "user", "content": [{**RESULT, "tool_use_id": "call_0"}, {**RESULT, "tool_use_id": "call_0_2"}]},
+    ]
+    conversation = converse(messages=history)
+    message = Message("x", "m", [call, {**call, "id": "new"}, call], "tool_use")
+    blocks = json.loads(conversation.answer(message))["content"]
+    assert [block["id"] for block in blocks] == ["call_0_3", "new", "call_0_4"]
+    writer = conversation.writer()
+    starts = [writer.write(canonical.BlockStart(place, block)) for place, block in enumerate(message.content)]
+    assert [re.findall(rb'"id":"(\w+)"', start) for start in starts] == [[b"call_0_3"], [b"new"], [b"call_0_4"]]
+    assert call["id"] == "call_0"
