@@ -53,7 +53,8 @@ def of_error_event(data: bytes) -> Failure:
 def _read_error(body: bytes) -> tuple[Error, bytes | None]:
     try:
         detail = bytes(read_envelope(body).error)
-        return (read_error(detail), detail) if detail else (Error(), None)
+        # Decoding the whole text: what is passed on must be sound in the parts that nobody reads too.
+        return (read_error(detail.decode()), detail) if detail else (Error(), None)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return Error(), None
 

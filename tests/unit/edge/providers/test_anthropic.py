@@ -182,7 +182,10 @@ def test_a_hint_makes_it_throttled():
     assert (failure.cls, failure.retry_after) == ("Throttled", 7.0)
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"error":"text"}', b'{"error":null}', b"\xff"])
+UNSOUND = b'{"error":{"type":"invalid_request_error","message":"no","near":"\xff"}}'
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"error":"text"}', b'{"error":null}', b"\xff", UNSOUND])
 def test_error_bodies_of_any_kind(body):
     failure = failures.of_status(400, [], body)
     assert failure.fault.status == 400

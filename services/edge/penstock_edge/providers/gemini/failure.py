@@ -106,7 +106,8 @@ def _object_of(body: bytes) -> bytes:
 
 def _read(raw: bytes) -> tuple[_Error, bytes | None]:
     try:
-        return _error.decode(raw), raw
+        # Decoding the whole text: what is passed on must be sound in the parts that nobody reads too.
+        return _error.decode(raw.decode()), raw
     except _UNREADABLE:
         return _Error(), None
 

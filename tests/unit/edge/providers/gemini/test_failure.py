@@ -117,8 +117,11 @@ def test_a_clients_own_fault_in_googles_words(status, name, kind):
     assert json.loads(fault.detail) == told
 
 
+UNSOUND = b'{"error":{"code":400,"status":"INVALID_ARGUMENT","message":"no","near":"\xff"}}'
+
+
 @pytest.mark.parametrize(
-    "raw", [b"", b"<html>", b"[]", b"{}", b'{"error":5}', b'{"error":{"message":["x"]}}', b"[[]]", b"["]
+    "raw", [b"", b"<html>", b"[]", b"{}", b'{"error":5}', b'{"error":{"message":["x"]}}', b"[[]]", b"[", UNSOUND]
 )
 def test_errors_that_say_nothing(raw):
     assert WIRE.of_status(500, [], raw).cls == "Unstable"
