@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -32,6 +33,26 @@ async def test_a_unix_socket_is_for_its_owner_only_and_goes_with_the_server(tmp_
     assert await ask(f"unix:{socket}") == health_pb2.HealthCheckResponse.SERVING
     await server.end(0.1)
     assert not socket.exists()
+
+
+async def test_a_unix_socket_is_for_nobody_else_from_its_first_moment(tmp_path: Path) -> None:
+    socket = tmp_path / "auth.sock"
+    server = RpcServer(f"unix:{socket}")
+    start, seen = server.server.start, []
+
+    async def watched() -> None:
+        seen.append(socket.stat().st_mode & 0o777)
+        await start()
+
+    server.server.start = watched
+    before = os.umask(0)
+    try:
+        await server.begin()
+        assert os.umask(0) == 0
+    finally:
+        os.umask(before)
+        await server.end(0.1)
+    assert seen == [0o600]
 
 
 async def test_a_stale_socket_is_replaced(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,18 +141,21 @@ class RpcServer:
             reason = f": {error.strerror}" if isinstance(error, OSError) else ""
             raise AddressTakenError(f"cannot serve at {self.address}{reason}") from error
         await self.server.start()
-        if path is not None:
-            path.chmod(0o600)
         await self.health.set("", health_pb2.HealthCheckResponse.SERVING)
 
     def _bind(self, path: Path | None) -> None:
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             path.unlink(missing_ok=True)
-        if self._credentials is None:
-            self.port = self.server.add_insecure_port(self.address)
-        else:
-            self.port = self.server.add_secure_port(self.address, self._credentials)
+        # A socket is open to whom its mode lets in from the first moment, and who came in stays.
+        before = os.umask(0o177)
+        try:
+            if self._credentials is None:
+                self.port = self.server.add_insecure_port(self.address)
+            else:
+                self.port = self.server.add_secure_port(self.address, self._credentials)
+        finally:
+            os.umask(before)
 
     async def end(self, seconds: float) -> None:
         """Refuse new calls at once, let open unary calls end within `seconds`, then cut the rest."""
