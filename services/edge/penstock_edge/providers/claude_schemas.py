@@ -46,14 +46,25 @@ def enforced(schema: Any, in_words: set[str]) -> Any:
         else:
             # To a model that keeps to one of several the two are the same.
             kept["anyOf" if keyword == "oneOf" and "anyOf" not in schema else keyword] = _part(keyword, part, in_words)
-    if kept.get("type") == "object" and "additionalProperties" not in kept:
-        kept["additionalProperties"] = False
+    if _is_object(kept.get("type")):
+        _close(kept, told)
     if told:
         in_words.update(told)
         words = ", ".join(f"{keyword}: {_encode(part).decode()}" for keyword, part in told.items())
         about = kept.get("description")
         kept["description"] = f"{about} ({words})" if isinstance(about, str) and about else words
     return kept
+
+
+def _is_object(kind: Any) -> bool:
+    return kind == "object" or (isinstance(kind, list) and "object" in kind)
+
+
+def _close(kept: Json, told: Json) -> None:
+    """See that an object has no members but those it names; one that names none stays as open as it says."""
+    if kept.setdefault("additionalProperties", False) is True and kept.get("properties"):
+        kept["additionalProperties"] = False
+        told["additionalProperties"] = True
 
 
 def _is_beyond(keyword: str, part: Any) -> bool:

@@ -32,6 +32,33 @@ def written(schema):
             set(),
         ),
         (
+            {"type": ["object", "null"], "properties": {"a": {"type": ["string", "null"]}}},
+            {
+                "type": ["object", "null"],
+                "properties": {"a": {"type": ["string", "null"]}},
+                "additionalProperties": False,
+            },
+            set(),
+        ),
+        (
+            {"type": "object", "properties": {"a": {}}, "additionalProperties": True},
+            {
+                "type": "object",
+                "properties": {"a": {}},
+                "additionalProperties": False,
+                "description": "additionalProperties: true",
+            },
+            {"additionalProperties"},
+        ),
+        *(
+            (
+                {"type": "object", "additionalProperties": open_},
+                {"type": "object", "additionalProperties": open_},
+                set(),
+            )
+            for open_ in (True, {"type": "string"})
+        ),
+        (
             {"type": "integer", "minimum": 1, "maximum": 10, "description": "How many"},
             {"type": "integer", "description": "How many (minimum: 1, maximum: 10)"},
             {"minimum", "maximum"},
