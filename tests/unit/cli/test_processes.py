@@ -104,6 +104,29 @@ async def test_a_process_that_cannot_start_is_tried_ever_more_slowly(make, heard
     assert b"auth-0 ended (exit code 3); it is restarted in 0.8 s" in heard.getvalue()
 
 
+async def test_a_pid_that_cannot_be_written_down_is_told_and_the_process_is_kept(make, heard, tmp_path):
+    child = make("edge-0", STEADY)
+    (tmp_path / "run" / "edge-0.pid").mkdir()  # as on a full disk
+    child.start()
+    await until(lambda: b"hello" in heard.getvalue())
+    os.kill(child.pid, signal.SIGKILL)
+    await until(lambda: heard.getvalue().count(b"hello") == 2)
+    (tmp_path / "run" / "edge-0.pid").rmdir()
+    assert await child.stop(5)
+    assert b"bye" in heard.getvalue()
+    assert b"edge-0.pid cannot be written: Is a directory" in heard.getvalue()
+
+
+async def test_a_process_for_which_there_is_no_room_is_started_later(make, heard, monkeypatch):
+    child = make("edge-0", STEADY)
+    with monkeypatch.context() as patched:
+        patched.setattr(processes.sys, "executable", "/nowhere/python")
+        child.start()
+        await until(lambda: b"edge-0 could not be started (No such file or directory)" in heard.getvalue())
+    await until(lambda: b"hello" in heard.getvalue())
+    assert await child.stop(5)
+
+
 async def test_the_end_has_an_order(make):
     order = []
     children = [

@@ -120,7 +120,7 @@ class Gateway:
             simulator_port=simulator_port if origin.simulated else None,
         )
         async with httpx.AsyncClient(trust_env=False) as client:
-            admin_ready = AdminReady(self._folder.ready, places.admin, client, POLL_SECONDS)
+            admin_ready = AdminReady(self._folder.ready, places.admin, client, POLL_SECONDS, self._voice.say)
             supervisor = Supervisor(self._children(fleet, admin_ready), time.monotonic, self._say_turn)
             greeting = Greeting(options, origin, state, places, supervisor, client, self._voice)
             supervisor.start()

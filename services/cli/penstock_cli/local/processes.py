@@ -112,21 +112,35 @@ class Child:
         loop = asyncio.get_running_loop()
         while not self._stopping:
             begun = loop.time()
-            await self._live()
+            fate = await self._one_life()
             if self.last_exit == 0:
                 # A signal to the whole group reaches it before we have heard of ours.
                 await asyncio.sleep(HEARSAY_SECONDS)
             if self._told_to_end():
                 return
             delay = self.backoff.ended(loop.time() - begun)
-            self._voice.say(
-                f"{self.program.name} ended ({exit_words(self.last_exit)}); it is restarted in {delay:.1f} s"
-            )
+            self._voice.say(f"{self.program.name} {fate}; it is restarted in {delay:.1f} s")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), delay)
 
     def _told_to_end(self) -> bool:
         return self._stopping or (self._may_end and self.last_exit == 0)
+
+    async def _one_life(self) -> str:
+        """Run the program once; returns in words how that ended. The machine may have no room for it just now."""
+        try:
+            await self._live()
+        except OSError as error:
+            self.last_exit = None
+            return f"could not be started ({error.strerror})"
+        return f"ended ({exit_words(self.last_exit)})"
+
+    def _write_pid(self, pid: int) -> None:
+        """Write the pid down where that is possible; on a full disk the process is kept all the same."""
+        try:
+            write_private(self._pid_file, f"{pid}\n")
+        except OSError as error:
+            self._voice.say(f"{self._pid_file} cannot be written: {error.strerror}")
 
     async def _live(self) -> None:
         """Run the program once, from its start to its end."""
@@ -135,7 +149,7 @@ class Child:
             *self.program.command(), stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, env=dict(self.program.environment)
         )
         self._process = process
-        write_private(self._pid_file, f"{process.pid}\n")
+        self._write_pid(process.pid)
         self._started(self.program.name)
         if self._stopping:
             self._signal(signal.SIGTERM)
