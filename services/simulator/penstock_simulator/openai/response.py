@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from penstock_simulator.openai.usage import Counts
 
 _encode = msgspec.json.Encoder().encode
+_ENCRYPTED = "reasoning.encrypted_content"
 _REASONS = {"length": "max_output_tokens", "content_filter": "content_filter"}
 # What is shown as it came, or as it is by default.
 _ECHOED: dict[str, Any] = {
@@ -157,8 +158,11 @@ class Response:
     def _reasoning_item(self) -> dict[str, Any]:
         reply = self.reply
         shown = [{"type": "summary_text", "text": reply.reasoning}] if self.summarized else []
-        sealed = seal(self.organization, f"{self.identity}{reply.reasoning}", reply.reasoning_tokens)
-        return {"id": self._id("rs", 0), "type": "reasoning", "summary": shown, "encrypted_content": sealed}
+        item = {"id": self._id("rs", 0), "type": "reasoning", "summary": shown}
+        if _ENCRYPTED in (self.asked.document.get("include") or ()):
+            sealed = seal(self.organization, f"{self.identity}{reply.reasoning}", reply.reasoning_tokens)
+            item["encrypted_content"] = sealed
+        return item
 
     def _part(self) -> dict[str, Any]:
         if self.reply.refusal:

@@ -122,8 +122,9 @@ def _begun(item: dict[str, Any]) -> dict[str, Any]:
     """Return an item as it is announced: without what is still to come."""
     match item["type"]:
         case "reasoning":
-            early = item["encrypted_content"][:_EARLY_SEAL_CHARS]
-            return item | {"summary": [], "encrypted_content": early}
+            sealed = item.get("encrypted_content")
+            early = {} if sealed is None else {"encrypted_content": sealed[:_EARLY_SEAL_CHARS]}
+            return item | {"summary": []} | early
         case "message":
             return item | {"status": "in_progress", "content": []}
         case "web_search_call":

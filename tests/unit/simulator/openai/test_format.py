@@ -182,7 +182,7 @@ async def test_responses_tools_and_the_turn_after(sdk):
     tools = [FLAT_TOOL, {"type": "custom", "name": "patch"}]
     for name, kind in (("weather", "function_call"), ("patch", "custom_tool_call")):
         items = [{"role": "user", "content": f"[[sim: tool={name} tools=2]]"}]
-        fields = {"model": "gpt-5.3-codex", "tools": tools, "store": False}
+        fields = {"model": "gpt-5.3-codex", "tools": tools, "store": False, "include": ["reasoning.encrypted_content"]}
         for answer in await responded(sdk, **fields, input=items):
             assert [item.type for item in answer.output] == ["reasoning", kind, kind]
         items += answer.output
@@ -200,6 +200,12 @@ async def test_reasoning_goes_back_only_to_the_account_that_it_came_from(sdk):
     with pytest.raises(openai.BadRequestError) as refused:
         await other.responses.create(model="gpt-5", input=items, store=False)
     assert refused.value.code == "invalid_encrypted_content"
+
+
+async def test_reasoning_that_was_neither_stored_nor_asked_for_cannot_come_back(sdk):
+    answer = await sdk.responses.create(model="gpt-5", input=HI, store=False)
+    with pytest.raises(openai.NotFoundError, match="Items are not persisted when `store` is set to false"):
+        await sdk.responses.create(model="gpt-5", input=[*HI, *answer.output, *HI], store=False)
 
 
 async def test_what_is_stored_can_be_gone_on_with(sdk):

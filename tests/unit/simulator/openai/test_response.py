@@ -54,7 +54,9 @@ def test_a_text():
 def test_reasoning_is_hidden_unless_it_is_to_be_summarized():
     hidden, said = unary()["output"]
     assert (hidden["type"], hidden["summary"], said["type"]) == ("reasoning", [], "message")
-    assert unseal("org", hidden["encrypted_content"]) == 32
+    assert "encrypted_content" not in hidden
+    sealed, _ = unary(include=["reasoning.encrypted_content"])["output"]
+    assert unseal("org", sealed["encrypted_content"]) == 32
     shown = unary(reasoning={"summary": "auto"})
     assert len(shown["output"][0]["summary"][0]["text"]) == 128
     assert shown["reasoning"] == {"effort": "medium", "summary": "auto"}

@@ -94,7 +94,7 @@ def test_usage_is_told_by_the_last_event_only():
 
 
 def test_what_is_announced_is_not_yet_there():
-    _, events = stream(Behaviour(tool="*"), tools=[FLAT_TOOL])
+    _, events = stream(Behaviour(tool="*"), tools=[FLAT_TOOL], include=["reasoning.encrypted_content"])
     added = [event["item"] for event in events if event["type"] == "response.output_item.added"]
     done = [event["item"] for event in events if event["type"] == "response.output_item.done"]
     assert [item["id"] for item in added] == [item["id"] for item in done]
