@@ -61,6 +61,12 @@ class Odd(msgspec.Struct):
     error: msgspec.Raw = msgspec.Raw()
 
 
+class Kind(msgspec.Struct):
+    """What something without choices calls itself."""
+
+    object: str | None = None
+
+
 class PromptDetails(msgspec.Struct):
     """What of a prompt a cache gave or took."""
 
@@ -98,5 +104,6 @@ class Figures(msgspec.Struct):
 read_whole: Final = msgspec.json.Decoder(Answer).decode
 read_chunk: Final = msgspec.json.Decoder(Chunk).decode
 read_odd: Final = msgspec.json.Decoder(Odd).decode
+read_kind: Final = msgspec.json.Decoder(Kind).decode
 read_usage: Final = msgspec.json.Decoder(Usage).decode
 read_figures: Final = msgspec.json.Decoder(Figures).decode

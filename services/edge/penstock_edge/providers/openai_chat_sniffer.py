@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from penstock_edge.providers.odd_json import mended, mended_event
-from penstock_edge.providers.openai_chat_fields import read_chunk, read_odd, read_whole
+from penstock_edge.providers.openai_chat_fields import read_chunk, read_kind, read_odd, read_whole
 from penstock_edge.providers.openai_chat_usage import UNREADABLE, report_of
 from penstock_edge.providers.openai_failure import of_error_object
 from penstock_edge.providers.wire import Signal
@@ -36,6 +36,14 @@ def read_answer(body: bytes, meter: UsageMeter) -> bool:
         meter.merge(report)
         meter.final = True
     return True
+
+
+def _is_error(data: bytes) -> bool:
+    """Whether it is an error without an envelope, as some servers write them."""
+    try:
+        return read_kind(data).object == "error"
+    except UNREADABLE:
+        return False
 
 
 class ChatSniffer:
@@ -67,6 +75,8 @@ class ChatSniffer:
             return self.observe(plain) if plain else Signal.BROKEN
         if bytes(chunk.error) not in _NOTHING:
             return self._failed(bytes(chunk.error))
+        if chunk.choices is None and _is_error(data):
+            return self._failed(data)
         seen = self._choices(chunk.choices) if chunk.choices else Signal.PRELUDE
         told = self._told(chunk.usage, alone=not chunk.choices)
         return Signal.USAGE if told and not chunk.choices else seen

@@ -138,6 +138,8 @@ U = {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12}
         (b"data:[DONE]\r\n\r\n", Signal.STOP, 0),
         (data({"error": {"message": "m", "code": "rate_limit_exceeded"}}), Signal.ERROR, 0),
         (data({"error": "m", "choices": 5}), Signal.ERROR, 0),
+        (data({"object": "error", "message": "m", "code": 503}), Signal.ERROR, 0),
+        (data({"object": 5, "usage": U}), Signal.USAGE, 0),
         (data(b"{"), Signal.BROKEN, 0),
         (data(b"[]"), Signal.BROKEN, 0),
         (data(b"nonsense"), Signal.BROKEN, 0),
