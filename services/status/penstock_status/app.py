@@ -44,6 +44,7 @@ def create_app(peers: Peers, token: BearerToken) -> FastAPI:
     app.add_exception_handler(problems.Problem, problems.on_problem)
     app.add_exception_handler(RequestValidationError, problems.on_invalid)
     app.add_exception_handler(HTTPException, problems.on_http_error)
+    app.add_exception_handler(Exception, problems.on_crash)
     for layer in reversed((Measured, BodyLimit)):
         app.add_middleware(layer)
     if tracing.active() is not None:

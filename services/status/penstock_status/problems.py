@@ -180,6 +180,11 @@ async def on_http_error(request: Request, error: Exception) -> JSONResponse:
     return answer(problem)
 
 
+async def on_crash(_request: Request, error: Exception) -> JSONResponse:
+    """Answer what nobody foresaw; the framework goes on with the error, into the log."""
+    return answer(Problem(f"status failed ({type(error).__name__})"))
+
+
 def _allowed(request: Request) -> list[str]:
     """Return the methods of all routes of the path; the framework names those of the first one."""
     return [

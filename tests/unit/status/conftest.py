@@ -29,4 +29,5 @@ async def client(tmp_path, admin, router):
         ) as client,
     ):
         client.servers = servers
+        client.app = app
         yield client

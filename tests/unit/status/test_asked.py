@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
+
+from tests.unit.status.fakes import usage_row
 
 KEY = {"project": "demo", "plan": "team"}
 
@@ -63,6 +66,16 @@ async def test_what_went_wrong_is_kept_by_nobody_on_the_way(client):
         assert (await client.get(f"/admin/v1/{path}")).headers["cache-control"] == "no-store"
     del client.headers["authorization"]
     assert (await client.get("/admin/v1/keys")).headers["cache-control"] == "no-store"
+
+
+async def test_what_nobody_foresaw_is_a_problem_in_the_same_form(client, admin):
+    admin.rows = [usage_row(1, state="of a later version")]
+    calm = httpx.ASGITransport(client.app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=calm, base_url="http://admin", headers=client.headers) as client:
+        answer = await client.get("/admin/v1/usage")
+    assert answer.status_code == 500
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["detail"] == "status failed (ValidationError)"
 
 
 @pytest.mark.parametrize(
