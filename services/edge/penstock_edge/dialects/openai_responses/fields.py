@@ -29,6 +29,8 @@ class Body(msgspec.Struct):
     safety_identifier: str | None = None
     metadata: Metadata | None = None
     background: bool | None = None
+    store: msgspec.Raw = _EMPTY
+    include: msgspec.Raw = _EMPTY
 
 
 class Item(msgspec.Struct):

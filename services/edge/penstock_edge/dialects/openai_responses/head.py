@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _NOTHING: Final = frozenset({b"", b"null", b'""'})
 _DEFAULT_INSTRUCTIONS: Final = b'"You are a coding agent. Do what the user asks, carefully and completely."'
+_ENCRYPTED: Final = "reasoning.encrypted_content"
 _PREPARING_ROLES: Final = frozenset({"developer", "system"})
 _MESSAGE: Final = re.compile(rb'\{(?:"type": ?"message", ?)?"role": ?"([a-z]+)", ?"content"').match
 
@@ -37,6 +38,8 @@ class ResponsesHead(Head):
     """It is for one of the models that are streamed always and store nothing."""
     instructed: bool
     """It says how the model is to behave."""
+    include: bytes
+    """What its answer has to hold besides, if not what the client asked for."""
 
     def __init__(
         self,
@@ -49,12 +52,14 @@ class ResponsesHead(Head):
         tools: bytes = b"",
         codex: bool = False,
         instructed: bool = True,
+        include: bytes = b"",
         plain: bool = False,
     ) -> None:
         Head.__init__(self, model, stream, max_tokens, session, prefix, plain=plain)
         self.tools = tools
         self.codex = codex
         self.instructed = instructed
+        self.include = include
 
 
 def is_codex(model: str) -> bool:
@@ -88,6 +93,7 @@ def read_head(body: bytes) -> ResponsesHead:
         tools=b"" if tools == b"null" else tools,
         codex=codex,
         instructed=prepared or instructions not in _NOTHING,
+        include=_with_reasoning(bytes(read.include)) if codex and bytes(read.store) != b"false" else b"",
         plain=isinstance(read.input, str),
     )
 
@@ -99,7 +105,25 @@ def forwarded(head: ResponsesHead, body: bytes, upstream_model: str) -> bytes:
         values |= {"stream": b"true", "store": b"false"}
         if not head.instructed:
             values["instructions"] = _DEFAULT_INSTRUCTIONS
+        if head.include:
+            values["include"] = head.include
     return splice(body, values)
+
+
+def _with_reasoning(asked: bytes) -> bytes:
+    """Return what to include in an answer that the client takes for stored: its reasoning, or it cannot come back.
+
+    b"" where that is asked for already, or nothing that anybody could read is.
+    """
+    try:
+        wanted: Any = msgspec.json.decode(asked) if asked else None
+    except UNREADABLE:
+        return b""
+    if wanted is None:
+        wanted = []
+    if not isinstance(wanted, list) or _ENCRYPTED in wanted:
+        return b""
+    return msgspec.json.encode([*wanted, _ENCRYPTED])
 
 
 def _session(read: Body) -> str:

@@ -99,6 +99,25 @@ def test_codex_models_are_always_streamed_and_never_stored():
     assert forwarded["instructions"]
 
 
+REASONING = "reasoning.encrypted_content"
+
+
+@pytest.mark.parametrize(
+    ("fields", "include"),
+    [
+        ({}, [REASONING]),
+        ({"store": True, "include": None}, [REASONING]),
+        ({"include": ["web_search_call.results"]}, ["web_search_call.results", REASONING]),
+        ({"include": [REASONING]}, [REASONING]),
+        ({"include": "nonsense"}, "nonsense"),
+        ({"store": False}, None),
+    ],
+)
+def test_reasoning_can_come_back_though_it_is_stored_against_the_clients_wish_nowhere(fields, include):
+    body = encoded(model="gpt-5-codex", **fields)
+    assert json.loads(DIALECT.forwarded(DIALECT.head(body), body, "gpt-5-codex")).get("include") == include
+
+
 @pytest.mark.parametrize(
     ("fields", "default"),
     [
