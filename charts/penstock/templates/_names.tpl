@@ -23,7 +23,7 @@ Names and labels. Helpers take what they need: the root context, or (list root c
 {{- define "penstock.selectorLabels" -}}
 {{- $root := index . 0 -}}
 app.kubernetes.io/name: penstock
-app.kubernetes.io/instance: {{ $root.Release.Name }}
+app.kubernetes.io/instance: {{ $root.Release.Name | quote }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end -}}
 
@@ -46,8 +46,8 @@ app.kubernetes.io/part-of: penstock
 
 {{/* metadata of an object: (list root component name). */}}
 {{- define "penstock.metadata" -}}
-name: {{ index . 2 }}
-namespace: {{ (index . 0).Release.Namespace }}
+name: {{ index . 2 | quote }}
+namespace: {{ (index . 0).Release.Namespace | quote }}
 labels:
   {{- include "penstock.labels" (list (index . 0) (index . 1)) | nindent 2 }}
 {{- end -}}
@@ -134,8 +134,8 @@ roleRef:
   name: {{ $name }}
 subjects:
   - kind: ServiceAccount
-    name: {{ include "penstock.serviceAccountName" . }}
-    namespace: {{ (index . 0).Release.Namespace }}
+    name: {{ include "penstock.serviceAccountName" . | quote }}
+    namespace: {{ (index . 0).Release.Namespace | quote }}
 {{- end -}}
 
 {{/* The claim of the volume with SQLite's file. */}}

@@ -85,7 +85,7 @@ OTEL_TRACES_SAMPLER: parentbased_traceidratio
 OTEL_TRACES_SAMPLER_ARG: {{ $tracing.sampleRatio | toString | quote }}
 OTEL_RESOURCE_ATTRIBUTES: {{ printf "service.namespace=%s/%s,k8s.namespace.name=%s" $root.Release.Namespace (include "penstock.fullname" $root) $root.Release.Namespace | quote }}
 {{- with $tracing.existingSecret }}
-OTEL_EXPORTER_OTLP_HEADERS: {valueFrom: {secretKeyRef: {name: {{ . }}, key: {{ $tracing.key }}}}}
+OTEL_EXPORTER_OTLP_HEADERS: {valueFrom: {secretKeyRef: {name: {{ . | quote }}, key: {{ $tracing.key | quote }}}}}
 {{- end }}
 {{- end -}}
 {{- end -}}
@@ -153,7 +153,7 @@ metadata:
     {{- toYaml . | nindent 4 }}
   {{- end }}
 spec:
-  serviceAccountName: {{ include "penstock.serviceAccountName" (list $root $component) }}
+  serviceAccountName: {{ include "penstock.serviceAccountName" (list $root $component) | quote }}
   automountServiceAccountToken: {{ .token }}
   {{- /* Variables of Services would be taken for settings: PENSTOCK_EDGE_PORT=tcp://... */}}
   enableServiceLinks: false
@@ -162,7 +162,7 @@ spec:
     {{- toYaml . | nindent 4 }}
   {{- end }}
   {{- with $values.priorityClassName }}
-  priorityClassName: {{ . }}
+  priorityClassName: {{ . | quote }}
   {{- end }}
   terminationGracePeriodSeconds: {{ add (.pause | int) (.drain | float64 | ceil | int) 15 }}
   securityContext:
@@ -234,7 +234,7 @@ spec:
     {{- if $certificate }}
     - name: tls
       secret:
-        secretName: {{ include "penstock.tlsSecret" (list $root $component) }}
+        secretName: {{ include "penstock.tlsSecret" (list $root $component) | quote }}
         {{- /* Read through the group of the volume, by nobody else. */}}
         defaultMode: 0440
     {{- end }}
@@ -243,11 +243,11 @@ spec:
       {{- $items := list (dict "key" $root.Values.upstreamCA.key "path" "ca.crt") }}
       {{- if $root.Values.upstreamCA.secret }}
       secret:
-        secretName: {{ $root.Values.upstreamCA.secret }}
+        secretName: {{ $root.Values.upstreamCA.secret | quote }}
         items: {{- toYaml $items | nindent 10 }}
       {{- else }}
       configMap:
-        name: {{ $root.Values.upstreamCA.configMap }}
+        name: {{ $root.Values.upstreamCA.configMap | quote }}
         items: {{- toYaml $items | nindent 10 }}
       {{- end }}
     {{- end }}

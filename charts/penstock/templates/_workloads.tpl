@@ -63,7 +63,7 @@ metadata:
 spec:
   type: {{ default "ClusterIP" $service.type }}
   {{- with $service.loadBalancerClass }}
-  loadBalancerClass: {{ . }}
+  loadBalancerClass: {{ . | quote }}
   {{- end }}
   {{- with $service.loadBalancerSourceRanges }}
   loadBalancerSourceRanges:
