@@ -7,18 +7,20 @@ down, what the cache holds goes on: nobody can disable a key then.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from penstock_auth.errors import DatabaseDown
-from penstock_auth.keys import KeyState, Source, find_by_digest
+from penstock_auth.keys import KeyState, Source, find_by_digest, find_by_digests
 from penstock_auth.plans import EMPTY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from penstock_auth.database import Database
     from penstock_auth.keys import Key
     from penstock_auth.plans import CatalogView
+
+K = TypeVar("K", "Key", "Key | None")
 
 _FRESH_SECONDS: Final = 30.0
 _UNKNOWN_SECONDS: Final = 5.0
@@ -71,13 +73,28 @@ class KeyBook:
             if self._places.get(digest) is stale:
                 self._places[digest] = replace(stale, failed_at=self._monotonic())
             return stale.key
-        if key is not None and key.source == Source.DECLARED:
-            # The catalog alone says which declared keys are good; this one is not in it any more.
-            key = replace(key, state=KeyState.WITHDRAWN.value)
-        if forgotten == self._forgotten:
-            # Else it may have been read before the change because of which something was forgotten meanwhile.
-            self._keep(digest, key)
-        return key
+        return self._learn(digest, key, forgotten)
+
+    async def find_many(self, digests: Iterable[bytes]) -> dict[bytes, Key]:
+        """Find keys in any state, all that must be read at once; unknown ones are absent. Raises DatabaseDown.
+
+        One that was read lately enough to go on with is not read again.
+        """
+        found: dict[bytes, Key] = {}
+        news = []
+        since = self._monotonic() - _STALE_SECONDS
+        for digest in digests:
+            place = self._places.get(digest)
+            key = self.catalog.declared.get(digest) or (place.key if place and place.read_at >= since else None)
+            if key is None:
+                news.append(digest)
+            else:
+                found[digest] = key
+        forgotten = self._forgotten
+        read = await self._database.read(lambda connection: find_by_digests(connection, news)) if news else {}
+        for digest, key in read.items():
+            found[digest] = self._learn(digest, key, forgotten)
+        return found
 
     def forget(self, digest: bytes) -> None:
         """Read this key anew next time."""
@@ -88,6 +105,16 @@ class KeyBook:
         """Read every key anew."""
         self._forgotten += 1
         self._places.clear()
+
+    def _learn(self, digest: bytes, key: K, forgotten: int) -> K:
+        """Keep what was read after so much had been forgotten, and return what is true of it."""
+        if key is not None and key.source == Source.DECLARED:
+            # The catalog alone says which declared keys are good; this one is not in it any more.
+            key = replace(key, state=KeyState.WITHDRAWN.value)
+        if forgotten == self._forgotten:
+            # Else it may have been read before the change because of which something was forgotten meanwhile.
+            self._keep(digest, key)
+        return key
 
     def _keep(self, digest: bytes, key: Key | None) -> None:
         self._places.pop(digest, None)

@@ -17,7 +17,7 @@ from penstock_auth.spend import MONTH, TOTAL
 from penstock_auth.tables import api_keys, projects
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from sqlalchemy import Connection
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _MOST_MS: Final = 253_402_300_800_000
 _MOST_MICRO_USD: Final = 10**15
+_CHUNK: Final = 1000
 
 
 class KeyState(StrEnum):
@@ -129,6 +130,15 @@ _KEY: Final = select(
 def find_by_digest(connection: Connection, digest: bytes) -> Key | None:
     """Find the key with this digest, whatever its state."""
     return _one(connection.execute(_KEY.where(api_keys.c.digest == digest)).first())
+
+
+def find_by_digests(connection: Connection, digests: Sequence[bytes]) -> dict[bytes, Key]:
+    """Find many at once, by digest; unknown ones are absent."""
+    found = {}
+    for start in range(0, len(digests), _CHUNK):
+        some = api_keys.c.digest.in_(digests[start : start + _CHUNK])
+        found.update({key.digest: key for key in map(_key, connection.execute(_KEY.where(some)))})
+    return found
 
 
 def _unknown() -> NotFound:

@@ -477,6 +477,26 @@ async def test_key_book_reads_sql_once_and_goes_on_while_it_is_down(books):
     assert not book._places
 
 
+async def test_many_keys_are_read_at_once_and_not_again(books):
+    clock = [0.0]
+    book = KeyBook(books.database, monotonic=lambda: clock[0])
+    one, left = declared("d1"), declared("d2")
+    await books.database.write(lambda c: record_declared(c, [one, left], NOW))
+    book.catalog = view(AuthCatalog(api_keys=(one,)).sealed())
+    own = [(await books.add_key(f"k-{n}")).digest for n in range(3)]
+    both = [bytes.fromhex(each.digest) for each in (one, left)]
+    found = await book.find_many([*own, *both, b"?" * 32])
+    assert [found[digest].id for digest in (*own, *both)] == ["k-0", "k-1", "k-2", "d1", "d2"]
+    assert [found[digest].state for digest in both] == ["Active", "Withdrawn"]
+    assert b"?" * 32 not in found
+    book._database = Down()
+    clock[0] = 60.0  # They are old, but what is asked of them does not change.
+    assert await book.find_many([*own, *both]) == {digest: key for digest, key in found.items() if key}
+    with pytest.raises(DatabaseDown):
+        await book.find_many([*own, b"?" * 32])
+    assert book._database.asked == 1
+
+
 async def test_a_key_that_was_read_before_it_was_disabled_is_not_remembered(books):
     key = await books.add_key("cached")
 

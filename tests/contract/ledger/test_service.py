@@ -466,6 +466,17 @@ async def test_a_session_declares_what_it_has(service):
     assert ended.epoch == heard.epoch
 
 
+async def test_a_declaration_of_many_keys_is_one_question_to_sql(service, monkeypatch):
+    digests = [(await service.create_key())[1] for _ in range(20)]
+    heard = await service.declare("edge-2")
+    told = [auth_pb2.KeyDeclaration(key_sha256=digest, holding=auth_pb2.Holding(slots=1)) for digest in digests]
+    reader, asked = service.auth._database._reader, []
+    run = reader.run
+    monkeypatch.setattr(reader, "run", lambda work, *more, **named: asked.append(work) or run(work, *more, **named))
+    await service.declare("edge-3", epoch=heard.epoch, complete=True, keys=told)
+    assert len([work for work in asked if "find" in work.__qualname__]) == 1
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
