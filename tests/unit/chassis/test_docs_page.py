@@ -18,6 +18,12 @@ def test_what_the_page_says():
         assert words in page
 
 
+def test_a_long_path_breaks_where_the_screen_is_narrow():
+    assert "code{" in docs_page.render(DOCUMENT, "")
+    style = docs_page.render(DOCUMENT, "").partition("code{")[2].partition("}")[0]
+    assert "overflow-wrap:anywhere" in style
+
+
 def test_the_page_needs_nothing_from_elsewhere():
     page = docs_page.render(DOCUMENT, "")
     assert "http" not in page

@@ -230,3 +230,25 @@ def test_only_get_and_head_are_answered_by_the_probes(tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         _, stderr = process.communicate(timeout=10)
     assert [json.loads(line)["event"] for line in stderr.splitlines()] == ["started", "draining", "ended"]
+
+
+def test_the_child_of_process_1_says_why_it_does_not_start(tmp_path: Path) -> None:
+    child = ["import subprocess, sys; sys.exit(subprocess.run(sys.argv[1:]).returncode)", sys.executable, "-c", PROGRAM]
+    command = [
+        "unshare",
+        "--user",
+        "--pid",
+        "--fork",
+        sys.executable,
+        "-c",
+        *child,
+        str(tmp_path),
+        "ready",
+        "1",
+        "dies",
+    ]
+    if subprocess.run([*command[:4], "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine makes no namespaces of processes")
+    ended = subprocess.run(command, capture_output=True, check=False, timeout=60)
+    assert ended.returncode == 1
+    assert "dies_with_parent is set" in json.loads(ended.stderr)["reason"]

@@ -82,6 +82,11 @@ def test_the_first_request_is_hit_no_oftener_than_others():
     assert 30 < sum(Lot(0.01, rng.random).drawn() for _ in range(5_000)) < 75
 
 
+@pytest.mark.parametrize("ratio", [5e-324, 1e-310, 1e-300])
+def test_a_part_next_to_nothing_hits_nothing(ratio):
+    assert not any(Lot(ratio, lambda: 0.5).drawn() for _ in range(100))
+
+
 def test_callers_decide_where_they_are_asked():
     tracer = Tracer(Sampling(0.0, parent_based=True), Nowhere())
     own, parent = tracer.joins(f"00-{TRACE}-{SPAN}-01")

@@ -7,7 +7,8 @@ from typing import Any
 
 _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
-    "h2{margin:2rem 0 .3rem;font-size:1.1rem}code{background:#8882;padding:.1rem .3rem;border-radius:.2rem}"
+    "h2{margin:2rem 0 .3rem;font-size:1.1rem}"
+    "code{background:#8882;padding:.1rem .3rem;border-radius:.2rem;overflow-wrap:anywhere}"
     "td{padding:.1rem 1rem .1rem 0;vertical-align:top}"
 )
 

@@ -67,9 +67,10 @@ def told(kind: type[_Settings]) -> _Settings:
 
 def run(build: Callable[[], Service], settings: ProcessSettings) -> int:
     """Run the service that `build` makes inside the loop until SIGTERM or SIGINT; returns the exit code."""
-    if settings.dies_with_parent and not _die_with_parent():
-        return 1
     logs.configure(settings)
+    if settings.dies_with_parent and not _die_with_parent():
+        log.error("start_failed", reason="dies_with_parent is set, and the parent is dead already or process 1")
+        return 1
     exporting = _begin_tracing(settings)
     try:
         return uvloop.run(_whole_life(build, settings, exporting))

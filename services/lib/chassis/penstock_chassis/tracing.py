@@ -133,7 +133,7 @@ class Lot:
             return _LONGEST_GAP
         if self._ratio >= 1:
             return 0
-        return min(int(math.log(1.0 - self._rng()) / math.log1p(-self._ratio)), _LONGEST_GAP)
+        return int(min(math.log(1.0 - self._rng()) / math.log1p(-self._ratio), _LONGEST_GAP))
 
 
 class Sink(Protocol):
