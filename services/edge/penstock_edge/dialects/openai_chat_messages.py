@@ -230,7 +230,8 @@ def _arguments(arguments: Any) -> Json:
     try:
         return _decode(arguments)
     except UNREADABLE:
-        if not arguments.strip():
+        # Some servers write `null` where there are none.
+        if arguments.strip() in {"", "null"}:
             return {}
         raise wrong("arguments", "Input should be a JSON object") from None
 

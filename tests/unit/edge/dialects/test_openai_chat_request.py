@@ -88,6 +88,7 @@ def use(name="f", given=None, key="c1"):
                 ),
             ],
         ),
+        ([HI, assistant(call(arguments=" null"))], [("user", [T]), ("assistant", [use()])]),
         (
             [HI, assistant(call()), HI, result("")],
             [
