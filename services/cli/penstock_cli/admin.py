@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import httpx
 
+from penstock_cli.connection import same_machine
 from penstock_cli.errors import CommandError, NotFoundError, UnreachableError
 
 if TYPE_CHECKING:
@@ -28,16 +28,20 @@ class Admin:
 
     def __init__(self, connection: Connection) -> None:
         self._server = connection.server
-        if urlsplit(self._server).scheme not in {"http", "https"}:
+        if not self._server.lower().startswith(("http://", "https://")):
             raise UnreachableError(f"{self._server} is not an http or https URL")
-        local = urlsplit(self._server).hostname in {"127.0.0.1", "localhost", "::1"}
-        self._client = httpx.Client(
-            base_url=f"{self._server}/admin/v1/",
-            headers={"authorization": f"Bearer {connection.token}"},
-            timeout=TIMEOUT_SECONDS,
-            # A proxy from the environment cannot reach this machine's loopback.
-            trust_env=not local,
-        )
+        local = same_machine(self._server)
+        try:
+            self._client = httpx.Client(
+                base_url=f"{self._server}/admin/v1/",
+                headers={"authorization": f"Bearer {connection.token}"},
+                timeout=TIMEOUT_SECONDS,
+                # A proxy from the environment cannot reach this machine's loopback.
+                trust_env=not local,
+            )
+        except (httpx.InvalidURL, ValueError, ImportError) as error:
+            # Not only the address: also a proxy of the environment that cannot be used.
+            raise UnreachableError(f"{self._server} cannot be reached so: {error}") from error
 
     def __enter__(self) -> Self:
         """Use the connection."""
@@ -72,7 +76,7 @@ class Admin:
     def _answer(self, method: str, path: str, **options: Any) -> Any:
         try:
             response = self._client.request(method, path, **options)
-        except (httpx.TransportError, httpx.InvalidURL) as error:
+        except (httpx.RequestError, httpx.InvalidURL, UnicodeError) as error:
             raise UnreachableError(
                 f"{self._server} does not answer ({_words(error)}); is the gateway running?"
             ) from error
@@ -93,14 +97,14 @@ def _words(error: Exception) -> str:
 def _json(response: httpx.Response, server: str) -> Any:
     try:
         return response.json()
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise UnreachableError(f"{server} does not speak the admin API; check the address") from error
 
 
 def _error(response: httpx.Response, server: str) -> CommandError:
     try:
         document = response.json()
-    except json.JSONDecodeError:
+    except ValueError:
         document = None
     if not isinstance(document, dict) or "detail" not in document:
         return UnreachableError(f"{server} answered {response.status_code}, not as the admin API does")

@@ -31,7 +31,7 @@ def find(data_dir: Path | None, server: str | None, environment: CliSettings) ->
     """
     folder = DataDir(data_dir or environment.data_dir or DEFAULT_DATA_DIR)
     url = server or (None if data_dir else environment.server)
-    stated = environment.admin_token.reveal() if environment.admin_token else None
+    stated = environment.admin_token.reveal().strip() if environment.admin_token else None
     if url is None:
         own = _read(folder.admin_url)
         if own is None:
@@ -42,8 +42,10 @@ def find(data_dir: Path | None, server: str | None, environment: CliSettings) ->
         url = own
         token = (_read(folder.admin_token) or stated) if data_dir else (stated or _read(folder.admin_token))
     else:
-        trusted = data_dir is not None or _same_machine(url) or url.rstrip("/") == _read(folder.admin_url)
+        trusted = data_dir is not None or same_machine(url) or url.rstrip("/") == _read(folder.admin_url)
         token = stated or (_read(folder.admin_token) if trusted else None)
+    if token and not (token.isascii() and token.isprintable() and " " not in token):
+        raise UnreachableError(f"the token for {url} is not one word of plain signs; check where it comes from")
     if not token:
         raise UnreachableError(f"there is no token for {url}; set PENSTOCK_ADMIN_TOKEN, or name its --data-dir")
     return Connection(url.rstrip("/"), token)
@@ -69,8 +71,12 @@ def _read(path: Path) -> str | None:
         raise UnreachableError(f"cannot read {path}: {error.strerror}") from error
 
 
-def _same_machine(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
+def same_machine(url: str) -> bool:
+    """Say whether a URL leads to this machine's loopback, where no proxy is asked. Raises UnreachableError."""
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError as error:
+        raise UnreachableError(f"{url} is not an http or https URL") from error
     if host == "localhost":
         return True
     try:

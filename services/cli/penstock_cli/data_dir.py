@@ -81,6 +81,8 @@ class DataDir:
     def prepare(self) -> None:
         """Make the directories, readable by their owner only. Raises CommandError."""
         try:
+            if self.root.exists() and self.root.stat().st_mode & stat.S_ISVTX:
+                raise CommandError(f"{self.root} is shared with others; name a directory of its own, such as one in it")
             for path in (self.root, self.run, self.catalog, self.secrets, self.spool):
                 path.mkdir(parents=True, exist_ok=True, mode=0o700)
                 path.chmod(0o700)

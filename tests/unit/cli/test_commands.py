@@ -341,6 +341,8 @@ def test_who_is_not_reached_is_4(run, admin, tmp_path, monkeypatch):
         assert "does not answer" in run("plans", "list", "--server", server, code=4).stderr
     assert "penstock up" in run("plans", "list", code=4, data_dir=False).stderr
     assert "http" in run("plans", "list", "--server", "ftp://127.0.0.1", code=4).stderr
+    for server in ("http://127.0.0.1:abc", "http://[", "http://a..b"):
+        assert server in run("plans", "list", "--server", server, code=4).stderr
     admin.hang = True
     assert "auth did not answer" in run("projects", "list", code=4).stderr
 
@@ -386,6 +388,14 @@ def test_something_else_on_the_port_is_4(run):
 def test_a_proxy_of_the_environment_is_not_used_for_this_machine(ask):
     env = {"HTTP_PROXY": "http://127.0.0.1:1", "ALL_PROXY": "http://127.0.0.1:1"}
     assert ask("plans", "list", env=env)
+
+
+def test_a_proxy_that_cannot_be_used_is_4(run, admin):
+    env = {"ALL_PROXY": "socks5://127.0.0.1:1", "PENSTOCK_ADMIN_TOKEN": "t"}
+    said = run("plans", "list", "--server", "http://gateway.example", env=env, code=4).stderr
+    assert "http://gateway.example cannot be reached" in said
+    port = (admin.folder / "admin-url").read_text().strip().rpartition(":")[2]
+    assert "does not answer" in run("plans", "list", "--server", f"http://127.0.0.2:{port}", env=env, code=4).stderr
 
 
 def test_up_says_why_it_cannot_start(run, tmp_path):

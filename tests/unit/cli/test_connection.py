@@ -72,3 +72,24 @@ def test_where_nothing_runs(home):
     (home / "other" / "admin-url").mkdir()
     with pytest.raises(UnreachableError, match="cannot read"):
         found(home / "other")
+
+
+@pytest.mark.parametrize("token", ["sesame\nopen", "sesame open", "sésame", "sesame\x00"])
+def test_a_token_that_no_header_can_carry_is_not_shown(home, token):
+    for read_from in ("the environment", "a file"):
+        environment = CliSettings(admin_token=Secret(token)) if read_from == "the environment" else CliSettings()
+        (home / ".penstock" / "admin-token").write_text(token, "utf-8")
+        with pytest.raises(
+            UnreachableError, match=r"token for http://127\.0\.0\.1:1/\.penstock is not one word"
+        ) as caught:
+            connection.find(None, None, environment)
+        assert "same" not in str(caught.value)
+
+
+def test_a_last_newline_is_not_of_the_token(home):
+    assert found(None, None, CliSettings(admin_token=Secret("t\n")))[1] == "t"
+
+
+def test_what_is_no_url_is_told(home):
+    with pytest.raises(UnreachableError, match=r"http://\[ is not an http or https URL"):
+        found(None, "http://[")

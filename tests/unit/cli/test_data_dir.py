@@ -26,6 +26,16 @@ def test_a_data_dir_that_cannot_be_is_told(tmp_path):
         DataDir(tmp_path / "file" / "data").prepare()
 
 
+def test_a_directory_of_everybody_is_left_to_everybody(tmp_path):
+    shared = tmp_path / "tmp"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    with pytest.raises(CommandError, match="is shared with others"):
+        DataDir(shared).prepare()
+    assert list(shared.iterdir()) == []
+    DataDir(shared / "penstock").prepare()
+
+
 def test_one_process_at_a_time(tmp_path):
     folder = DataDir(tmp_path)
     folder.prepare()

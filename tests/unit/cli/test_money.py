@@ -12,13 +12,37 @@ def test_there_and_back(micro):
 
 @pytest.mark.parametrize(
     ("text", "micro"),
-    [("12.50", 12_500_000), ("$3", 3_000_000), (" 0.000001 ", 1), ("-1.5", -1_500_000), ("1e2", 10**8)],
+    [
+        ("12.50", 12_500_000),
+        ("$3", 3_000_000),
+        (" 0.000001 ", 1),
+        ("-1.5", -1_500_000),
+        ("1e2", 10**8),
+        ("0.50" + "0" * 60, 500_000),
+    ],
 )
 def test_what_people_write(text, micro):
     assert money.parse_usd(text) == micro
 
 
-@pytest.mark.parametrize("text", ["", "abc", "1,000", "0.0000001", "NaN", "Infinity", "1e30", "--1"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "abc",
+        "1,000",
+        "0.0000001",
+        "NaN",
+        "Infinity",
+        "1e30",
+        "--1",
+        "1e999999",
+        "1e-99999999",
+        "9" * 40,
+        "sNaN",
+        "0." + "1" * 6 + "0" * 40 + "1",
+    ],
+)
 def test_what_is_no_amount(text):
     with pytest.raises(ValueError, match=r"amount|decimals"):
         money.parse_usd(text)

@@ -65,3 +65,9 @@ def test_no_port_is_reserved_twice():
 )
 def test_hosts_in_urls(host, shown):
     assert ports.reachable(host) == shown
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 64 + ".example", ".", "no-such-name.invalid"])
+def test_a_host_that_is_none_is_told(host):
+    with pytest.raises(CommandError, match="is not an address of this machine"):
+        ports.take(host, 0, "--port")

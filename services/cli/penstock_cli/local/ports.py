@@ -30,6 +30,8 @@ def take(
     while True:
         try:
             return _bind(host, port)
+        except UnicodeError as error:
+            raise CommandError(f"{host} is not an address of this machine (no name is written so)") from error
         except OSError as error:
             if waited >= RETRY_SECONDS or not port or isinstance(error, socket.gaierror):
                 raise CommandError(_said(host, port, option, error)) from error

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import httpx
 
+from penstock_cli.connection import same_machine
 from penstock_cli.errors import UnreachableError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class UnansweredError(Exception):
 
 def models(target: Target) -> list[str]:
     """Return the names of the models, newest first. Raises UnansweredError, and UnreachableError for a wrong key."""
-    local = urlsplit(target.url).hostname in {"127.0.0.1", "localhost", "::1"}
+    local = same_machine(target.url)
     try:
         answer = httpx.get(
             f"{target.url}/v1/models",
@@ -32,7 +32,8 @@ def models(target: Target) -> list[str]:
             # A proxy from the environment cannot reach this machine's loopback.
             trust_env=not local,
         )
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, ImportError) as error:
+        # Not only the address: also a proxy of the environment that cannot be used.
         raise UnansweredError(f"{target.url} does not answer ({str(error) or type(error).__name__})") from error
     if answer.status_code in _REFUSED:
         raise UnreachableError(f"{target.url} does not accept this key; nothing was written")
