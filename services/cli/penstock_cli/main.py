@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from penstock_chassis.settings import SettingsError
+from penstock_cli import output
 from penstock_cli.commands import (
     accounts,
     compile_resources,
@@ -63,6 +64,7 @@ def options(
 
 def main() -> None:
     """Run one command."""
+    output.print_anything()
     try:
         app(prog_name="penstock")
     except SettingsError as error:

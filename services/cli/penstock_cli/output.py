@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from dataclasses import dataclass
@@ -75,8 +76,16 @@ def show_list(rows: Sequence[Document], columns: Sequence[Column], output: Outpu
             width=width if narrow else None,
         )
     for row in rows:
-        table.add_row(*(column.text(row) for column in columns))
+        table.add_row(*(_visible(column.text(row), lines=False) for column in columns))
     console.print(table)
+
+
+def _visible(text: str, *, lines: bool) -> str:
+    """Return a text of which every sign can be seen: names and notes could else steer the terminal.
+
+    With `lines`, it may have several.
+    """
+    return "".join(sign if sign.isprintable() or (lines and sign == "\n") else ascii(sign)[1:-1] for sign in text)
 
 
 def _least(column: Column, rows: Sequence[Document]) -> int:
@@ -95,7 +104,7 @@ def show_one(document: Document, columns: Sequence[Column], output: Output) -> N
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for column in columns:
-        table.add_row(column.title.lower(), column.text(document))
+        table.add_row(column.title.lower(), _visible(column.text(document), lines=True))
     _console().print(table)
 
 
@@ -104,9 +113,16 @@ def show_line() -> None:
     _console().print()
 
 
+def print_anything() -> None:
+    """Let stdout take any text from now on, also where the locale knows few letters: others are spelt out."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
 def show_json(document: Any) -> None:
     """Print one JSON document."""
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    whole = sys.stdout.encoding.lower().replace("-", "") == "utf8"
+    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=not whole) + "\n")
     sys.stdout.flush()
 
 

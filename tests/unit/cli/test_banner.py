@@ -24,3 +24,19 @@ def test_commands_are_named_as_a_shell_finds_them(own, tmp_path):
     assert banner.program(own, tmp_path / "elsewhere", None) == f"'{own}'"
     assert banner.program(own, clone, str(link)) == "penstock"
     assert banner.program(own.with_name("none"), clone, None) == "penstock"
+
+
+def test_a_data_dir_with_blanks_can_be_pasted(tmp_path):
+    facts = banner.Facts(
+        gateway="http://127.0.0.1:1",
+        admin="http://127.0.0.1:2",
+        accounts="some",
+        data_dir=tmp_path / "my data",
+        default_data_dir=False,
+        store="SQLite",
+        processes=[],
+        metrics={},
+        simulator=None,
+        plan="team",
+    )
+    assert f"penstock accounts list --data-dir '{tmp_path}/my data'\n" in banner.text(facts, "curl")

@@ -349,6 +349,7 @@ async def test_a_key_that_is_refused_is_told(up, banner, resources):
     one = up(resources=(resources,), variables={"FAKE_REFUSE": "1"})
     await one.until(banner.printed)
     await one.until(lambda: "no key could be made for the example: not today" in one.said())
+    assert banner.last().startswith("No key could be made")
 
 
 async def test_a_taken_port_is_an_error(up, monkeypatch):

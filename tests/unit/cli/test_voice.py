@@ -14,6 +14,14 @@ def test_what_is_said_is_written():
     assert stream.getvalue() == b"penstock: hello\na line\n"
 
 
+def test_a_file_name_of_any_bytes_can_be_said():
+    stream = io.BytesIO()
+    voice = Voice(stream)
+    voice.say("\udcff.yaml")
+    voice.close()
+    assert stream.getvalue() == b"penstock: \\udcff.yaml\n"
+
+
 class Stuck(io.BytesIO):
     def __init__(self):
         super().__init__()

@@ -29,9 +29,16 @@ ProjectOption = Annotated[str, typer.Option("--project", "-p", help="Name of the
 
 @contextmanager
 def exit_codes() -> Iterator[None]:
-    """Turn a CommandError into a message on stderr and its exit code."""
+    """Turn a CommandError, and what the machine refuses, into a message on stderr and an exit code."""
     try:
         yield
+    except BrokenPipeError:
+        # Whoever read has read enough: typer ends without a word.
+        raise
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        sys.stderr.write(f"penstock: {error.strerror or error}{where}\n")
+        raise typer.Exit(1) from error
     except CommandError as error:
         sys.stderr.write(f"penstock: {error}\n")
         raise typer.Exit(error.exit_code) from error

@@ -31,7 +31,7 @@ class Facts:
 
 def text(facts: Facts, command: str | None) -> str:
     """Return the whole banner; its last line is the command alone."""
-    option = "" if facts.default_data_dir else f" --data-dir {facts.data_dir}"
+    option = "" if facts.default_data_dir else f" --data-dir {shlex.quote(str(facts.data_dir))}"
     plan = facts.plan or "PLAN"
     rows = [
         ("gateway", facts.gateway),
@@ -50,8 +50,10 @@ def text(facts: Facts, command: str | None) -> str:
         f"  {facts.program} usage list{option}",
         "",
     ]
-    if command is None:
+    if command is None and facts.plan is None:
         lines += ["There is no Plan among the resources, so no key can be made; add one and ask for a key as above."]
+    elif command is None:
+        lines += ["No key could be made for an example; what was said above tells why."]
     else:
         lines += ["Send a request:", command]
     return "\n".join(lines) + "\n"

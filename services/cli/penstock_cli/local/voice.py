@@ -28,7 +28,7 @@ class Voice:
 
     def say(self, text: str) -> None:
         """Say one thing to the person who started us."""
-        self.pass_on(f"penstock: {text}\n".encode())
+        self.pass_on(f"penstock: {text}\n".encode(errors="backslashreplace"))
 
     def pass_on(self, line: bytes) -> None:
         """Write a whole line of a process as it is."""
