@@ -42,6 +42,8 @@ _OUR_OWN: Final = frozenset(
 
 MOST_ANSWER_BYTES = 64 * 1024 * 1024
 _MOST_HELD_BYTES = 1024 * 1024
+_OPENING_EVENTS: Final = 4
+"""So many events may open an answer before its output, and each may repeat the whole request."""
 BROKEN = Failure(outcomes.UNSTABLE)
 """An answer that came and cannot be used."""
 
@@ -316,7 +318,7 @@ class StreamRelay:
 
     def _hold(self, event: bytes) -> None:
         # An upstream that pings for minutes before it says anything must not fill memory.
-        if self._held_bytes + len(event) <= _MOST_HELD_BYTES:
+        if len(self._held) < _OPENING_EVENTS or self._held_bytes + len(event) <= _MOST_HELD_BYTES:
             self._held.append(event)
             self._held_bytes += len(event)
 

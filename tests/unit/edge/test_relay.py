@@ -104,6 +104,17 @@ async def test_endless_pings_before_output_do_not_fill_memory(gateway, play, mon
     assert names[-1] == "message_stop"
 
 
+async def test_an_opening_that_repeats_a_long_request_arrives_whole(gateway, play):
+    """OpenAI's first two events hold all instructions and tools."""
+    response = {"id": "resp_1", "instructions": "x" * 1_500_000}
+    kinds = ["response.created", "response.in_progress", "response.output_item.added", "response.completed"]
+    events = [play.event(kind, response=response if index < 2 else {}) for index, kind in enumerate(kinds)]
+    models = [play.model("gpt-5-codex", aliases=(), owned_by="openai")]
+    edge = await gateway([play.stream(events)], models=models, providers=["OpenAI"])
+    answer = await edge.http.post("/v1/responses", json={"model": "gpt-5-codex", "input": "hi"})
+    assert answer.content == b"".join(events)
+
+
 async def test_bytes_split_anywhere_arrive_as_they_were(gateway, books, play):
     words = ["é\u2028\u0085", "\U0001f600", "x" * 500]
     raw = b"".join(play.whole_stream(words, 9)).decode().encode()
