@@ -110,7 +110,9 @@ class OperatorService:
         routers = self._observer(Component.ROUTER, settings.routers, transport)
         auths = self._observer(Component.AUTH, settings.auths, transport)
         recorder = self._recorder
-        statuses = StatusWriter(self.cluster, self.seen, recorder, status_seconds=settings.status_seconds)
+        statuses = StatusWriter(
+            self.cluster, self.seen, recorder, wake=self._alarm.nudge, status_seconds=settings.status_seconds
+        )
         probing = Probing(Routers(routers.speaking), wake=self._alarm.nudge, again_seconds=settings.probe_seconds)
         turns = Turns(
             settings,

@@ -61,7 +61,7 @@ class _Refusal:
 
 
 class StatusWriter:
-    """Brings the statuses of all objects to what was judged last."""
+    """Brings the statuses of all objects to what was judged last. `wake`: judge anew."""
 
     def __init__(
         self,
@@ -69,12 +69,14 @@ class StatusWriter:
         seen: Seen,
         recorder: Recorder,
         *,
+        wake: Callable[[], None],
         status_seconds: float,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._api = api
         self._seen = seen
         self._recorder = recorder
+        self._wake = wake
         self._status_seconds = status_seconds
         self._monotonic = monotonic
         self._tasks: dict[_Key, _Task] = {}
@@ -166,8 +168,11 @@ class StatusWriter:
         try:
             written = await self._api.patch_status(kind, name, patch)
         except (ConflictError, NotFoundError):
-            # It is another one by now, or gone; that will be seen, and judged anew.
+            # It is another one by now, or gone; that will be seen, and judged anew. If it has been seen already, as
+            # after a write of our own that was under way when this one was wanted, nothing else would wake anybody.
             metrics.WRITES.labels("status", "outdated").inc()
+            if self._seen.of(kind).get(name) is not task.item:
+                self._wake()
             return
         except ClusterError as error:
             metrics.WRITES.labels("status", "failed").inc()

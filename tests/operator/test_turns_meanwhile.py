@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from penstock_operator import turns
@@ -66,5 +68,27 @@ async def test_a_status_is_written_soon_although_somebody_touched_the_object(sta
 
     monkeypatch.setattr(operator.cluster, "patch_status", touch)
     stage.kube.apply(plan(maxConcurrentRequests=5))
+    await stage.until(lambda: stage.kube.status("Plan", "open")["observedGeneration"] == 2)
+    await stage.until_said("Plan", "open", READY)
+
+
+async def test_a_status_that_is_wanted_while_another_is_being_written_is_written_soon(stage, monkeypatch):
+    monkeypatch.setattr(turns, "_HEARING_SECONDS", 0.0)
+    operator = await stage.operate(outage_seconds=600.0, resync_seconds=600.0)  # No turn because of time alone.
+    await stage.until_said("Plan", "open", READY)
+    await stage.quiet()
+    patch, slow = operator.cluster.patch_status, []
+
+    async def slowly(kind, name, body):
+        if not slow:
+            slow.append(True)
+            stage.auth.version = None  # Auth loads it, and says so, while this write is under way.
+            await asyncio.sleep(2.0)
+        return await patch(kind, name, body)
+
+    monkeypatch.setattr(operator.cluster, "patch_status", slowly)
+    stage.auth.version = stage.auth_catalog().version
+    stage.kube.apply(plan(maxConcurrentRequests=5))
+    await stage.until(lambda: slow)
     await stage.until(lambda: stage.kube.status("Plan", "open")["observedGeneration"] == 2)
     await stage.until_said("Plan", "open", READY)
