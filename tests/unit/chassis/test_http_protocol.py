@@ -6,6 +6,9 @@ import asyncio
 import contextlib
 
 import pytest
+import uvicorn
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.server import ServerState
 
 from penstock_chassis import http_protocol
 from penstock_chassis.http import HttpServer, listen
@@ -117,6 +120,51 @@ async def test_a_request_may_take_its_time_and_a_connection_be_idle_between_two(
             async with asyncio.timeout(20):
                 assert await reader.readuntil(b"/a:")
             await asyncio.sleep(0.6)
+
+
+async def large(scope, receive, send):
+    """Answer more than the system takes off our hands; `path` says how many bytes."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": bytes(int(scope["path"][1:]))})
+
+
+async def test_an_answer_that_nobody_reads_keeps_no_connection(monkeypatch):
+    monkeypatch.setattr(http_protocol, "STALL_SECONDS", 0.2)
+    server = HttpServer(large, [listen("127.0.0.1", 0)])
+    await server.begin()
+    _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.transport.pause_reading()
+    writer.write(b"GET /20000000 HTTP/1.1\r\nhost: x\r\n\r\n")
+    try:
+        async with asyncio.timeout(20):
+            while not server.server_state.total_requests or server.server_state.connections:
+                await asyncio.sleep(0.01)
+    finally:
+        writer.transport.abort()
+        await server.end(1.0)
+
+
+class SlowReader:
+    """Has less to read each time one looks, until it reads no more."""
+
+    def __init__(self):
+        self.sizes = iter((3, 2, 2, 1, 1, 1))
+        self.aborted = asyncio.Event()
+        self.abort = self.aborted.set
+
+    def get_write_buffer_size(self):
+        return next(self.sizes)
+
+
+async def test_who_reads_slowly_is_waited_for(monkeypatch):
+    monkeypatch.setattr(http_protocol, "STALL_SECONDS", 0.01)
+    protocol = http_protocol.BoundedProtocol(uvicorn.Config(echo), ServerState(), {})
+    protocol.transport = reader = SlowReader()
+    protocol.flow = FlowControl(reader)
+    protocol.pause_writing()
+    async with asyncio.timeout(20):
+        await reader.aborted.wait()
+    assert not list(reader.sizes)
 
 
 async def test_nonsense_after_an_early_answer_only_ends_the_connection(caplog):
