@@ -100,10 +100,10 @@ def _excepts(entry: str, host: str, port: int) -> bool:
 def _split_port(entry: str) -> tuple[str, int | None]:
     if entry.startswith("["):
         name, _, rest = entry[1:].partition("]")
-        return name, int(rest[1:]) if rest[:1] == ":" and rest[1:].isdigit() else None
+        return name, int(rest[1:]) if rest[:1] == ":" and rest[1:].isdecimal() else None
     name, colon, port = entry.rpartition(":")
     # More than one colon is an IPv6 address without brackets.
-    return (name, int(port)) if colon and ":" not in name and port.isdigit() else (entry, None)
+    return (name, int(port)) if colon and ":" not in name and port.isdecimal() else (entry, None)
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
