@@ -103,7 +103,7 @@ class Recorder:
         now = datetime.now(UTC)
         mark = hashlib.sha256(f"{metadata.get('uid')}/{event}/{now.timestamp()}".encode()).hexdigest()[:16]
         return {
-            "metadata": {"name": f"{metadata['name'][:200]}.{mark}", "namespace": self._api.namespace},
+            "metadata": {"name": f"{metadata['name'][:200].rstrip('.-')}.{mark}", "namespace": self._api.namespace},
             "involvedObject": {
                 "apiVersion": item["apiVersion"],
                 "kind": item["kind"],

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
+
+import pytest
 
 from penstock_operator.cluster import ClusterError
 from penstock_operator.events import Event, Recorder
@@ -101,3 +104,17 @@ async def test_one_that_cannot_be_written_is_lost_and_the_next_is_not():
     recorder.record(item(2), Event("Normal", "Ready", ""))
     await written(recorder)
     assert len(api.created) == 2
+
+
+@pytest.mark.parametrize("mark", [".", "-"])
+async def test_an_event_of_a_long_name_has_a_name_that_the_api_takes(mark):
+    api = Api()
+    recorder = Recorder(api)
+    long = item(1)
+    long["metadata"]["name"] = "a" * 199 + mark + "b" * 50
+    recorder.record(long, Event("Normal", "Ready", "It is ready"))
+    await written(recorder)
+    part = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+    name = api.created[0]["metadata"]["name"]
+    assert re.fullmatch(rf"{part}(\.{part})*", name)
+    assert len(name) <= 253
