@@ -29,7 +29,7 @@ from penstock_auth.counters import (
 )
 from penstock_auth.rebuilding import Rebuilding
 from penstock_auth.recovery import Epoch, Presence, Status
-from penstock_auth.script_messages import Keys, adds_of, bound_of, result_of, row_adds, windows_of
+from penstock_auth.script_messages import Keys, adds_of, bound_of, declared_of, parts_of, result_of, row_adds
 from penstock_auth.scripts import DEADLINE_SECONDS, Runner, Script
 from penstock_auth.windows import bucket_ms
 
@@ -56,6 +56,7 @@ CLOCK_SLACK_MS: Final = 250
 CLOCK_DRIFT: Final = 0.001
 ROWS_AT_ONCE: Final = 500
 PROJECTS_AT_ONCE: Final = 32
+KEYS_AT_ONCE: Final = 32  # of a declaration: the store works on them one by one, and each has to come in time
 TRIES: Final = 4
 
 
@@ -88,6 +89,8 @@ class RedisCounters:
         self._last = 0
         self._looking = asyncio.Lock()
         self._rebuilding = Rebuilding(self._build)
+        self._taking = Rebuilding(self._take_all)
+        self._told: dict[str, Declaration] = {}
 
     async def open(self) -> None:
         """See `Counters.open`."""
@@ -98,6 +101,7 @@ class RedisCounters:
     async def close(self) -> None:
         """See `Counters.close`."""
         await self._rebuilding.close()
+        await self._taking.close()
         await self._runner.close()
 
     def time_ms(self) -> int:
@@ -148,13 +152,22 @@ class RedisCounters:
         news = view.status(declaration.session) in (Status.FRESH, Status.MUST)
         if not (declaration.complete and declaration.epoch == view.id and news):
             return self._heard(view, declaration.session)
-        by_project: dict[str, list[KeyDeclaration]] = defaultdict(list)
-        for told in declaration.keys:
-            by_project[told.project].append(told)
-        for project, keys in by_project.items():
-            await self._take_in(view, project, declaration.session, keys)
-        view = await self._session("declare", session=declaration.session, epoch=declaration.epoch)
-        return self._heard(view, declaration.session)
+        self._told[declaration.session] = declaration
+        try:
+            await self._taking.wait(declaration.session)
+        finally:
+            self._told.pop(declaration.session, None)
+        return self._heard(await self._look(VIEW_MS), declaration.session)
+
+    async def _take_all(self, session: str) -> None:
+        """Take in what a session has declared last. An edge repeats it until it hears that this has been done."""
+        declaration = self._told.pop(session, None)
+        view = await self._look(VIEW_MS)
+        if declaration is None or view.id != declaration.epoch:
+            return
+        for parts in parts_of(declaration, KEYS_AT_ONCE):
+            await asyncio.gather(*(self._take_in(view, project, session, keys) for project, keys in parts))
+        await self._session("declare", session=session, epoch=declaration.epoch)
 
     async def touch_session(self, session: str) -> Heard:
         """See `Counters.touch_session`."""
@@ -293,35 +306,11 @@ class RedisCounters:
         answer = await self._run(self._settle, keys, effects=told, careful=careful)
         return bool(answer[0] == "done")
 
-    async def _take_in(self, view: Epoch, project: str, session: str, declared: list[KeyDeclaration]) -> None:
+    async def _take_in(self, view: Epoch, project: str, session: str, declared: Sequence[KeyDeclaration]) -> None:
         keys = Keys(project, view.id)
         for name in ("facts", "held", "holdings", "seen"):
             keys.key(name)
-        told = [
-            {
-                "key": each.key,
-                "place": keys.key(f"leases:{each.key}"),
-                "holding": allowances.vector(0, each.holding)[1:],
-                "leases": [
-                    {
-                        "id": lease.lease_id,
-                        "unspent": lease.unspent,
-                        "life": lease.expires_in_ms,
-                        "windows": windows_of(keys, each.limits, each.key, lease.kind.value),
-                    }
-                    for lease in each.leases
-                ],
-                "admissions": [
-                    {
-                        "at": admission.admitted_at_ms,
-                        "requests": admission.requests,
-                        "windows": windows_of(keys, each.limits, each.key, admission.kind.value),
-                    }
-                    for admission in each.admissions
-                ],
-            }
-            for each in declared
-        ]
+        told = [declared_of(keys, each) for each in declared]
         await self._run(self._declare, keys, session=session, first=not view.spoke(session), told=told)
 
     async def _build(self, project: str) -> None:

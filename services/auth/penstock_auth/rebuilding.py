@@ -1,7 +1,7 @@
-"""Projects being rebuilt from the ledger: once for all who wait, and to the end, whoever gives up waiting.
+"""What is built up after a loss of the counters: once for all who wait, and to the end, whoever gives up waiting.
 
-A busy project has hundreds of thousands of recent rows. To read them takes longer than a call may wait; would each
-call begin anew, none would ever be answered.
+A busy project has hundreds of thousands of recent rows in the ledger, an edge tens of thousands of keys to declare. To
+take them in takes longer than a call may wait; would each call begin anew, none would ever be answered.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Rebuilding:
-    """`rebuild` rebuilds one project. Whatever it raises, all who wait for that project hear of it."""
+    """`rebuild` rebuilds one project (or takes in one session). Whatever it raises, all who wait for it hear of it."""
 
     def __init__(self, rebuild: Callable[[str], Coroutine[None, None, None]]) -> None:
         self._rebuild = rebuild

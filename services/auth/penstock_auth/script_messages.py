@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -18,10 +19,10 @@ from penstock_auth.counters import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from penstock_auth.allowances import Bound
-    from penstock_auth.counters import AllowCall, LedgerRow, Limit, ProjectHistory
+    from penstock_auth.counters import AllowCall, Declaration, KeyDeclaration, LedgerRow, Limit, ProjectHistory
     from penstock_auth.recovery import Epoch
 
 
@@ -83,6 +84,48 @@ def adds_of(
     if requests:
         adds += [(name, requests) for name in windows_of(keys, limits, key, "requests")]
     return adds
+
+
+def parts_of(declaration: Declaration, most: int) -> Iterator[list[tuple[str, Sequence[KeyDeclaration]]]]:
+    """Give what is taken in at once: at most so many keys, of each project in one piece."""
+    by_project: dict[str, list[KeyDeclaration]] = defaultdict(list)
+    for told in declaration.keys:
+        by_project[told.project].append(told)
+    parts: list[tuple[str, Sequence[KeyDeclaration]]] = []
+    for project, keys in by_project.items():
+        for start in range(0, len(keys), most):
+            part = keys[start : start + most]
+            if sum(len(its) for _, its in parts) + len(part) > most:
+                yield parts
+                parts = []
+            parts.append((project, part))
+    yield parts
+
+
+def declared_of(keys: Keys, told: KeyDeclaration) -> dict[str, Any]:
+    """Tell what a session has of a key."""
+    return {
+        "key": told.key,
+        "place": keys.key(f"leases:{told.key}"),
+        "holding": allowances.vector(0, told.holding)[1:],
+        "leases": [
+            {
+                "id": lease.lease_id,
+                "unspent": lease.unspent,
+                "life": lease.expires_in_ms,
+                "windows": windows_of(keys, told.limits, told.key, lease.kind.value),
+            }
+            for lease in told.leases
+        ],
+        "admissions": [
+            {
+                "at": admission.admitted_at_ms,
+                "requests": admission.requests,
+                "windows": windows_of(keys, told.limits, told.key, admission.kind.value),
+            }
+            for admission in told.admissions
+        ],
+    }
 
 
 def row_adds(keys: Keys, history: ProjectHistory, row: LedgerRow) -> list[tuple[str, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 
 import pytest
@@ -70,8 +71,6 @@ async def test_windows_come_back_from_the_ledger(desk):
 
 
 async def test_a_project_is_rebuilt_once_by_many_callers(desk, request):
-    import asyncio
-
     desk.truth.projects["p1"] = ProjectHistory([LedgerRow("k1", desk.clock.now, 30)], {"k1": RPM})
     await desk.lose()
     calls = [desk.call("edge-a", f"k{i}", limits=RPM) for i in range(1, 9)]
@@ -82,8 +81,6 @@ async def test_a_project_is_rebuilt_once_by_many_callers(desk, request):
 
 
 async def test_who_gives_up_waiting_does_not_end_a_rebuild(desk, request):
-    import asyncio
-
     desk.truth.projects["p1"] = ProjectHistory(
         [
             LedgerRow("k1", desk.clock.now, 10),
@@ -252,6 +249,48 @@ async def test_leases_and_admissions_are_counted_anew(desk):
     assert result.limits[0].remaining == 100 - 1 - 13
     await desk.pass_ms(11_001)
     assert (await desk.allow(limits=RPM)).limits[0].remaining == 100 - 1 - 3
+
+
+async def test_many_keys_of_one_project_are_declared_once_each(desk):
+    desk.truth.unclean = {"edge-b"}
+    await desk.lose()
+    shared = (Limit("shared", Unit.REQUESTS, 1000, 60_000, Scope.PROJECT),)
+    keys = [
+        told(
+            f"k{n}",
+            shared,
+            holding=Amounts(slots=1),
+            leases=(LeaseHeld(f"edge-b/{n}", 1, 10_000, Kind.REQUESTS),),
+            admissions=(Admission(desk.clock.now, 1, Kind.REQUESTS),),
+        )
+        for n in range(100)
+    ]
+    for _ in range(2):
+        assert not (await desk.store.declare(declaration(desk, "edge-b", *keys))).declare_again
+    assert (await desk.allow(limits=shared)).limits[0].remaining == 800
+
+
+async def test_a_long_declaration_goes_on_when_the_edge_has_given_up_waiting(desk):
+    if desk.kind == "memory":
+        pytest.skip("it is taken in in one step there")
+    desk.truth.unclean = {"edge-b"}
+    await desk.lose()
+    keys = [dataclasses.replace(told(f"k{n}"), project=f"p{n}") for n in range(70)]
+    honest, taken, go_on = desk.store._take_in, [], asyncio.Event()
+
+    async def slow(view, project, *more):
+        await go_on.wait()
+        taken.append(project)
+        await honest(view, project, *more)
+
+    desk.store._take_in = slow
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await desk.store.declare(declaration(desk, "edge-b", *keys))
+    go_on.set()
+    assert not (await desk.store.declare(declaration(desk, "edge-b", *keys))).declare_again
+    assert sorted(taken) == sorted(f"p{n}" for n in range(70))
 
 
 async def test_a_late_declaration_never_lowers_what_is_known(desk):

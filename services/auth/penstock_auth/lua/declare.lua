@@ -1,7 +1,5 @@
 -- What a session declares of one project. KEYS: 1 facts, 2 sums of holdings, 3 holdings, 4 sessions seen; then leases
--- of each key and windows, by place. What is known is never lowered; leases and admissions count once.
-local mark = 'declared:' .. call.session
-local news = call.first and redis.call('HSETNX', META, mark, 1) == 1
+-- of each key and windows, by place. What is known is never lowered; leases and admissions of a key count once.
 redis.call('HSET', KEYS[4], call.session, now)
 local expiring = {2, 3, 4}
 for _, told in ipairs(call.told) do
@@ -11,7 +9,8 @@ for _, told in ipairs(call.told) do
     amounts[place] = math.max(known[place], told.holding[place])
   end
   hold(call.session, told.key, known, amounts)
-  if news then
+  local mark = 'declared:' .. call.session .. BETWEEN .. told.key
+  if call.first and redis.call('HSETNX', META, mark, 1) == 1 then
     for _, lease in ipairs(told.leases) do
       if lease.unspent > 0 and redis.call('HEXISTS', KEYS[told.place], lease.id) == 0 then
         local expiry = now + math.max(0, math.min(lease.life, FAR))
