@@ -52,3 +52,12 @@ async def test_an_unknown_path_has_no_route(kept):
 async def test_who_is_not_traced_has_none(kept):
     assert (await ask("/admin/keys/a")).json() == {"trace": 0}
     assert kept.spans == []
+
+
+async def test_who_leaves_before_the_answer_is_no_failure(kept):
+    async def leaves(scope, receive, send):
+        return None
+
+    headers = [(b"traceparent", CALLER.header().encode())]
+    await Traced(leaves)({"type": "http", "method": "POST", "path": "/", "headers": headers}, None, None)
+    assert [(span.error, span.attributes["http.response.status_code"]) for span in kept.spans] == [("", 499)]

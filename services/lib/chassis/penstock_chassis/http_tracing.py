@@ -34,7 +34,7 @@ class Traced:
             await self._app(scope, receive, send)
             return
         own, parent_id = joined
-        status = 500
+        status = _LEFT
 
         async def noted(message: dict[str, Any]) -> None:
             nonlocal status
@@ -46,6 +46,9 @@ class Traced:
         began = time.time_ns()
         try:
             await self._app(scope, receive, noted)
+        except BaseException:
+            status = 500
+            raise
         finally:
             CURRENT.reset(token)
             tracer.put([_span(scope, own, parent_id, began, status)])
@@ -92,3 +95,5 @@ def _route(scope: Scope) -> str:
 
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
+# No answer has begun: the client went before its request was whole.
+_LEFT = 499
