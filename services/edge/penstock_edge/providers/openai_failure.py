@@ -31,8 +31,9 @@ _OVERLOADED: Final = frozenset({"overloaded", "server_is_overloaded", "slow_down
 _BAD_KEY: Final = frozenset({"invalid_api_key", "account_deactivated"})
 # Encrypted or stored by one account's organization, and of no use to any other's.
 _ELSEWHERE: Final = frozenset({"invalid_encrypted_content", "previous_response_not_found"})
-# Single items and conversations that are not stored there have no code.
-_NOT_STORED: Final = re.compile(r"[\w ]+ with id '[\w-]+' not found\b")
+# What is known by words alone: items and conversations that are stored elsewhere, and what an organization has to show
+# its papers for, such as streams and summaries of some models.
+_ELSEWHERE_WORDS: Final = re.compile(r"[\w ]+ with id '[\w-]+' not found\b|Your organization must be verified\b")
 
 # Inside a stream there is no status: what an error calls itself has to do.
 _STATUSES: Final = {
@@ -130,8 +131,8 @@ def _classify(status: int, error: Error, detail: bytes | None, hint: float | Non
         return Failure(outcomes.UNSTABLE, status, hint)
     message = error.words or f"the provider refused this request with status {status}"
     fault = Problem(status, _kind(status), message, detail=detail if error.words else None)
-    if names & _ELSEWHERE or _NOT_STORED.match(error.words):
-        # The account that made it may be the next one.
+    if names & _ELSEWHERE or _ELSEWHERE_WORDS.match(error.words):
+        # The account that made it, or that may do it, may be the next one.
         return Failure(outcomes.UNSTABLE, status, fault=fault, blames_account=False)
     return Failure(outcomes.CLIENT_FAULT, status, fault=fault)
 

@@ -90,6 +90,14 @@ def test_what_another_organization_stored_is_known_by_words_alone(message):
     assert not provider.of_error_object(json.dumps(error).encode()).blames_account
 
 
+def test_what_is_for_verified_organizations_may_be_done_by_the_next_account():
+    message = "Your organization must be verified to stream this model. Please go to: https://platform.openai.com"
+    error = {"message": message, "type": "invalid_request_error", "param": "stream", "code": "unsupported_value"}
+    failure = provider.of_status(400, [], body(**error))
+    assert (failure.cls, failure.status, failure.blames_account) == ("Unstable", 400, False)
+    assert failure.fault.message == message
+
+
 @pytest.mark.parametrize(
     ("status", "raw", "kind", "message", "detail"),
     [
