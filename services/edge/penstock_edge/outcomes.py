@@ -25,8 +25,10 @@ _log = logs.get(__name__)
 
 _CALM = frozenset({classes.OK, classes.CLIENT_LEFT, classes.CLIENT_FAULT})
 _BATCH = 2_000
-# So many are written, or let go of, at once; between them the loop serves whoever waits.
-_AT_A_STRETCH = 32
+# So many are written, or let go of, at once, and more where many wait, so that a long turn of the loop disposes of as
+# many as came in it; between them the loop serves whoever waits.
+_AT_A_STRETCH = 16
+_OF_THOSE_WAITING = 16
 # Demand that has not changed is said again so often, lest a mistake last for ever.
 _WHOLE_SECONDS = 15.0
 
@@ -156,10 +158,13 @@ class Reporter:
         now = self._clock()
         demand = self._demand(now)
         rows = [self._head(demand, final=final)]
-        for number, outcome in enumerate(self._sending, 1):
-            rows.append(self._messages.row(outcome, now))
-            if number % _AT_A_STRETCH == 0:
-                await asyncio.sleep(0)
+        at = 0
+        while at < len(self._sending):
+            # Before the first ones too: taking them and the demand was a stretch of its own.
+            await asyncio.sleep(0)
+            end = at + self._stretch()
+            rows += [self._messages.row(outcome, now) for outcome in self._sending[at:end]]
+            at = end
         try:
             answer = await self._call(b"".join(rows), timeout=self._deadline)
         except grpc.aio.AioRpcError as error:
@@ -174,9 +179,12 @@ class Reporter:
         if answer.resync:
             self._view.resync()
         while accepted:
-            del accepted[-_AT_A_STRETCH:]
+            del accepted[-self._stretch() :]
             await asyncio.sleep(0)
         return True
+
+    def _stretch(self) -> int:
+        return max(_AT_A_STRETCH, len(self._queue) // _OF_THOSE_WAITING)
 
     def _take(self) -> None:
         """Take as many outcomes as go at once, failures first, for the next report."""

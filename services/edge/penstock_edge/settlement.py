@@ -26,8 +26,10 @@ _log = logs.get(__name__)
 
 _FIRST_PAUSE_SECONDS = 0.1
 _LAST_PAUSE_SECONDS = 2.0
-# So many are let go at once; between them the loop serves whoever waits.
-_AT_A_STRETCH = 32
+# So many are let go at once, and more where many wait, so that a long turn of the loop lets go of as many as came in
+# it; between them the loop serves whoever waits.
+_AT_A_STRETCH = 8
+_OF_THOSE_WAITING = 32
 # Failures that mean "not now" say nothing of the batch; any other may be the fault of one settlement in it.
 _NOT_NOW = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED})
 
@@ -79,8 +81,11 @@ class Settlement:
         self._queued = 0
         """Requests in all of them."""
         self._sent: set[Batch] = set()
-        self._arrived = asyncio.Event()
-        self._enough = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        """Runs while anything is queued, until that has waited long enough."""
+        self._late = False
+        """It has."""
+        self._due = asyncio.Event()
         self._finished = asyncio.Event()
         self._pause = 0.0
         self._flushing = False
@@ -104,12 +109,12 @@ class Settlement:
         if batch is None or len(batch.held) >= self._max_batch:
             batch = Batch(closed.ended_at_ms)
             self._queue.append(batch)
-            self._arrived.set()
+            self._expect()
         # Written now and not when the batch goes, so that no moment has hundreds to write.
         batch.add(opened.request_id, self._messages.row(self._session_id, opened, closed), admitted)
         self._queued += 1
         if self._queued >= self._batch_limit:
-            self._enough.set()
+            self._due.set()
 
     def pending(self, request_id: str) -> Closed | Opened | None:
         """Return the newest record of a request that this edge serves or served and that is not settled yet."""
@@ -133,7 +138,7 @@ class Settlement:
     async def flush(self, seconds: float) -> int:
         """Settle all that has ended, without waiting for company; return how many are left (for the next life)."""
         self._flushing = True
-        self._enough.set()
+        self._due.set()
         try:
             async with asyncio.timeout(seconds):
                 while self.waiting:
@@ -145,18 +150,23 @@ class Settlement:
             self._flushing = False
         return self.waiting
 
+    def _expect(self) -> None:
+        """See that what was just queued waits for company no longer than it may."""
+        if self._timer is None:
+            # A timer and one wait for all that may end it: `asyncio.timeout` would wake the task once more, with an
+            # exception, before whoever is just being served.
+            self._timer = asyncio.get_running_loop().call_later(self._max_delay, self._time_is_up)
+        if self._flushing:
+            self._due.set()
+
+    def _time_is_up(self) -> None:
+        self._late = True
+        self._due.set()
+
     async def _batch_is_due(self) -> None:
-        while not self._queue:
-            self._arrived.clear()
-            await self._arrived.wait()
-        if self._queued >= self._batch_limit or self._flushing:
-            return
-        self._enough.clear()
-        try:
-            async with asyncio.timeout(self._max_delay):
-                await self._enough.wait()
-        except TimeoutError:
-            pass
+        while not self._queue or not (self._late or self._flushing or self._queued >= self._batch_limit):
+            self._due.clear()
+            await self._due.wait()
 
     def _next_batch(self) -> Batch:
         """Take out the oldest requests, as many as may go at once."""
@@ -166,6 +176,11 @@ class Settlement:
         while self._queue and len(batch.held) + len(self._queue[0].held) <= limit:
             batch.take_in(self._queue.popleft())
         self._queued -= len(batch.held)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer, self._late = None, False
+        if self._queue:
+            self._expect()
         return batch
 
     async def _settle(self, batch: Batch, free: asyncio.Semaphore) -> None:
@@ -179,7 +194,9 @@ class Settlement:
             if left:
                 self._queue.append(batch)
                 self._queued += left
-                self._arrived.set()
+                self._expect()
+                # What came back may be as many as go at once now.
+                self._due.set()
             self._finished.set()
         if left == sent:
             self._pause = min(max(self._pause * 2, _FIRST_PAUSE_SECONDS), _LAST_PAUSE_SECONDS)
@@ -202,11 +219,13 @@ class Settlement:
             _log.warning("settle_failed", error=error.code().name, count=count)
             return
         self._batch_limit = min(self._max_batch, self._batch_limit * 2)
-        results = answer.results
-        for at in range(0, len(results), _AT_A_STRETCH):
-            if at:
-                await asyncio.sleep(0)
-            self._let_go(batch, results[at : at + _AT_A_STRETCH])
+        results, at = answer.results, 0
+        while at < len(results):
+            # Before the first ones too: to take the answer in was a stretch of its own.
+            await asyncio.sleep(0)
+            end = at + max(_AT_A_STRETCH, self._queued // _OF_THOSE_WAITING)
+            self._let_go(batch, results[at:end])
+            at = end
 
     def _let_go(self, batch: Batch, results: Iterable[auth_pb2.SettleResult]) -> None:
         """Forget the requests whose results are final: first on disk, then what they held."""

@@ -78,30 +78,87 @@ async def test_batches_and_lets_go_upon_acknowledgement(tmp_path):
         assert settlement.spool.records == 0
 
 
-async def test_a_large_batch_lets_others_have_their_turn(tmp_path):
-    """What is let go for hundreds of requests must not hold up the one that has just come."""
-    turns, gone = [0], []
+async def commit(request, timeout):
+    answer = auth_pb2.SettleResponse()
+    for row in auth_pb2.SettleRequest.FromString(request).settlements:
+        answer.results.add(request_id=row.request_id, committed=True)
+    return answer
 
-    async def settle(request, timeout):
-        answer = auth_pb2.SettleResponse()
-        for row in auth_pb2.SettleRequest.FromString(request).settlements:
-            answer.results.add(request_id=row.request_id, committed=True)
-        return answer
+
+async def turns_when_let_go(settlement, count):
+    """In which turn of the loop each of `count` requests was let go of."""
+    turns, gone = [0], []
 
     async def others():
         while True:
             turns[0] += 1
             await asyncio.sleep(0)
 
+    settlement._call = commit
+    settlement._books.settled = lambda admitted, recorded: gone.append(turns[0])
+    for i in range(count):
+        finish(settlement, i)
+    async with running(others(), settlement.run()):
+        await until(lambda: settlement.waiting == 0)
+    return gone
+
+
+async def test_a_large_batch_lets_others_have_their_turn(tmp_path):
+    """What is let go for hundreds of requests must not hold up the one that has just come."""
     async with settling(None, tmp_path, serve=False) as settlement:
-        settlement._call = settle
-        settlement._books.settled = lambda admitted, recorded: gone.append(turns[0])
-        for i in range(256):
-            finish(settlement, i)
-        async with running(others(), settlement.run()):
+        gone = await turns_when_let_go(settlement, 256)
+    assert len(gone) == 256
+    assert gone[-1] - gone[0] >= 256 // 8 - 1
+
+
+async def test_a_batch_takes_fewer_turns_when_many_wait(tmp_path):
+    """Where a turn of the loop brings many requests, as many must go in it, or ever more would wait."""
+    async with settling(None, tmp_path, serve=False, max_calls=1) as settlement:
+        gone = await turns_when_let_go(settlement, 256 + 2_048)
+    assert len(gone) == 256 + 2_048
+    assert gone[255] - gone[0] <= 256 // 64
+
+
+async def test_what_has_waited_while_all_calls_were_busy_goes_as_soon_as_one_is_free(tmp_path):
+    may_go, called = asyncio.Event(), []
+
+    async def slow(request, timeout):
+        called.append(request)
+        await may_go.wait()
+        return await commit(request, timeout)
+
+    async with settling(None, tmp_path, serve=False, max_calls=1) as settlement:
+        settlement._call = slow
+        async with running(settlement.run()):
+            finish(settlement, 1)
+            await until(lambda: called)
+            finish(settlement, 2)
+            await until(lambda: settlement._late)
+            # Whoever began to wait now would wait for ever.
+            settlement._max_delay = 3600.0
+            may_go.set()
             await until(lambda: settlement.waiting == 0)
-        assert len(gone) == 256
-        assert gone[-1] - gone[0] >= 256 // 32 - 1
+        assert len(called) == 2
+
+
+async def test_what_ends_during_a_flush_does_not_wait_for_company(tmp_path):
+    may_go, called = asyncio.Event(), []
+
+    async def slow(request, timeout):
+        called.append(request)
+        await may_go.wait()
+        return await commit(request, timeout)
+
+    async with settling(None, tmp_path, serve=False, max_delay_seconds=3600.0) as settlement:
+        settlement._call = slow
+        async with running(settlement.run()):
+            finish(settlement, 1)
+            flushing = asyncio.create_task(settlement.flush(30))
+            await until(lambda: called)
+            finish(settlement, 2)
+            await until(lambda: len(called) == 2)
+            may_go.set()
+            assert await flushing == 0
 
 
 async def test_nothing_of_what_waits_is_looked_at_by_the_cycle_collector(tmp_path):
@@ -143,6 +200,15 @@ async def test_a_poison_row_does_not_hold_the_others_up(tmp_path):
         await until(lambda: settlement.waiting == 0)
         assert settlement.books.gone[-1][1] is False
         assert settlement.spool.records == 0
+
+
+async def test_smaller_batches_of_what_came_back_do_not_wait_for_company(tmp_path):
+    auth = FakeAuth()
+    auth.settle_script = [grpc.StatusCode.INTERNAL]
+    async with settling(auth, tmp_path, max_delay_seconds=3600.0, max_batch=8) as settlement:
+        for i in range(8):
+            finish(settlement, i)
+        await until(lambda: len(auth.rows) == 4)
 
 
 async def test_rows_that_auth_cannot_decide_yet_do_not_hold_the_others_up(tmp_path, monkeypatch):
