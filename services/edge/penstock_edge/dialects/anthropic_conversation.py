@@ -69,6 +69,8 @@ def read(body: bytes) -> Request:
 
 
 def _check_fields(carried: Json) -> None:
+    if carried.get("max_tokens", 0) < 0:
+        raise ProblemError(invalid("max_tokens: Input should be greater than or equal to 0"))
     for name in ("thinking", "tool_choice"):
         if name in carried and not isinstance(carried[name].get("type"), str):
             raise ProblemError(invalid(f"{name}.type: field required"))

@@ -87,6 +87,7 @@ def test_what_is_not_carried_is_named():
         ),
         ({"system": [{"type": "image", "source": {}}]}, "system: only text can be carried here"),
         ({"temperature": "hot"}, "temperature: Input should be of another type"),
+        ({"max_tokens": -1}, "max_tokens: Input should be greater than or equal to 0"),
         ({"temperature": True}, "temperature: Input should be of another type"),
         ({"messages": [{"role": ["user"], "content": "x"}]}, "messages.0.role: Input should be 'user' or 'assistant'"),
         (

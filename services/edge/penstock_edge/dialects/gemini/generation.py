@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 _EFFORTS: Final = {"MINIMAL": "low", "LOW": "low", "MEDIUM": "medium", "HIGH": "high", "XHIGH": "xhigh"}
 _ENUM: Final = "text/x.enum"
 _NUMBERS: Final = {"temperature": "temperature", "topP": "top_p"}
-_INTEGERS: Final = {"topK": "top_k", "maxOutputTokens": "max_tokens"}
 
 
 class GenerationReader:
@@ -36,8 +35,10 @@ class GenerationReader:
         for name, path, value in members(config, where):
             if name in _NUMBERS:
                 self._body[_NUMBERS[name]] = number(value, path)
-            elif name in _INTEGERS:
-                self._body[_INTEGERS[name]] = integer(value, path)
+            elif name == "topK":
+                self._body["top_k"] = integer(value, path)
+            elif name == "maxOutputTokens":
+                self._body["max_tokens"] = _positive(integer(value, path), path)
             elif name == "seed":
                 self._extras.seed = integer(value, path)
             elif name == "presencePenalty":
@@ -134,3 +135,9 @@ class GenerationReader:
             self._body["thinking"] = {"type": "enabled", "budget_tokens": tokens}
         else:
             self._body["thinking"] = {"type": "disabled" if tokens == 0 else "adaptive"}
+
+
+def _positive(value: int, where: str) -> int:
+    if value < 1:
+        raise ProblemError(invalid(f"{where}: Input should be greater than 0"))
+    return value

@@ -223,6 +223,13 @@ CARRY = ": this cannot be carried to the provider of this model"
             "generationConfig.responseModalities" + CARRY,
         ),
         ({"generationConfig": {"responseMimeType": "text/x.enum"}}, "generationConfig.responseMimeType" + CARRY),
+        *(
+            (
+                {"generationConfig": {"maxOutputTokens": most}},
+                "generationConfig.maxOutputTokens: Input should be greater than 0",
+            )
+            for most in (0, "-5")
+        ),
         ({"generationConfig": {"topK": 1.5}}, "generationConfig.topK: Input should be a valid integer"),
         ({"generationConfig": {"temperature": "1"}}, "generationConfig.temperature: Input should be a valid number"),
         ({"generationConfig": {"temperature": True}}, "generationConfig.temperature: Input should be a valid number"),
