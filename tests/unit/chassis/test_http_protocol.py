@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+import h11
 import pytest
 import uvicorn
 from uvicorn.protocols.http.flow_control import FlowControl
@@ -165,6 +166,21 @@ async def test_who_reads_slowly_is_waited_for(monkeypatch):
     async with asyncio.timeout(20):
         await reader.aborted.wait()
     assert not list(reader.sizes)
+
+
+async def test_a_connection_that_is_spoilt_does_not_stop_the_end():
+    server = HttpServer(echo, [listen("127.0.0.1", 0)])
+    await server.begin()
+    _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    async with asyncio.timeout(20):
+        while not server.server_state.connections:
+            await asyncio.sleep(0.01)
+    (connection,) = server.server_state.connections
+    with pytest.raises(h11.LocalProtocolError):
+        connection.conn.send(h11.Data(data=b"without a head"))
+    await server.end(1.0)
+    assert connection.transport.is_closing()
+    writer.close()
 
 
 async def test_nonsense_after_an_early_answer_only_ends_the_connection(caplog):

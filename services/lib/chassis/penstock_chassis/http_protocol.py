@@ -71,6 +71,13 @@ class BoundedProtocol(H11Protocol):
             super().send_400_response(msg)
         self.transport.close()
 
+    def shutdown(self) -> None:
+        """Close, after the request that is being served."""
+        if self.conn.our_state is h11.ERROR:
+            self.transport.close()
+        else:
+            super().shutdown()
+
     def _lacks_something(self) -> bool:
         """Whether a request has begun and is not whole; between two of them uvicorn's own clock runs."""
         state = self.conn.their_state
