@@ -19,6 +19,8 @@ from penstock_operator.certificates_x509 import make_authority, make_leaf, read_
 TERMS = Terms()
 NAME = "edge.penstock.gateway.penstock.internal"
 DAY = 86_400
+V3 = b"\xa0\x03\x02\x01\x02"
+"""How a certificate says its version in DER."""
 
 
 def now() -> float:
@@ -178,6 +180,15 @@ def test_damaged_certificates() -> None:
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"x")
     )
     assert read_leaf(chain, locked, [ONE]) is None
+
+
+@pytest.mark.parametrize("version", [1, 3, 115])
+def test_a_certificate_of_no_version_that_there_is_cannot_be_read(version: int) -> None:
+    chain, key = make_leaf("edge", NAME, ONE, now(), TERMS)
+    der = x509.load_pem_x509_certificate(chain).public_bytes(serialization.Encoding.DER)
+    other = ssl.DER_cert_to_PEM_cert(der.replace(V3, V3[:-1] + bytes([version]), 1)).encode()
+    assert read_leaf(other, key, [ONE]) is None
+    assert read_authorities(ONE.certificate + other) == ((), False)
 
 
 def test_a_certificate_for_servers_only_will_not_do() -> None:
