@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sqlalchemy import URL, Connection
+    from sqlalchemy.engine import ExceptionContext
 
 T = TypeVar("T")
 
@@ -39,6 +40,7 @@ _TRIES: Final = 5
 _WAITING_LIMIT: Final = 512
 # Of SQLite's machine: a tenth of a millisecond.
 _INSTRUCTIONS_AT_A_STRETCH: Final = 200
+_READ_ONLY: Final = "25006"
 _INTERRUPTED: Final = "SQLITE_INTERRUPT"
 # Deadlock, serialization failure, lock timeout: the transaction did nothing and may be tried again.
 _RETRY_STATES: Final = frozenset({"40001", "40P01", "55P03"})
@@ -262,7 +264,7 @@ def _sqlite(url: URL, begin: str, connections: int) -> Engine:
 
 def _postgres(url: URL, deadline_seconds: float, connections: int) -> Engine:
     milliseconds = int(deadline_seconds * 1000)
-    return create_engine(
+    engine = create_engine(
         url,
         pool_size=connections,
         max_overflow=0,
@@ -280,6 +282,14 @@ def _postgres(url: URL, deadline_seconds: float, connections: int) -> Engine:
             f" -c idle_in_transaction_session_timeout={milliseconds * 2}",
         },
     )
+
+    @event.listens_for(engine, "handle_error")
+    def look_for_another(context: ExceptionContext) -> None:
+        # A primary that became a replica reads on; who writes has to find the new one, by a new connection.
+        if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY:
+            context.is_disconnect = True
+
+    return engine
 
 
 def _undone(error: DBAPIError) -> bool:

@@ -105,6 +105,25 @@ async def test_a_lost_connection_is_replaced_by_itself(postgres):
     await asyncio.to_thread(database.close)
 
 
+async def test_a_server_that_only_reads_is_a_down_one_and_its_connections_are_not_kept(postgres):
+    """As after a failover, where who was the primary answers on as a replica."""
+    url = postgres.database(template="migrated")
+    database, other = (open_database(url, deadline_seconds=60.0, connections=1) for _ in range(2))
+
+    async def read_only(state):
+        setting = f"ALTER DATABASE {url.rpartition('/')[2]} SET default_transaction_read_only = {state}"
+        await other.write(lambda c: c.execute(text(f"SET TRANSACTION READ WRITE; {setting}")))
+
+    await read_only("on")
+    for _ in range(2):
+        with pytest.raises(DatabaseDown, match="25006"):
+            await database.write(lambda c: projects.ensure(c, "p", 1), repeatable=True)
+    await read_only("off")
+    assert await database.write(lambda c: projects.ensure(c, "p", 1))
+    for each in (database, other):
+        await asyncio.to_thread(each.close)
+
+
 @pytest.mark.parametrize("state", ["40001", "40P01"])
 async def test_a_transaction_taken_back_is_tried_again_a_few_times(postgres, state):
     database = open_database(postgres.database(template="migrated"), deadline_seconds=60.0)
