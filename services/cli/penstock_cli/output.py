@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from penstock_cli.admin import Document
 
-_PIPE_COLUMNS = 4000
+_PIPE_COLUMNS = 1_000_000
 """Width where there is no terminal: rows are never folded."""
 _TEXT_COLUMNS = 12
 _GAP = 2

@@ -93,3 +93,11 @@ def test_a_last_newline_is_not_of_the_token(home):
 def test_what_is_no_url_is_told(home):
     with pytest.raises(UnreachableError, match=r"http://\[ is not an http or https URL"):
         found(None, "http://[")
+
+
+def test_an_empty_variable_says_nothing(home, monkeypatch):
+    for name in ("DATA_DIR", "SERVER", "ADMIN_TOKEN", "API_KEY"):
+        monkeypatch.setenv(f"PENSTOCK_{name}", "")
+    assert CliSettings.read() == CliSettings()
+    assert found() == ("http://127.0.0.1:1/.penstock", "token-.penstock")
+    assert CliSettings.read({"penstock_server": "http://a"}).server == "http://a"

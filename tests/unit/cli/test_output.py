@@ -29,6 +29,13 @@ def test_names_cannot_steer_the_terminal(capsys):
     assert lines == [r"name  a\x1b[2J\x1b]0;title\x07", "note  one", r"      two\u202e"]
 
 
+def test_no_row_is_folded_in_a_pipe(capsys):
+    row = {"name": "all", "note": "model " * 2000 + "end"}
+    output.show_list([row], NAMES, Output.TABLE)
+    output.show_one(row, NAMES, Output.TABLE)
+    assert [line.split()[-1] for line in capsys.readouterr().out.splitlines()] == ["NOTE", "end", "all", "end"]
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8", "UTF8"])
 def test_a_locale_that_knows_few_letters_loses_nothing(monkeypatch, encoding):
     written = io.BytesIO()

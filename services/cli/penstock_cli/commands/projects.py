@@ -19,7 +19,9 @@ COLUMNS = (
 
 @app.command("create")
 def create(
-    name: Annotated[str, typer.Argument(help="Lower case letters, digits, '.', '_' and '-'.")],
+    name: Annotated[
+        str, typer.Argument(help="Up to 63 letters, digits, '.', '_' and '-'; the first a letter or digit.")
+    ],
     data_dir: DataDirOption = None,
     server: ServerOption = None,
     form: OutputOption = Output.TABLE,
