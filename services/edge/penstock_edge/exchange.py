@@ -147,6 +147,7 @@ class Exchange:
         self.operation = operation
         self.started_at = time.monotonic()
         self.client_headers: Headers = []
+        """Gone with the body."""
         self.query = b""
         self.body = b""
         """Gone once the output of a stream has begun."""
@@ -203,8 +204,13 @@ class Exchange:
         return head
 
     def forget_request(self) -> None:
-        """Let go of what was sent, which nobody will be sent again: a stream would keep it as long as it lasts."""
+        """Let go of what was sent, which nobody will be sent again: a stream would keep it as long as it lasts.
+
+        The client's key is among it.
+        """
         self.body = b""
+        self.client_headers = []
+        self.turn.headers = self.client_headers
         if self.head is not None:
             self.head.prefix = ()
         if self.current is not None:

@@ -314,7 +314,9 @@ class StreamRelay:
         exchange.follower = self._follower
         out.extend(self._held)
         self._held = []
-        self._on_output()
+        # Once is all: nothing is kept for it while the stream lasts.
+        begins, self._on_output = self._on_output, _nothing
+        begins()
 
     def _hold(self, event: bytes) -> None:
         # An upstream that pings for minutes before it says anything must not fill memory.
@@ -330,3 +332,7 @@ class StreamRelay:
 
 def _nobody() -> bool:
     return False
+
+
+def _nothing() -> None:
+    """Do what is left of what was done."""

@@ -602,6 +602,8 @@ async def test_a_stream_keeps_nothing_of_the_request_that_it_answers(gateway, bo
         [exchange] = edge.dispatcher.active
         assert (exchange.body, exchange.asked.prefix, exchange.current.passage.body) == (b"", (), b"")
         assert exchange.body_bytes > 0
+        # With them goes the key.
+        assert (exchange.client_headers, exchange.turn.headers) == ([], [])
     await books.settled_count(1)
 
 
