@@ -42,7 +42,7 @@ class Reading:
         return pick
 
     def level(self, account="a", model="m"):
-        gauges = self.pool._lanes[account, model].gauges
+        gauges = self.pool._serving.lanes[account, model].gauges
         return None if gauges is None else gauges.gauges[0].left(self.now)
 
 

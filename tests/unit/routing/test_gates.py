@@ -227,7 +227,7 @@ def test_a_gate_that_is_forgotten_stands_in_nobodys_way():
     bench.word(remaining_seconds=1.0)
     bench.pool._gates._gates[Key("a", "m")].condition.step = HEALTHY  # A throttle that was paced leaves no trial.
     bench.now += 5000.0
-    lane = bench.pool._lanes["a", "m"]
+    lane = bench.pool._serving.lanes["a", "m"]
     assert lane.gate is not None
     bench.pool.load([AccountFacts(name="a", models=("m",))], bench.now)
     assert lane.gate is None

@@ -862,13 +862,6 @@ TestPoolMachine = PoolMachine.TestCase
 TestPoolMachine.settings = settings(max_examples=examples(30), stateful_step_count=40, deadline=None)
 
 
-def test_names_that_nobody_serves_are_not_remembered():
-    bench = Bench()
-    for number in range(100):
-        assert isinstance(bench.pick(Traits(model=f"x{number}", providers=frozenset({"OpenAI"}))), NoneLeft)
-    assert not bench.pool._restricted
-
-
 def test_an_account_that_moved_to_another_upstream_is_not_paced_by_what_the_old_one_told():
     bench = Bench(facts("a", base_url="https://old"))
     pick, under_way = bench.take(2)

@@ -8,7 +8,6 @@ import pytest
 
 from penstock_routing import Hints, NoneLeft, Pick
 from penstock_routing import outcomes as o
-from penstock_routing.storms import Storm
 from tests.unit.routing.test_pool import Bench, T, facts
 
 
@@ -87,14 +86,14 @@ def test_refusals_whose_heads_tell_of_limits_are_no_answers():
 
 def test_throttles_whose_heads_tell_of_limits_show_nothing():
     bench = stormy(4, 4)
-    before = bench.pool._storms.setdefault("m", Storm()).answered
+    before = bench.pool._storms.of("m").answered
     plenty = Hints(requests_limit=10_000, requests_remaining=10_000)
     for _ in range(20):
         pick = bench.pick()
         bench.pool.heard(pick, plenty, bench.now)
         bench.end(pick, o.THROTTLED, hints=plenty, retry_after=0.0)
         bench.now += 1.0
-    assert bench.pool._storms["m"].answered == pytest.approx(before)
+    assert bench.pool._storms.of("m").answered == pytest.approx(before)
 
 
 def test_of_models_that_are_gone_no_storm_is_remembered():

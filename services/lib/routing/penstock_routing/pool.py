@@ -14,24 +14,22 @@ from penstock_routing.candidates import Candidate, Cooldown, NoneLeft, Pick, Tra
 from penstock_routing.choosing import BY_TIME, OVERLOADED, Chooser
 from penstock_routing.explaining import explained, left_out
 from penstock_routing.gates import Gates
-from penstock_routing.lanes import Account, Lane, Tier
+from penstock_routing.lanes import Account
 from penstock_routing.policy import Policy, Scope
-from penstock_routing.storms import Storm
+from penstock_routing.serving import Serving
+from penstock_routing.storms import Storms
 from penstock_routing.warmth import Warmth, worth
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from penstock_routing.accounts import AccountFacts, Hints, Share
     from penstock_routing.choosing import Home, Obstacle
+    from penstock_routing.lanes import Lane, Tier
     from penstock_routing.outcomes import Outcome
     from penstock_routing.warmth import Warm
 
 _SUCCESSES: Final = frozenset({o.OK, o.BEGUN})
-_SILENT: Final = frozenset({o.CLIENT_LEFT, o.CLIENT_FAULT, o.THROTTLED, o.THROTTLED_NO_HINT})
-"""These tell nothing of whether a provider is overloaded."""
-_ANSWERED: Final = frozenset({o.CLIENT_LEFT, o.CLIENT_FAULT})
-"""An answer that ends so had begun nevertheless."""
 _THROTTLED: Final = frozenset({o.THROTTLED, o.THROTTLED_NO_HINT})
 
 
@@ -44,14 +42,9 @@ class Pool:
     def __init__(self, policy: Policy | None = None) -> None:
         self.policy = policy or Policy()
         self._accounts: dict[str, Account] = {}
-        self._lanes: dict[tuple[str, str], Lane] = {}
-        self._tiers: dict[str, tuple[Tier, ...]] = {}
-        self._closed: dict[str, tuple[Lane, ...]] = {}
-        self._restricted: dict[tuple[str, frozenset[str]], tuple[Tier, ...]] = {}
-        """The same for requests that only some providers may take, made when first asked for."""
-        self._providers: dict[str, frozenset[str]] = {}
-        self._storms: dict[str, Storm] = {}
-        self._gates = Gates(self.policy, self._accounts, self._lanes)
+        self._serving = Serving()
+        self._storms = Storms()
+        self._gates = Gates(self.policy, self._accounts, self._serving.lanes)
         self._chooser = Chooser(self.policy, self._gates)
         self._warmth = Warmth(self.policy)
         self._told: Callable[[], None] = _nobody
@@ -80,7 +73,10 @@ class Pool:
             if (known.facts.provider, known.facts.base_url) != (facts.provider, facts.base_url):
                 moved.add(name)
             known.adopt(facts)
-        self._index(moved)
+        self._serving.load(self._accounts.values(), moved)
+        self._storms.keep(self._serving.models())
+        self._gates.lanes = self._serving.lanes
+        self._chooser.forget()
         self._gates.keep(now)
         self._changed()
 
@@ -91,17 +87,7 @@ class Pool:
 
     def providers(self, model: str) -> frozenset[str]:
         """Return the providers of the accounts that serve a model, whatever their health."""
-        found = self._providers.get(model)
-        if found is None:
-            lanes = [
-                *self._closed.get(model, ()),
-                *(lane for tier in self._tiers.get(model, ()) for lane in tier.lanes),
-            ]
-            if not lanes:
-                # Names that nobody serves are not remembered: there is no end of them.
-                return frozenset()
-            found = self._providers[model] = frozenset(lane.account.facts.provider for lane in lanes)
-        return found
+        return self._serving.providers(model)
 
     def router_seen(self, now: float) -> None:
         """Note that the router spoke (any update or heartbeat). While it does, it alone decides about returns."""
@@ -156,7 +142,7 @@ class Pool:
         chooser, affinity = self._chooser, traits.affinity
         warm = self._warmth.find(traits.model, affinity, now) if affinity is not None else None
         stands = math.inf
-        for tier in self._tiers_for(traits):
+        for tier in self._serving.tiers(traits):
             if warm is None and not tried and self._gates:
                 lane = chooser.trial(tier, traits, now, rng)
                 if lane is not None:
@@ -177,7 +163,7 @@ class Pool:
             lane = chooser.choose(tier, traits, tried, now, rng)
             if lane is not None:
                 return self._take(lane, traits, traits.estimated_tokens - traits.estimated_output, now)
-        for tier in self._tiers_for(traits):
+        for tier in self._serving.tiers(traits):
             lane = self._despite(tier, traits, warm, tried, now)
             if lane is not None:
                 return self._take_despite(lane, traits, warm, now)
@@ -202,8 +188,7 @@ class Pool:
 
     def heard(self, pick: Pick, hints: Hints, now: float) -> None:
         """Take what the head of an answer says of the upstream's limits, at the moment when it comes."""
-        if pick.despite and pick.heard is None:
-            self._storms[pick.model].told(answered=True)
+        self._storms.heard(pick)
         pick.heard = hints
         pick.lane.heard(hints, now)
         self.changes += 1
@@ -232,7 +217,7 @@ class Pool:
         self._give(pick, 0, pick.tokens - used, now)
         if outcome.hints is not None and pick.heard is None:
             self.heard(pick, outcome.hints, now)
-        self._ended_despite(pick, outcome.cls)
+        self._storms.ended(pick, outcome.cls)
         if outcome.cls in _SUCCESSES or (outcome.cls == o.CLIENT_LEFT and outcome.first_byte):
             if lane.fails:
                 lane.fails = 0
@@ -264,7 +249,7 @@ class Pool:
         if pick.done:
             return
         pick.done = True
-        self._ended_despite(pick, o.CLIENT_LEFT)
+        self._storms.ended(pick, o.CLIENT_LEFT)
         self._give(pick, 1, pick.tokens, now)
         self._undrained(pick, now)
         self._gates.left(pick)
@@ -284,22 +269,20 @@ class Pool:
     def explain(self, traits: Traits, now: float) -> list[Candidate]:
         """Return every account that serves the model, best first, dropped ones last, by the code that picks."""
         warm = self._warmth.find(traits.model, traits.affinity, now) if traits.affinity is not None else None
-        storm = self._storms.get(traits.model)
-        found = explained(
-            self._chooser, self._tiers_for(traits), traits, warm, now, storming=storm is None or storm.open()
-        )
+        storming = self._storms.open(traits.model)
+        found = explained(self._chooser, self._serving.tiers(traits), traits, warm, now, storming=storming)
         found += [
             left_out(lane, "OtherProvider")
-            for tier in self._tiers.get(traits.model, ())
+            for tier in self._serving.open(traits.model)
             for lane in tier.lanes
             if not lane.may_take(traits.providers)
         ]
-        return found + [left_out(lane, lane.account.closed) for lane in self._closed.get(traits.model, ())]
+        return found + [left_out(lane, lane.account.closed) for lane in self._serving.closed(traits.model)]
 
     def soonest(self, traits: Traits, now: float) -> float:
         """Return the seconds until the first candidate may be back; 0 when one is there now."""
         fresh = traits.estimated_tokens - traits.estimated_output
-        waits = [self._chooser.obstacle(lane, traits, fresh, now) for lane in self._open(traits)]
+        waits = [self._chooser.obstacle(lane, traits, fresh, now) for lane in self._serving.lanes_for(traits)]
         return min((0.0 if wait is None else wait[1] for wait in waits), default=self.policy.unknown_recovery_seconds)
 
     # How it keeps books of that.
@@ -309,25 +292,11 @@ class Pool:
         fresh = (
             warm.fresh(traits) if warm is not None and at_home else traits.estimated_tokens - traits.estimated_output
         )
-        self._storms.setdefault(traits.model, Storm()).began()
+        self._storms.of(traits.model).began()
         return self._take(lane, traits, fresh, now, despite=True)
 
-    def _ended_despite(self, pick: Pick, cls: str) -> None:
-        if not pick.despite:
-            return
-        storm, answered = self._storms[pick.model], cls in _SUCCESSES
-        storm.ended()
-        if pick.heard is not None and not answered and cls not in _ANSWERED:
-            # Refusals have heads too, which may tell of limits.
-            storm.take_back()
-        if cls not in _SILENT and not (answered and pick.heard is not None):
-            storm.told(answered=answered)
-
     def _despite(self, tier: Tier, traits: Traits, warm: Warm | None, tried: frozenset[str], now: float) -> Lane | None:
-        storm = self._storms.get(traits.model)
-        if storm is not None and not storm.open():
-            return None
-        if not self._gates:
+        if not self._gates or not self._storms.open(traits.model):
             return None
         able = self._chooser.storming(tier, traits, warm, tried, now)
         return able[0] if able else None
@@ -387,13 +356,11 @@ class Pool:
             gauges.refused(pick.tokens, pick.fresh, pick.output, seconds, now)
 
     def _none_left(self, traits: Traits, tried: frozenset[str], now: float, stands: float) -> NoneLeft:
-        reasons: dict[str, str] = {
-            lane.account.name: lane.account.closed for lane in self._closed.get(traits.model, ())
-        }
+        reasons = {lane.account.name: lane.account.closed for lane in self._serving.closed(traits.model)}
         soonest, throttled, candidates = math.inf, True, 0
         fresh = traits.estimated_tokens - traits.estimated_output
         known = self._chooser.obstacles
-        for lane in self._open(traits):
+        for lane in self._serving.lanes_for(traits):
             if lane.account.name in tried:
                 reasons[lane.account.name] = "Tried"
                 continue
@@ -411,53 +378,6 @@ class Pool:
             reasons=reasons,
             stands_seconds=min(stands, soonest) if BY_TIME.issuperset(reasons.values()) else 0.0,
         )
-
-    def _open(self, traits: Traits) -> Iterator[Lane]:
-        return (lane for tier in self._tiers_for(traits) for lane in tier.lanes)
-
-    def _tiers_for(self, traits: Traits) -> tuple[Tier, ...]:
-        """Return the tiers that serve the model, without the accounts of providers that may not."""
-        if traits.providers is None:
-            return self._tiers.get(traits.model, ())
-        key = (traits.model, traits.providers)
-        found = self._restricted.get(key)
-        if found is None:
-            tiers = self._tiers.get(traits.model, ())
-            if not tiers:
-                # As in `providers`.
-                return ()
-            kept = ((t.number, [lane for lane in t.lanes if lane.may_take(traits.providers)]) for t in tiers)
-            found = self._restricted[key] = tuple(Tier(number, lanes) for number, lanes in kept if lanes)
-        return found
-
-    def _index(self, moved: Container[str]) -> None:
-        """Build the index by model anew; lanes that stay keep their state, but not what another upstream has told."""
-        old, self._lanes = self._lanes, {}
-        for known in old.values():
-            known.gone = True
-        by_model: dict[str, dict[int, list[Lane]]] = {}
-        closed: dict[str, list[Lane]] = {}
-        for account in self._accounts.values():
-            for model in account.facts.models:
-                lane = old.get((account.name, model))
-                if lane is None or lane.account is not account or account.name in moved:
-                    lane = Lane(account, model)
-                lane.weight = float(account.facts.weight)
-                self._lanes[account.name, model] = lane
-                lane.gone = False
-                if account.closed:
-                    closed.setdefault(model, []).append(lane)
-                else:
-                    by_model.setdefault(model, {}).setdefault(account.facts.tier, []).append(lane)
-        self._tiers = {
-            model: tuple(Tier(number, tiers[number]) for number in sorted(tiers)) for model, tiers in by_model.items()
-        }
-        self._closed = {model: tuple(lanes) for model, lanes in closed.items()}
-        self._storms = {name: storm for name, storm in self._storms.items() if storm.out or name in self._tiers}
-        self._gates.lanes = self._lanes
-        self._chooser.forget()
-        self._restricted.clear()
-        self._providers.clear()
 
 
 def _one_too_many(pick: Pick, outcome: Outcome, now: float) -> bool:
