@@ -140,6 +140,9 @@ async def serving(answer, host="127.0.0.1", **more):
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
+        # A server that is closed between accepting a connection and making its transport leaves that open for ever.
+        for _ in range(10):
+            await asyncio.sleep(0)
         server.close()
         async with asyncio.timeout(60):
             while _connections(server):
