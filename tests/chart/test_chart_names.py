@@ -7,7 +7,8 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from tests.chart.rendering import CHART, VERSIONS, case_file, helm, objects
+from penstock_operator.settings import OperatorSettings
+from tests.chart.rendering import CHART, VERSIONS, case_file, helm, objects, value
 
 pytestmark = pytest.mark.xdist_group("chart")  # one process renders everything, once
 
@@ -74,3 +75,13 @@ def test_numbers_are_names(more):
         assert not wrong, (one["kind"], wrong)
         if not one["apiVersion"].startswith(FOREIGN):
             kubernetes_validate.validate(one, VERSIONS[0], strict=True)
+
+
+@pytest.mark.parametrize("release", ["a" * 38 + "--b", "feature-" + "a" * 29 + "---bc", "a.b"])
+def test_the_operator_takes_the_release_by_its_name(release):
+    """However long a name is, and wherever it is cut off."""
+    result = helm(
+        "template", release, str(CHART), "--namespace", "gw", "--show-only", "templates/operator/workload.yaml"
+    )
+    (operator,) = objects(result.stdout)
+    assert OperatorSettings(release=value(operator["spec"]["template"], "PENSTOCK_OPERATOR_RELEASE"))
