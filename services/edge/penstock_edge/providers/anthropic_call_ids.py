@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Iterable
 
     from penstock_edge.canonical import Json
 
@@ -30,26 +31,41 @@ def call_ids(messages: list[Json]) -> list[str]:
     ]
 
 
-def free_id(given: str, taken: Collection[str], since: int = 2) -> str:
-    """Return an id that is not taken: the given one, or that with a number from `since` on."""
-    chosen = given
-    while chosen in taken:
-        chosen = f"{given}_{since}"
-        since += 1
-    return chosen
+class FreeIds:
+    """Ids that nobody has yet."""
+
+    __slots__ = ("_numbers", "_taken")
+
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        self._taken = set(taken)
+        self._numbers: dict[str, int] = {}
+        """The last number behind each id: looking for the next one begins there, however many are taken."""
+
+    def take(self, given: str) -> str:
+        """Return the given id, or that with a number where it is taken."""
+        chosen = given
+        while chosen in self._taken:
+            number = self._numbers[given] = self._numbers.get(given, 1) + 1
+            chosen = f"{given}_{number}"
+        self._taken.add(chosen)
+        return chosen
 
 
 class _Renaming:
     """Walks through one conversation."""
 
     def __init__(self) -> None:
-        self._taken: set[str] = set()
-        self._times: dict[str, int] = {}
-        self._open: dict[str, list[str]] = {}
-        """What calls without a result are called now, by the id that they came with."""
+        self._free = FreeIds()
+        self._open: defaultdict[str, deque[str]] = defaultdict(deque)
+        """What calls of the newest turn are called now that have no result, by the id that they came with."""
 
     def messages(self, messages: list[Json]) -> list[Json]:
-        return [{**message, "content": [self._block(block) for block in message["content"]]} for message in messages]
+        kept = []
+        for message in messages:
+            if message["role"] == "assistant":
+                self._open.clear()
+            kept.append({**message, "content": [self._block(block) for block in message["content"]]})
+        return kept
 
     def _block(self, block: Json) -> Json:
         if block["type"] == "tool_use":
@@ -57,12 +73,9 @@ class _Renaming:
         if block["type"] != "tool_result":
             return block
         known = self._open.get(block["tool_use_id"])
-        return {**block, "tool_use_id": known.pop(0)} if known else block
+        return {**block, "tool_use_id": known.popleft()} if known else block
 
     def _call(self, block: Json) -> Json:
-        given: str = block["id"]
-        times = self._times[given] = self._times.get(given, 0) + 1
-        chosen = free_id(given, self._taken, max(times, 2))
-        self._taken.add(chosen)
-        self._open.setdefault(given, []).append(chosen)
+        chosen = self._free.take(block["id"])
+        self._open[block["id"]].append(chosen)
         return {**block, "id": chosen}

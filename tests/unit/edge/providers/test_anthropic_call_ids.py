@@ -55,6 +55,20 @@ def test_the_same_in_every_turn_to_come():
         assert distinct(messages[:length]) == distinct(messages)[:length]
 
 
+def test_a_result_belongs_to_the_newest_turn():
+    messages = [called("a"), {"role": "user", "content": []}, called("a"), answered("a")]
+    assert shape(distinct(messages)) == [["a"], [], ["a_2"], ["a_2"]]
+
+
+def test_very_many_calls_with_one_id():
+    many = 30_000
+    ids = ["a"] * many
+    taken = [f"a_{number}" for number in range(2, many)]
+    messages = distinct([called(*taken, *ids), answered(*ids)])
+    assert len(set(call_ids(messages))) == 2 * many - 2
+    assert messages[1]["content"][-1]["tool_use_id"] == messages[0]["content"][-1]["id"]
+
+
 def test_calls_of_one_turn_get_their_results_in_order():
     assert shape(distinct([called("a", "a"), answered("a", "a", "a")])) == [["a", "a_2"], ["a", "a_2", "a"]]
 
