@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Final, Protocol
 
 _LOOK_SECONDS: Final = 10.0
-# Going through a heap takes some milliseconds, so there has to be something to be had.
-_WORTH_BYTES: Final = 8 * 1024 * 1024
+# There has to be something to be had; the more there is, the longer others wait who want memory: 1 ms for 8 MB, or 10.
+_WORTH_BYTES: Final = 4 * 1024 * 1024
 
 
 class Heap(Protocol):
