@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -137,6 +138,12 @@ def write_private(path: Path, text: str) -> None:
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(text)
     part.replace(path)
+
+
+def forget(path: Path) -> None:
+    """Remove a file where that is possible. It is left on a disk that has become read-only, and nothing fails by it."""
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def _check_private(path: Path) -> None:

@@ -10,6 +10,13 @@ import httpx
 from penstock_cli.local.admin_ready import AdminReady
 
 
+async def test_a_file_that_cannot_be_removed_ends_nothing(tmp_path):
+    async with httpx.AsyncClient() as client:
+        admin_ready = AdminReady(tmp_path / "ready", "http://localhost", client, 0.01, print)
+        (tmp_path / "ready").mkdir()  # as on a disk that has become read-only
+        admin_ready.changed("status-0")
+
+
 async def test_a_full_disk_delays_the_file_and_ends_nothing(tmp_path):
     said: list[str] = []
     answers = httpx.MockTransport(lambda request: httpx.Response(200))

@@ -410,6 +410,19 @@ async def test_who_does_not_end_is_killed(up, banner, resources):
     assert "were killed" in one.said()
 
 
+async def test_what_cannot_be_removed_does_not_keep_the_end_from_its_order(up, banner, resources):
+    one = up(resources=(resources,))
+    await one.until(banner.printed)
+    ready = one.folder / "run" / "ready"
+    ready.unlink()
+    ready.mkdir()  # as on a disk that has become read-only
+    edge = one.pids()["edge-0"]
+    assert await one.end() == 0
+    assert not alive(edge)
+    assert not list((one.folder / "run").glob("*.pid"))
+    assert not (one.folder / "admin-url").exists()
+
+
 async def test_a_second_signal_insists(up, banner, resources, monkeypatch):
     monkeypatch.setattr("penstock_cli.local.ending.INSIST_SECONDS", 0.2)
     one = up(resources=(resources,), variables={"FAKE_DEAF": "edge"}, drain_seconds=60)

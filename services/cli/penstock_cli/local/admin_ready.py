@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from penstock_cli.data_dir import write_private
+from penstock_cli.data_dir import forget, write_private
 from penstock_cli.local import probe
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class AdminReady:
 
     def changed(self, _name: str) -> None:
         """Note that the status process has started or ended."""
-        self._file.unlink(missing_ok=True)
+        forget(self._file)
         self._changed.set()
 
     async def keep(self) -> None:

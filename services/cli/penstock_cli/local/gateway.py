@@ -17,7 +17,7 @@ import httpx
 from penstock_chassis import ending
 from penstock_cli.admin import Admin
 from penstock_cli.connection import Connection
-from penstock_cli.data_dir import DataDir, write_private
+from penstock_cli.data_dir import DataDir, forget, write_private
 from penstock_cli.errors import CommandError, UnreachableError
 from penstock_cli.local import banner, desired, ports, probe, sample
 from penstock_cli.local.admin_ready import AdminReady
@@ -129,11 +129,10 @@ class Gateway:
                     desired.follow(origin.catalog, self._voice), admin_ready.keep(), greeting.give()
                 )
             finally:
-                self._folder.ready.unlink(missing_ok=True)
+                forget(self._folder.ready)
                 code = await self._end(supervisor, options.drain_seconds + TOTAL_MARGIN_SECONDS)
-                self._folder.ending.unlink(missing_ok=True)
-                self._folder.admin_url.unlink(missing_ok=True)
-                self._folder.gateway_url.unlink(missing_ok=True)
+                for told in (self._folder.ending, self._folder.admin_url, self._folder.gateway_url):
+                    forget(told)
         return code
 
     def _children(self, fleet: Fleet, admin_ready: AdminReady) -> list[Child]:

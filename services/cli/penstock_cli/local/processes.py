@@ -11,7 +11,7 @@ from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from penstock_cli.data_dir import write_private
+from penstock_cli.data_dir import forget, write_private
 from penstock_cli.local import tether
 from penstock_cli.local.backoff import Backoff
 from penstock_cli.local.voice import pump
@@ -99,8 +99,8 @@ class Child:
             done, _ = await asyncio.wait([self._task], timeout=seconds)
             if not done:
                 return False
-        self._pid_file.unlink(missing_ok=True)
-        self._ports_file.unlink(missing_ok=True)
+        forget(self._pid_file)
+        forget(self._ports_file)
         return True
 
     def _signal(self, number: signal.Signals) -> None:
