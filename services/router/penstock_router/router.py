@@ -6,26 +6,26 @@ import asyncio
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
-from penstock.router.v1 import router_pb2
 from penstock_chassis import logs
-from penstock_router import messages, model_accounts
+from penstock_router import messages, model_accounts, trials
 from penstock_router.conditions import Conditions
 from penstock_router.desired import Desired
 from penstock_router.lending import Lending
 from penstock_router.probing import result
 from penstock_router.sessions import Sessions
 from penstock_router.stores import StoreDown
+from penstock_router.telling import Telling
 from penstock_router.watching import Watchers
 from penstock_routing import Pool, Traits
 from penstock_routing import outcomes as classes
 from penstock_routing.condition import Phase
-from penstock_routing.shares import NOTHING, Demand, Offer
+from penstock_routing.shares import Demand, Offer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from penstock.router.v1 import router_pb2
     from penstock_router.clock import StoreClock
-    from penstock_router.messages import Word
     from penstock_router.metrics import Metrics
     from penstock_router.probing import Prober
     from penstock_router.sessions import EdgeSession
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 _log = logs.get(__name__)
 
 _GOOD: Final = frozenset({classes.OK, classes.BEGUN})
-_IDLE_TRIAL_SECONDS: Final = 5.0
-_UNUSED_TRIAL_SECONDS: Final = 1.0
 _SHORTEST_TURN: Final = 0.01
 _KEEP_EVERY_SECONDS: Final = 60.0
 
@@ -65,15 +63,14 @@ class Router:
         self.desired = Desired()
         self.sessions = Sessions(settings.max_sessions)
         self.watchers = Watchers(settings.watch_queue)
-        self.words: dict[Key, Word] = {}
-        """What edges were last told of each condition."""
         self.conditions = Conditions(store, policy)
         self.lending = Lending(store, silent_seconds=settings.session_silent_seconds, learning_until=learning_until)
+        self.telling = Telling(self.lending)
         self._settings = settings
         self._store = store
         self._prober = prober
         self._metrics = metrics
-        metrics.model_accounts.read = lambda: model_accounts.count(self.desired.accounts.values(), self.words)
+        metrics.model_accounts.read = lambda: model_accounts.count(self.desired.accounts.values(), self.telling.words)
         self._pool = Pool(policy)
         self._probing: dict[str, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
@@ -200,20 +197,13 @@ class Router:
 
     def publish(self) -> None:
         """Tell watchers of every condition that is not as they were last told."""
-        now = self.clock.now()
-        words: dict[Key, Word] = {}
-        for key, condition in self.conditions.health.conditions.items():
-            said = messages.word(condition, self.policy, now)
-            if said is not None and key.account in self.desired.accounts:
-                words[key] = said
-        changed = {key for key in words.keys() | self.words.keys() if words.get(key) != self.words.get(key)}
-        self.words = words
+        changed = self.telling.find_words(self.conditions.health, self.desired, self.policy, self.clock.now())
         if not changed:
             return
         for watcher in self.watchers:
             self._told(watcher.changed(keys=changed))
         self._metrics.cooldowns.clear()
-        for key, said in words.items():
+        for key, said in self.telling.words.items():
             self._metrics.cooldowns.labels(key.account, said.cls).inc()
         self._wake.set()
 
@@ -221,65 +211,15 @@ class Router:
         if not kept_up:
             self._metrics.resnapshots.inc()
 
-    def snapshot(self, watcher: Watcher) -> router_pb2.Snapshot:
-        """Return everything for one edge session."""
-        now = self.clock.now()
-        offers = self.lending.offers(watcher.session)
-        watcher.sent_shares = {account: offer.version for account, offer in offers.items()}
-        snapshot = router_pb2.Snapshot(
-            cooldowns=[messages.cooldown_message(key, said, now) for key, said in self.words.items()],
-            shares=[
-                router_pb2.AccountShare(
-                    account=account, version=offer.version, share=messages.share_message(offer.share)
-                )
-                for account, offer in self._complete(offers).items()
-            ],
-        )
-        snapshot.MergeFrom(self.desired.message)
-        return snapshot
-
-    def _complete(self, offers: dict[str, Offer]) -> dict[str, Offer]:
-        """Add a share of nothing for limited accounts of which this session has no part yet."""
-        missing = {name for name in self.desired.limits if self.desired.limited(name)} - offers.keys()
-        return {**offers, **{name: Offer(0, NOTHING) for name in missing}}
-
     def updates(self, watcher: Watcher) -> Iterable[router_pb2.Update]:
         """Return what a watcher has not been told yet, and count it as told."""
-        now = self.clock.now()
-        if watcher.anew:
-            watcher.anew = False
-            watcher.keys.clear()
-            watcher.accounts.clear()
-            yield router_pb2.Update(seq=_next(watcher), snapshot=self.snapshot(watcher))
-            return
-        if watcher.keys:
-            keys, watcher.keys = watcher.keys, set()
-            change = router_pb2.CooldownChange(
-                set=[messages.cooldown_message(key, self.words[key], now) for key in keys if key in self.words],
-                cleared=[messages.cooldown_message(key, None, now) for key in keys if key not in self.words],
-            )
-            yield router_pb2.Update(seq=_next(watcher), cooldowns=change)
-        accounts, watcher.accounts = watcher.accounts, set()
-        offers = {
-            account: offer
-            for account, offer in self.lending.offers(watcher.session, accounts).items()
-            if watcher.sent_shares.get(account) != offer.version
-        }
-        if offers:
-            watcher.sent_shares.update({account: offer.version for account, offer in offers.items()})
-            rows = [
-                router_pb2.AccountShare(
-                    account=account, version=offer.version, share=messages.share_message(offer.share)
-                )
-                for account, offer in offers.items()
-            ]
-            yield router_pb2.Update(seq=_next(watcher), shares=router_pb2.ShareChange(shares=rows))
+        return self.telling.updates(watcher, self.desired, self.clock.now())
 
     def explain(self, traits: Traits) -> tuple[list[Candidate], float]:
         """Explain by the code that picks; the seconds until the first candidate may be back (0: there is one)."""
         now = self.clock.now()
         self._pool.router_seen(now)
-        self._pool.set_cooldowns([messages.cooldown(key, said, now) for key, said in self.words.items()], now)
+        self._pool.set_cooldowns([messages.cooldown(key, said, now) for key, said in self.telling.words.items()], now)
         present = self.sessions.present(now)
         for name in self.desired.accounts:
             self._pool.assume_load(name, sum(session.in_flight.get(name, 0) for session in present))
@@ -377,34 +317,16 @@ class Router:
         self._store_up = False
 
     async def _offer_trials(self) -> None:
-        """Give each half-open return to one session: one whose requests wait for it, else a busy one, by turns."""
+        """Give each half-open return to one session."""
         now = self.clock.now()
         watching = [session for session in self.sessions if session.watches]
         keys = self.conditions.health.waiting(now)
-        for key in keys + [key for key in self._unused_trials(now) if key not in keys]:
-            if not watching or key.account not in self.desired.accounts:
+        for key in keys + [key for key in trials.unused(self.telling.words, self.sessions, now) if key not in keys]:
+            chosen = trials.fittest(key.account, watching) if key.account in self.desired.accounts else None
+            if chosen is None:
                 continue
-            chosen = min(
-                watching, key=lambda one: (not one.waits(key.account), not one.busy(), one.offered_at, one.name)
-            )
-            seconds = self.policy.trial_seconds if chosen.busy() else _IDLE_TRIAL_SECONDS
-            if await self._offer_trial(key, chosen.name, now + seconds, now):
+            if await self._offer_trial(key, chosen.name, now + trials.seconds_for(chosen, self.policy), now):
                 chosen.offered_at = now
-
-    def _unused_trials(self, now: float) -> list[Key]:
-        """Return the half-open returns whose session has had no use for its trial, while others' requests wait.
-
-        Among many edges an account that is seldom asked would else be out until chance leads a request to that one.
-        """
-        waited_for = {name for session in self.sessions if session.watches for name in session.waiting()}
-        if not waited_for:
-            return []
-        found = []
-        for key, said in self.words.items():
-            holder = self.sessions.get(said.trial_session) if key.account in waited_for else None
-            if holder is not None and holder.offered_at < now - _UNUSED_TRIAL_SECONDS and not holder.uses(key.account):
-                found.append(key)
-        return found
 
     async def _offer_trial(self, key: Key, session: str, until: float, now: float) -> bool:
         # A store that is down is asked once in a turn, by the exchange: each of its silences takes a whole deadline.
@@ -459,8 +381,3 @@ class Router:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _next(watcher: Watcher) -> int:
-    watcher.seq += 1
-    return watcher.seq

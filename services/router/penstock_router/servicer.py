@@ -127,7 +127,7 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         last = b""
         while True:
             now = router.clock.now()
-            message = observed(router.desired, router.words, router.sessions.present(now), now)
+            message = observed(router.desired, router.telling.words, router.sessions.present(now), now)
             essence = without_countdowns(message)
             if essence != last:
                 last = essence
