@@ -35,7 +35,7 @@ _GRACE_SECONDS = 5.0
 # At the very end: for the last traces.
 _TRACES_SECONDS = 0.5
 # After that: for threads and tasks that nobody waits for any more.
-_LAST_SECONDS = 3.0
+_LAST_SECONDS = 5.0
 
 
 class StartError(Exception):
@@ -107,18 +107,20 @@ def _begin_tracing(settings: ProcessSettings) -> Exporting | None:
 
 
 async def _whole_life(build: Callable[[], Service], settings: ProcessSettings, exporting: Exporting | None) -> int:
+    code = 1
     try:
-        return await _live(build, settings, exporting)
+        code = await _live(build, settings, exporting)
+        return code
     finally:
         # Python waits for every thread, also for one whose database or disk is frozen.
-        cut = threading.Timer(_LAST_SECONDS, _cut_end)
+        cut = threading.Timer(_LAST_SECONDS, _cut_end, (code,))
         cut.daemon = True
         cut.start()
 
 
-def _cut_end() -> None:
+def _cut_end(code: int) -> None:
     log.warning("end_cut", threads=sorted(one.name for one in threading.enumerate() if not one.daemon))
-    os._exit(1)
+    os._exit(code)
 
 
 async def _live(build: Callable[[], Service], settings: ProcessSettings, exporting: Exporting | None) -> int:
