@@ -241,7 +241,8 @@ def _strict(schema: Any) -> bool:
         properties, required = schema.get("properties"), schema.get("required", [])
         if schema.get("additionalProperties") is not False or not isinstance(properties, dict):
             return False
-        if not isinstance(required, list) or any(name not in required for name in properties):
+        # A set, because schemas may name many; what is no text names nothing.
+        if not isinstance(required, list) or not properties.keys() <= {name for name in required if type(name) is str}:
             return False
         if not all(_strict(part) for part in properties.values()):
             return False

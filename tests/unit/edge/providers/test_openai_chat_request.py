@@ -204,6 +204,20 @@ def test_what_no_chat_message_tool_or_option_has_room_for_is_named():
     assert write(messages=[user({**document, "citations": {"enabled": False}})])[1] == []
 
 
+def test_a_schema_that_names_very_many():
+    names = [f"p{number}" for number in range(30_000)]
+    schema = {
+        "type": "object",
+        "properties": dict.fromkeys(names, {}),
+        "required": [5, [], *names],
+        "additionalProperties": False,
+    }
+    for required, strict in ((schema["required"], True), (names[1:], None), ("p0", None)):
+        asked = {"output_config": {"format": {"type": "json_schema", "schema": {**schema, "required": required}}}}
+        body, _ = write(asked)
+        assert body["response_format"]["json_schema"].get("strict") is strict
+
+
 def test_hints_go_to_claude_only():
     messages = [user({**T, **HINT}, T), assistant(use()), user(result(**HINT))]
     fields = {"system": [T, {**T, **HINT}], "tools": [{"name": "f", "input_schema": {"type": "object"}, **HINT}]}

@@ -78,4 +78,5 @@ def _closed(schema: dict[str, Any]) -> bool:
     properties, required = schema.get("properties", {}), schema.get("required", [])
     if schema.get("additionalProperties") is not False or not isinstance(properties, dict):
         return False
-    return isinstance(required, list) and all(name in required for name in properties)
+    # A set, because schemas may name many; what is no text names nothing.
+    return isinstance(required, list) and properties.keys() <= {name for name in required if type(name) is str}

@@ -34,6 +34,13 @@ def test_strictness(schema, strict):
     assert is_strict(schema) is strict
 
 
+def test_a_schema_that_names_very_many():
+    names = [f"p{number}" for number in range(30_000)]
+    schema = {**CLOSED, "properties": dict.fromkeys(names, {}), "required": [5, [], *names]}
+    assert is_strict(schema)
+    assert not is_strict({**schema, "required": names[1:]})
+
+
 def test_lists_say_what_is_in_them():
     bare = {"type": "object", "properties": {"a": {"type": "array"}, "b": {"anyOf": [{"type": ["array", "null"]}]}}}
     assert completed(bare)["properties"] == {
