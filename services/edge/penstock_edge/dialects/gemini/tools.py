@@ -84,7 +84,8 @@ def _allowed(tools: list[Json], calling: _Calling) -> list[Json]:
     if len(calling.allowed) == 1 and calling.mode == "ANY":
         return tools
     # There is no canonical word for "one of these", so the others are not shown at all.
-    return [tool for tool in tools if tool["name"] in calling.allowed]
+    allowed = set(calling.allowed)
+    return [tool for tool in tools if tool["name"] in allowed]
 
 
 def _calling(config: Any, where: str, names: ToolNames, ignored: list[str]) -> _Calling:

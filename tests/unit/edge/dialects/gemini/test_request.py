@@ -199,6 +199,16 @@ def test_the_choice_of_a_tool(body, config, choice, names):
     assert "".join(tool["name"] for tool in found["tools"]) == names
 
 
+def test_very_many_tools_may_be_allowed(body):
+    names = [f"f{number}" for number in range(20_000)]
+    config = {"mode": "ANY", "allowedFunctionNames": names[1:]}
+    found = body(
+        tools=[{"functionDeclarations": [{"name": name} for name in names]}],
+        toolConfig={"functionCallingConfig": config},
+    )
+    assert [tool["name"] for tool in found["tools"]] == names[1:]
+
+
 def test_a_validated_choice_is_listed(gemini):
     config = {"functionCallingConfig": {"mode": "VALIDATED"}, "retrievalConfig": {}}
     request = gemini.conversation(gemini.asked(tool_config=config)).request
