@@ -208,7 +208,7 @@ def test_a_schema_that_names_very_many():
     names = [f"p{number}" for number in range(30_000)]
     schema = {
         "type": "object",
-        "properties": dict.fromkeys(names, {}),
+        "properties": {name: {} for name in names},
         "required": [5, [], *names],
         "additionalProperties": False,
     }
