@@ -66,7 +66,7 @@ def test_known_times(text, expected):
 @pytest.mark.parametrize(
     "text",
     ["", "2027-01-01", "2027-01-01T00:00:00", "2027-13-01T00:00:00Z", "2027-01-01 00:00:00Z", "soon", "1969-12-31T23:59:59Z",
-     "2027-01-01T24:30:00Z", "2027-01-01T00:00:00+99:00"],
+     "2027-01-01T24:30:00Z", "2027-01-01T00:00:00+99:00", "9999-12-31T23:59:59-14:00"],
 )  # fmt: skip
 def test_what_is_no_time(text):
     with pytest.raises(ValueError, match="time"):

@@ -168,6 +168,11 @@ KEY = (
     "apiVersion: penstock.dev/v1alpha1\nkind: APIKey\nmetadata: {name: k}\nspec:\n"
     "  project: demo\n  planRef: {name: p}\n  secretName: s\n"
 )
+RISING = (
+    "  prices: [{effectiveTime: 2026-01-01T00:00:00Z, inputPerMillionTokens: '0.000001', outputPerMillionTokens: '1',"
+    " cacheReadPerMillionTokens: '999999999',"
+    " longContext: {aboveInputTokens: 2, inputPerMillionTokens: '2', outputPerMillionTokens: '1'}}]\n"
+)
 MODEL = "apiVersion: penstock.dev/v1alpha1\nkind: Model\nmetadata: {name: m}\nspec:\n"
 ACCOUNT = (
     "apiVersion: penstock.dev/v1alpha1\nkind: UpstreamAccount\nmetadata: {name: a}\nspec:\n"
@@ -282,6 +287,9 @@ BAD = [
     (MODEL + "  prices:\n    - inputPerMillionTokens: '1'\n      outputPerMillionTokens: '1'\n", "f.yaml:6: Model/m spec.prices[0].effectiveTime: is required"),
     (MODEL + "  prices:\n" + "    - {effectiveTime: 2026-01-01T00:00:00Z, inputPerMillionTokens: '1', outputPerMillionTokens: '1'}\n" * 2, "f.yaml:7: Model/m spec.prices[1].effectiveTime: two prices take effect at this time"),
     (MODEL + "  prices: [{effectiveTime: 2026-01-01T00:00:00Z, inputPerMillionTokens: 3.00, outputPerMillionTokens: '1'}]\n", "f.yaml:5: Model/m spec.prices[0].inputPerMillionTokens: must be a string, in quotes"),
+    (MODEL + RISING, "f.yaml:5: Model/m spec.prices[0].longContext.inputPerMillionTokens: raises a cache price beyond all prices"),
+    (PLAN.replace("name: p", "name: p, generation: -1") + "  {}\n", "f.yaml:3: Plan/p metadata.generation: must be at least 0"),
+    (PLAN.replace("name: p", f"name: p, generation: {2**63}") + "  {}\n", f"f.yaml:3: Plan/p metadata.generation: must be at most {2**63 - 1}"),
     (MODEL + "  upstreamNames:\n    - {provider: Bedrock, name: a}\n    - {provider: Bedrock, name: b}\n", "f.yaml:7: Model/m spec.upstreamNames[1].provider: provider Bedrock is given twice"),
     # Secret
     (SECRET + "data: {k: '!!!'}\n", "f.yaml:4: Secret/s data.k: must be base64 of UTF-8 text"),

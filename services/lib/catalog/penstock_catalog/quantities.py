@@ -34,7 +34,8 @@ def time_ms(text: str) -> int:
     if not _TIME.fullmatch(text):
         raise ValueError(fault)
     try:
-        milliseconds = (datetime.fromisoformat(text.upper()) - _EPOCH) // timedelta(milliseconds=1)
+        # In UTC, because the year 9999 may end later elsewhere, and has no name there.
+        milliseconds = (datetime.fromisoformat(text.upper()).astimezone(UTC) - _EPOCH) // timedelta(milliseconds=1)
     except (ValueError, OverflowError):
         raise ValueError(fault) from None
     if milliseconds < 0:

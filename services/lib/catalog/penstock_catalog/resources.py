@@ -38,6 +38,7 @@ _PUBLIC_ENDPOINTS = {
 }
 _ENDPOINT_BY_REGION = frozenset({"Bedrock", "Vertex"})
 _MAX_AMOUNT = 2**53 - 1  # what every store and every JSON reader holds exactly
+_MAX_PRICE_MICRO = 10**15 - 1  # the highest that can be written
 _MAX_WINDOW_MS = 31 * 86_400_000
 _SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 _WORD = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
@@ -266,6 +267,15 @@ class Price(Strict):
     cache_read_micro: Micro | None = Field(default=None, alias="cacheReadPerMillionTokens")
     long_context: LongContext | None = None
 
+    @model_validator(mode="after")
+    def _risen_in_reach(self) -> "Price":
+        """Refuse cache prices that rise beyond all prices: no document could carry them, nor the models beside them."""
+        tier, caches = self.long_context, (self.cache_write_5m_micro, self.cache_write_1h_micro, self.cache_read_micro)
+        highest = max((price for price in caches if price is not None), default=0)
+        if tier is not None and self.input_micro and highest * tier.input_micro > _MAX_PRICE_MICRO * self.input_micro:
+            raise fault("raises a cache price beyond all prices", "longContext", "inputPerMillionTokens")
+        return self
+
 
 class ModelSpec(Strict):
     """A model, or what differs from the built-in one of the same name; None: not said."""
@@ -332,7 +342,7 @@ class Metadata(Strict):
     namespace: Name | None = None
     labels: dict[str, str] | None = None
     annotations: dict[str, str] | None = None
-    generation: int = 1
+    generation: int = Field(default=1, ge=0, le=2**63 - 1)
     created_at_ms: Time = Field(default=0, alias="creationTimestamp")
     uid: str | None = None
     resource_version: str | None = None
