@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -29,6 +30,8 @@ log = logs.get(__name__)
 
 _MOST_WRITES: Final = 500
 """In one turn, so that the first keys of many are in force before the last are made."""
+_MOST_SECONDS: Final = 20.0
+"""In one turn, in which a write is tried as often as it ever is: what is revoked must not wait for keys to be made."""
 _MOST_STEPS: Final = 5
 
 
@@ -80,7 +83,13 @@ class Issuer:
                 to_do.append(resource)
         self._known = known
         result.more = len(to_do) > _MOST_WRITES
-        await asyncio.gather(*(self._settle(resource, result, now) for resource in to_do[:_MOST_WRITES]))
+        # In any order, so that none is always behind those that take too long.
+        chosen = random.sample(to_do, min(len(to_do), _MOST_WRITES))
+        try:
+            async with asyncio.timeout(_MOST_SECONDS):
+                await asyncio.gather(*(self._settle(resource, result, now) for resource in chosen))
+        except TimeoutError:
+            result.more = True  # What is cut off in the midst of a step is gone on from, as after a restart.
         return result
 
     def _secrets(self) -> KeySecrets:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 
 import pytest
 
 from penstock_catalog import api_key as key_text
+from penstock_operator import keys
+from penstock_operator.kinds import API_KEY
 from tests.operator.stage import staged
 from tests.operator.world import api_key, plan, secret
 
@@ -198,3 +201,24 @@ async def test_times_beyond_all_in_notes_hold_up_nobody(stage, note, time):
     await stage.operate()
     await stage.until_said("APIKey", "other", READY)
     await stage.until_said("APIKey", "ci", ("False", "SecretConflict"))
+
+
+async def test_keys_that_cannot_be_made_hold_up_no_revocation(stage, monkeypatch):
+    """As where somebody's webhook says nothing to new Secrets."""
+    monkeypatch.setattr(keys, "_MOST_SECONDS", 0.5)
+    operator = await stage.operate()
+    await issued(stage)
+    create, hanging = operator.cluster.create_secret, True
+
+    async def hang(body):
+        if hanging and body["metadata"]["name"].startswith("more-"):
+            await asyncio.Event().wait()
+        return await create(body)
+
+    monkeypatch.setattr(operator.cluster, "create_secret", hang)
+    stage.kube.apply(*(api_key(f"more-{number}") for number in range(10)))
+    await stage.until(lambda: operator.seen.of(API_KEY).get("more-9"))
+    stage.kube.apply(api_key("ci", mode="Revoked"))
+    await stage.until(lambda: published(stage).mode == "Revoked")
+    hanging = False
+    await stage.until_said("APIKey", "more-9", READY)
