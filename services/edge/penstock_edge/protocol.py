@@ -16,10 +16,9 @@ from penstock_chassis import logs
 from penstock_edge import request_id
 from penstock_edge.answer_head import DefaultLines
 from penstock_edge.asgi_requests import AsgiRequests, leave
-from penstock_edge.dialects.anthropic import DIALECT
 from penstock_edge.direct_turn import DirectTurn, Line
-from penstock_edge.errors import INTERNAL, Problem, invalid
-from penstock_edge.flow import Flow
+from penstock_edge.flow import STALL_SECONDS, Flow
+from penstock_edge.unserved import CRASHED, MALFORMED, TOO_LARGE, whole_answer
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
     from penstock_edge.dialects.dialect import Headers
     from penstock_edge.turn import Found
+    from penstock_edge.unserved import Reason
 
 log = logs.get(__name__)
 
@@ -37,26 +37,10 @@ MOST_HEAD_BYTES: Final = 128 * 1024
 MOST_WAITING: Final = 100
 """Requests that may wait for another one on a connection."""
 HEAD_SECONDS = 30.0
-STALL_SECONDS: Final = 120.0
 _UPGRADING: Final = frozenset({b"upgrade", b"http2-settings"})
 # Timers of libuv have milliseconds.
 _TICK_SECONDS: Final = 0.002
 _DEFAULTS: Final = DefaultLines()
-
-_TOO_LARGE = ("431 Request Header Fields Too Large", invalid("the headers of this request are too long"))
-_MALFORMED = ("400 Bad Request", invalid("this is not a valid HTTP request"))
-_CRASHED = ("500 Internal Server Error", INTERNAL)
-
-
-def _refusal(status: str, problem: Problem) -> bytes:
-    """Return a whole answer to a request that never became one, or that nobody has answered."""
-    name = request_id.new()
-    body = DIALECT.error_body(problem, name)
-    head = (
-        f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\nx-should-retry: false\r\nconnection: close\r\n"
-        f"content-length: {len(body)}\r\nrequest-id: {name}\r\n\r\n"
-    )
-    return head.encode() + body
 
 
 def _note_crash(error: Exception) -> None:
@@ -94,10 +78,8 @@ class EdgeProtocol(Line):
         "_parser",
         "_serving",
         "_stall_seconds",
-        "_stall_timer",
         "_state",
         "_turn",
-        "_unread",
         "_upgrading",
         "_url",
     )
@@ -126,9 +108,6 @@ class EdgeProtocol(Line):
         self._idle_timer: asyncio.TimerHandle | None = None
         self._idle_since = 0.0
         self._stall_seconds = stall_seconds
-        self._stall_timer: asyncio.TimerHandle | None = None
-        self._unread = 0
-        """How much waited for a slow client when it was last looked at."""
         self._turn: DirectTurn | None = None
         """The last request that has begun, if it goes straight to who serves it."""
         self._due: DirectTurn | None = None
@@ -157,7 +136,7 @@ class EdgeProtocol(Line):
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Start the clock of the first head."""
         self.transport = transport
-        self.flow = Flow(transport)
+        self.flow = Flow(transport, self.loop, self._stall_seconds)
         self._state.connections.add(cast("Any", self))
         self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_late)
 
@@ -167,25 +146,10 @@ class EdgeProtocol(Line):
     def pause_writing(self) -> None:
         """Hear that the client reads too slowly."""
         self.flow.pause_writing()
-        self._watch_unread()
 
     def resume_writing(self) -> None:
         """Hear that the client has read enough."""
         self.flow.resume_writing()
-        if self._stall_timer is not None:
-            self._stall_timer.cancel()
-            self._stall_timer = None
-
-    def _watch_unread(self) -> None:
-        self._unread = self.transport.get_write_buffer_size()
-        self._stall_timer = self.loop.call_later(self._stall_seconds, self._look_at_unread)
-
-    def _look_at_unread(self) -> None:
-        """End the connection of a client that reads nothing: its requests hold places that others wait for."""
-        if self.transport.get_write_buffer_size() == self._unread:
-            self.transport.abort()
-        else:
-            self._watch_unread()
 
     def shutdown(self) -> None:
         """Close, after the request that is being served."""
@@ -213,7 +177,7 @@ class EdgeProtocol(Line):
             parser.feed_data(data)
         except httptools.HttpParserError:
             self._due = None
-            self._refuse(*_MALFORMED)
+            self._refuse(MALFORMED)
             return
         except httptools.HttpParserUpgrade as upgrade:
             if self._upgrading:
@@ -257,14 +221,14 @@ class EdgeProtocol(Line):
     def _unfinished(self) -> None:
         """Bound what a request that is not whole has besides its body: a head, extensions of chunks, trailers."""
         if self._head_bytes > MOST_HEAD_BYTES:
-            self._refuse(*_TOO_LARGE)
+            self._refuse(TOO_LARGE)
         elif self._in_head and self._head_timer is None:
             self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_late)
 
-    def _refuse(self, status: str, problem: Problem) -> None:
+    def _refuse(self, why: Reason) -> None:
         """Answer what is no HTTP, in the same envelope as everything else, but not in the middle of another answer."""
         if not self._answering():
-            self.transport.write(_refusal(status, problem))
+            self.transport.write(whole_answer(why, request_id.new()))
         self._hang_up()
 
     def _answering(self) -> bool:
@@ -427,7 +391,7 @@ class EdgeProtocol(Line):
         if turn.answered:
             self._hang_up()
         else:
-            self._refuse(*_CRASHED)
+            self._refuse(CRASHED)
 
     def turn_over(self) -> None:
         """Go on to the next request, or wait for one."""
@@ -482,10 +446,10 @@ class EdgeProtocol(Line):
         """Tell open requests that their client has left, and let go of everything."""
         del exc
         self._state.connections.discard(cast("Any", self))
-        for timer in (self._head_timer, self._idle_timer, self._stall_timer):
+        for timer in (self._head_timer, self._idle_timer):
             if timer is not None:
                 timer.cancel()
-        self._head_timer = self._idle_timer = self._stall_timer = None
+        self._head_timer = self._idle_timer = None
         serving, self._serving = self._serving, None
         self._line.clear()
         # Parser, requests and connection name each other; without this, memory waits for the cycle collector.
