@@ -16,6 +16,8 @@ from penstock_cli.errors import CommandError
 
 SOCKET_PATH_BYTES = 100
 """A unix socket's path has 108 bytes on Linux; what is longer moves to a short directory."""
+_NOT_IN_ADDRESSES = frozenset("%#?,")
+"""gRPC reads the address of a socket as a URI, or as several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,11 @@ class DataDir:
         return self.root / "penstock.sqlite3"
 
     @property
+    def database_url(self) -> str:
+        """URL of the same, in which `?` and what looks like an escape would name another file."""
+        return "sqlite:///" + str(self.database).replace("%", "%25").replace("?", "%3F")
+
+    @property
     def banner_key(self) -> Path:
         """Key that the banner shows when the resources declare none."""
         return self.root / "banner-key"
@@ -91,9 +98,9 @@ class DataDir:
             raise CommandError(f"cannot use {self.root} as data directory: {error.strerror}") from error
 
     def sockets(self) -> Path:
-        """Return the directory of the unix sockets, made: `run`, or a short one where that path is too long."""
+        """Return the directory of the unix sockets, made: `run`, or a short one where that cannot be an address."""
         longest = self.run / "router.sock"
-        if len(os.fsencode(longest)) <= SOCKET_PATH_BYTES:
+        if len(os.fsencode(longest)) <= SOCKET_PATH_BYTES and not _NOT_IN_ADDRESSES & set(str(longest)):
             return self.run
         digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:12]
         short = Path(tempfile.gettempdir()) / f"penstock-{os.getuid()}-{digest}"

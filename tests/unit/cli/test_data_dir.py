@@ -1,7 +1,10 @@
+import asyncio
 import os
 import stat
 
+import grpc
 import pytest
+from sqlalchemy import make_url
 
 from penstock_cli import data_dir
 from penstock_cli.data_dir import DataDir, write_private
@@ -81,3 +84,19 @@ def test_sockets_stay_in_the_data_dir_where_they_fit(tmp_path, monkeypatch):
     short.chmod(0o755)
     with pytest.raises(CommandError, match="not a private directory"):
         deep.sockets()
+
+
+@pytest.mark.parametrize("name", ["my data", "C#", "what?", "a,b", "My%20Project", "ключ"])
+async def test_any_name_of_a_data_dir_will_do(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(data_dir.tempfile, "gettempdir", lambda: str(tmp_path))
+    folder = DataDir(tmp_path / name)
+    folder.prepare()
+    server = grpc.aio.server()
+    address = f"unix:{folder.sockets()}/auth.sock"
+    server.add_insecure_port(address)
+    await server.start()
+    async with grpc.aio.insecure_channel(address) as channel:
+        await asyncio.wait_for(channel.channel_ready(), 10)
+    await server.stop(0)
+    assert make_url(folder.database_url).database == str(folder.database)
+    assert not make_url(folder.database_url).query

@@ -82,7 +82,7 @@ class Fleet:
         told = {
             "ADDRESS": self._auth,
             "CATALOG_PATH": str(self._folder.catalog / "auth.json"),
-            "DATABASE_URL": options.database_url or f"sqlite:///{self._folder.database}",
+            "DATABASE_URL": options.database_url or self._folder.database_url,
         }
         if options.redis_url:
             told["REDIS_URL"] = options.redis_url
