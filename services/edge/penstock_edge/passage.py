@@ -107,12 +107,11 @@ class NativePassage:
 class NativeFollower:
     """Passes events; the sniffer reads them for the books."""
 
-    __slots__ = ("_dialect", "_events", "_framing", "_head", "_hides_usage", "_request_id", "_sniffer")
+    __slots__ = ("_dialect", "_framing", "_head", "_hides_usage", "_request_id", "_sniffer")
 
     def __init__(self, dialect: Dialect, sniffer: Sniffer, head: Head, request_id: str) -> None:
         self._dialect = dialect
         self._sniffer = sniffer
-        self._events = 0
         self._head = head
         self._request_id = request_id
         self._framing: Framing | None = dialect.framing(head)
@@ -131,7 +130,6 @@ class NativeFollower:
     def take(self, raw: bytes) -> tuple[Signal, bytes]:
         """Read one event and pass it."""
         signal = self._sniffer.observe(raw)
-        self._events += 1
         if signal is Signal.USAGE:
             return Signal.PRELUDE, b"" if self._hides_usage else raw
         if self._framing is not None:
@@ -153,7 +151,7 @@ class NativeFollower:
         """Return the dialect's error event."""
         if self._framing is not None:
             return self._framing.fail(problem, self._request_id)
-        return self._dialect.error_event(problem, self._request_id, self._head, self._events)
+        return self._dialect.error_event(problem, self._request_id, self._head)
 
 
 class TranslatedPassage:

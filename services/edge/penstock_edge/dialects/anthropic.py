@@ -144,9 +144,9 @@ class AnthropicDialect:
             error = {"type": problem.kind, "message": problem.message}
         return msgspec.json.encode({"type": "error", "error": error, "request_id": request_id})
 
-    def error_event(self, problem: Problem, request_id: str, head: Head, after: int = 0) -> bytes:
+    def error_event(self, problem: Problem, request_id: str, head: Head) -> bytes:
         """Return the event that ends a stream which cannot be finished."""
-        del head, after
+        del head
         # An upstream's own error object may stand on several lines; JSON text has no raw line ends within strings.
         data = self.error_body(problem, request_id).replace(b"\r", b"").replace(b"\n", b"")
         return b"event: error\ndata: " + data + b"\n\n"

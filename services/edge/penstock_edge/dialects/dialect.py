@@ -169,8 +169,8 @@ class Dialect(Protocol):
         """Return the error envelope. `problem.detail`, if any, is an error object of this wire format."""
         ...
 
-    def error_event(self, problem: Problem, request_id: str, head: Head, after: int = 0) -> bytes:
-        """Return what ends a stream of this wire format that cannot be finished, after so many of its events."""
+    def error_event(self, problem: Problem, request_id: str, head: Head) -> bytes:
+        """Return what ends a stream of this wire format that cannot be finished, unless `framing` knows better."""
         ...
 
     def limit_headers(self, states: Iterable[LimitState], now: float) -> Headers:

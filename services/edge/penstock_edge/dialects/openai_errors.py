@@ -146,9 +146,9 @@ class OpenAIManners:
         """Return the error envelope."""
         return error_body(problem)
 
-    def error_event(self, problem: Problem, request_id: str, head: Head, after: int = 0) -> bytes:
+    def error_event(self, problem: Problem, request_id: str, head: Head) -> bytes:
         """Return what ends a stream of which nothing but keep-alives went out."""
-        del request_id, head, after
+        del request_id, head
         return error_event(problem)
 
     def limit_headers(self, states: Iterable[LimitState], now: float) -> Headers:  # noqa: ARG002  # resets are spans

@@ -116,9 +116,8 @@ class GeminiDialect:
         del request_id
         return errors.error_body(problem)
 
-    def error_event(self, problem: Problem, request_id: str, head: Head, after: int = 0) -> bytes:
+    def error_event(self, problem: Problem, request_id: str, head: Head) -> bytes:
         """Return what ends a stream of which nothing but keep-alives went out."""
-        del after
         return SseFraming().fail(problem) if _sse(head) else ArrayFraming().fail(problem, request_id)
 
     def limit_headers(self, states: Iterable[LimitState], now: float) -> Headers:

@@ -63,9 +63,9 @@ class ResponsesDialect:
         """Return the error envelope."""
         return openai_errors.error_body(problem)
 
-    def error_event(self, problem: Problem, request_id: str, head: Head, after: int = 0) -> bytes:
+    def error_event(self, problem: Problem, request_id: str, head: Head) -> bytes:
         """Return what ends a stream of which nothing but keep-alives went out."""
-        return never_begun(problem, request_id, _own(head), after)
+        return never_begun(problem, request_id, _own(head))
 
     def limit_headers(self, states: Iterable[LimitState], now: float) -> Headers:  # noqa: ARG002  # they count down
         """Return the remaining limits as `x-ratelimit-*`."""

@@ -35,8 +35,8 @@ class PassingStream:
 
     def event(self, raw: bytes) -> bytes:
         """Return an event as it is."""
-        # A comment has no number.
-        if raw[0] != _COLON:
+        # Blank lines and comments are no events; names of fields are letters, which stand behind the colon.
+        if raw[0] > _COLON:
             if self._events == 0:
                 self._opening = raw
             self._events += 1

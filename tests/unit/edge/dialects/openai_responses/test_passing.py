@@ -33,7 +33,7 @@ def ended(data):
     return [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
 
 
-@pytest.mark.parametrize("comment", [b"", b": keep-alive\n\n"])
+@pytest.mark.parametrize("comment", [b"", b": keep-alive\n\n", b"\n\n"])
 def test_the_end_is_of_the_same_answer(comment):
     passed = sse(BEGUN, PROGRESS, added(0, message()), delta("output_text", 0, "Hel", content_index=0))
     error, failed = ended(comment + passed)
