@@ -136,6 +136,19 @@ def test_lists_empty_documents_and_what_a_cluster_adds():
     assert "wins" not in repr(secret)
 
 
+def test_what_kubectl_makes_without_a_cluster_is_read():
+    (secret,) = read("""
+        apiVersion: v1
+        data:
+          api-key: c2stYQ==
+        kind: Secret
+        metadata:
+          creationTimestamp: null
+          name: a
+    """)
+    assert (secret.name, secret.values, secret.created_at_ms) == ("a", {"api-key": "sk-a"}, 0)
+
+
 def test_anchors_and_merges_keep_their_lines():
     resources = read("""
         apiVersion: penstock.dev/v1alpha1
@@ -292,6 +305,7 @@ BAD = [
     (PLAN.replace("name: p", f"name: p, generation: {2**63}") + "  {}\n", f"f.yaml:3: Plan/p metadata.generation: must be at most {2**63 - 1}"),
     (MODEL + "  upstreamNames:\n    - {provider: Bedrock, name: a}\n    - {provider: Bedrock, name: b}\n", "f.yaml:7: Model/m spec.upstreamNames[1].provider: provider Bedrock is given twice"),
     # Secret
+    (SECRET + "data: {k: 'é'}\n", "f.yaml:4: Secret/s data.k: must be base64 of UTF-8 text"),
     (SECRET + "data: {k: '!!!'}\n", "f.yaml:4: Secret/s data.k: must be base64 of UTF-8 text"),
     (SECRET + "data: {k: /w==}\n", "f.yaml:4: Secret/s data.k: must be base64 of UTF-8 text"),
     (SECRET + "stringData:\n  k: 12345\n", "f.yaml:5: Secret/s stringData.k: must be a string (put it in quotes)"),

@@ -230,7 +230,7 @@ def _resource(written: _Written, place: Place) -> Resource:
         "name": metadata.name,
         "place": place,
         "generation": metadata.generation,
-        "created_at_ms": metadata.created_at_ms,
+        "created_at_ms": metadata.created_at_ms or 0,
     }
     match written:
         case _UpstreamAccount():

@@ -6,7 +6,6 @@ the units of the catalog: ms, micro-USD, millionths.
 """
 
 import base64
-import binascii
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
@@ -325,7 +324,7 @@ class SecretValues(Strict):
         for key, value in (data or {}).items():
             try:
                 base64.b64decode(value, validate=True).decode()
-            except (binascii.Error, UnicodeError):
+            except ValueError:
                 raise fault("must be base64 of UTF-8 text", key) from None
         return data
 
@@ -343,7 +342,7 @@ class Metadata(Strict):
     labels: dict[str, str] | None = None
     annotations: dict[str, str] | None = None
     generation: int = Field(default=1, ge=0, le=2**63 - 1)
-    created_at_ms: Time = Field(default=0, alias="creationTimestamp")
+    created_at_ms: Time | None = Field(default=None, alias="creationTimestamp")
     uid: str | None = None
     resource_version: str | None = None
     finalizers: list[str] | None = None
