@@ -126,6 +126,16 @@ async def test_a_process_for_which_there_is_no_room_is_started_later(make, heard
     assert await child.stop(5)
 
 
+async def test_ctrl_c_before_a_process_is_deaf_to_it_is_no_crash(make, heard):
+    code = "import os, signal; signal.signal(signal.SIGINT, signal.SIG_DFL); os.kill(os.getpid(), signal.SIGINT)"
+    child = make("edge-0", code)
+    child.let_end()
+    child.start()
+    await until(child._task.done)
+    assert child.last_exit == -signal.SIGINT
+    assert b"restarted" not in heard.getvalue()
+
+
 async def test_the_end_has_an_order(make):
     order = []
     children = [

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 LAST_WORDS_SECONDS = 0.5
 HEARSAY_SECONDS = 0.05
 KILL_SECONDS = 2.0
+AS_TOLD = frozenset({0, -signal.SIGINT})
+"""How those end that were told to: Ctrl-C kills one that has not come so far as to be deaf to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ class Child:
         while not self._stopping:
             begun = loop.time()
             fate = await self._one_life()
-            if self.last_exit == 0:
+            if self.last_exit in AS_TOLD:
                 # A signal to the whole group reaches it before we have heard of ours.
                 await asyncio.sleep(HEARSAY_SECONDS)
             if self._told_to_end():
@@ -124,7 +126,7 @@ class Child:
                 await asyncio.wait_for(self._wake.wait(), delay)
 
     def _told_to_end(self) -> bool:
-        return self._stopping or (self._may_end and self.last_exit == 0)
+        return self._stopping or (self._may_end and self.last_exit in AS_TOLD)
 
     async def _one_life(self) -> str:
         """Run the program once; returns in words how that ended. The machine may have no room for it just now."""
