@@ -42,7 +42,8 @@ HOT = {
     "upstream/call upstream/client upstream/connection upstream/deadlines upstream/fields upstream/outgoing "
     "upstream/pool",
     "penstock_routing": "access accounts affinity buckets candidates choosing condition fair_queue gates gauges "
-    "health lanes outcomes policy pool rendezvous retry retry_budget selection serving shares storms waiting_room warmth words",
+    "health lanes outcomes policy pool rendezvous retry retry_budget selection serving shares storms waiting_room "
+    "warmth words",
 }
 FLAGS = ("--config-file=", "--strict", "--namespace-packages", "--explicit-package-bases", "--no-warn-unused-ignores")
 # Flags that are named take the place of those that Python was built with, so two of these are named again: without
