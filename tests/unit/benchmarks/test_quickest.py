@@ -56,3 +56,10 @@ def test_what_does_not_run_has_no_time(quickest, tmp_path):
 def test_one_that_runs_has_a_time(quickest, monkeypatch):
     monkeypatch.setattr(quickest, "ASKED", "print(0.25)")
     assert quickest.seconds_of(Path(sys.executable)) == 0.25
+
+
+def test_the_least_of_several_rounds_counts_and_who_cannot_is_asked_once(quickest, monkeypatch):
+    times = {OURS: [0.04, 0.09, 0.05], OTHER: [0.09, 0.03, 0.06], THIRD: [None]}
+    monkeypatch.setattr(quickest, "seconds_of", lambda python: times[python].pop(0))
+    assert quickest.least(times, rounds=3) == {OURS: 0.04, OTHER: 0.03}
+    assert times == {OURS: [], OTHER: [], THIRD: []}
