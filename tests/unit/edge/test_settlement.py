@@ -119,16 +119,22 @@ async def test_a_batch_takes_fewer_turns_when_many_wait(tmp_path):
     assert gone[255] - gone[0] <= 256 // 64
 
 
-async def test_what_has_waited_while_all_calls_were_busy_goes_as_soon_as_one_is_free(tmp_path):
+def held_back():
+    """Calls that are answered when they may be: what was asked, the leave to answer, and the call."""
     may_go, called = asyncio.Event(), []
 
-    async def slow(request, timeout):
+    async def call(request, timeout):
         called.append(request)
         await may_go.wait()
         return await commit(request, timeout)
 
+    return called, may_go, call
+
+
+async def test_what_has_waited_while_all_calls_were_busy_goes_as_soon_as_one_is_free(tmp_path):
+    called, may_go, call = held_back()
     async with settling(None, tmp_path, serve=False, max_calls=1) as settlement:
-        settlement._call = slow
+        settlement._call = call
         async with running(settlement.run()):
             finish(settlement, 1)
             await until(lambda: called)
@@ -142,15 +148,9 @@ async def test_what_has_waited_while_all_calls_were_busy_goes_as_soon_as_one_is_
 
 
 async def test_what_ends_during_a_flush_does_not_wait_for_company(tmp_path):
-    may_go, called = asyncio.Event(), []
-
-    async def slow(request, timeout):
-        called.append(request)
-        await may_go.wait()
-        return await commit(request, timeout)
-
+    called, may_go, call = held_back()
     async with settling(None, tmp_path, serve=False, max_delay_seconds=3600.0) as settlement:
-        settlement._call = slow
+        settlement._call = call
         async with running(settlement.run()):
             finish(settlement, 1)
             flushing = asyncio.create_task(settlement.flush(30))
