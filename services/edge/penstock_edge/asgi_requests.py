@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from uvicorn.protocols.http.flow_control import FlowControl
     from uvicorn.server import ServerState
 
+    from penstock_edge.corking import CorkedTransport
     from penstock_edge.dialects.dialect import Headers
     from penstock_edge.flow import Flow
 
@@ -34,14 +35,15 @@ class AsgiRequests:
         config: Config,
         state: ServerState,
         app_state: dict[str, Any],
-        transport: asyncio.Transport,
+        transport: CorkedTransport,
         flow: Flow,
         on_response: Callable[[], None],
     ) -> None:
         self._config = config
         self._state = state
         self._app_state = app_state
-        self._transport = transport
+        # In all that uvicorn does with it, it is one.
+        self._transport = cast("asyncio.Transport", transport)
         self._flow = flow
         self._on_response = on_response
 

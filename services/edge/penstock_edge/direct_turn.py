@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Coroutine
 
+    from penstock_edge.corking import CorkedTransport
     from penstock_edge.dialects.dialect import Headers
     from penstock_edge.flow import Flow
     from penstock_edge.turn import Serve
@@ -32,7 +33,7 @@ class Line:
     __slots__ = ("flow", "loop", "transport")
 
     loop: asyncio.AbstractEventLoop
-    transport: asyncio.Transport
+    transport: CorkedTransport
     flow: Flow
 
     def default_lines(self) -> bytes:
@@ -157,8 +158,7 @@ class DirectTurn:
         if not self._whole or self.gone or self._size > limit:
             return None
         accept(self.headers, limit)
-        pieces, self._pieces = self._pieces, []
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return self._hand_over()
 
     async def body(self, limit: int, seconds: float = 300.0) -> bytes:
         """Return the whole body. Raises ProblemError (413, 408, 415) and ClientLeftError."""
@@ -169,6 +169,13 @@ class DirectTurn:
             raise ClientLeftError
         if self._size > limit:
             raise ProblemError(BODY_TOO_LARGE)
+        return self._hand_over()
+
+    def _hand_over(self) -> bytes:
+        """Return the body and forget it."""
+        if self._size > _LARGE_BYTES:
+            # To read and to translate it may take long.
+            self._line.transport.release()
         pieces, self._pieces = self._pieces, []
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from penstock_edge.corking import CorkedTransport
 
 STALL_SECONDS: Final = 120.0
 
@@ -26,7 +29,7 @@ class Flow:
     )
 
     def __init__(
-        self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, stall_seconds: float = STALL_SECONDS
+        self, transport: CorkedTransport, loop: asyncio.AbstractEventLoop, stall_seconds: float = STALL_SECONDS
     ) -> None:
         self._transport = transport
         self._loop = loop

@@ -24,6 +24,7 @@ from penstock_chassis.rpc_transport import Transport
 from penstock_edge import batch_calls
 from penstock_edge.admission import Admission
 from penstock_edge.changes import Changes
+from penstock_edge.corking import Cork
 from penstock_edge.dispatch import Dispatcher, Pace
 from penstock_edge.estimates import Estimates
 from penstock_edge.metrics import EdgeMetrics
@@ -123,7 +124,9 @@ class Edge:
             observer=metrics,
             rng=rng,
         )
-        self.client = _upstream_client(settings)
+        # One for both sides: a request's writes to its upstream follow those of others to their clients.
+        self._cork = Cork(asyncio.get_running_loop())
+        self.client = _upstream_client(settings, self._cork)
         estimates = Estimates()
         self.dispatcher = Dispatcher(
             view=view,
@@ -213,7 +216,7 @@ class Edge:
             self._begin("replay", self.replay.run())
             await self._reach_others()
             listener = listen(settings.host, port, reuse_port=True)
-        protocol = functools.partial(EdgeProtocol, stall_seconds=settings.client_stall_seconds)
+        protocol = functools.partial(EdgeProtocol, stall_seconds=settings.client_stall_seconds, cork=self._cork)
         self._server = HttpServer(self.app, [listener], http=protocol, timeout_keep_alive=settings.client_idle_seconds)
         await self._server.begin()
         # What lives now lives for ever; the collector need not look at it again.
@@ -302,7 +305,7 @@ class Edge:
                     await asyncio.sleep(0.01)
 
 
-def _upstream_client(settings: EdgeSettings) -> UpstreamClient:
+def _upstream_client(settings: EdgeSettings, cork: Cork) -> UpstreamClient:
     """Make the client of upstreams. Proxies come from the environment, as for every other program."""
     limits = UpstreamLimits(
         connections=settings.upstream_connections,
@@ -311,7 +314,7 @@ def _upstream_client(settings: EdgeSettings) -> UpstreamClient:
         total=settings.upstream_total_connections,
     )
     try:
-        return UpstreamClient(limits, settings.upstream_ca_file, Proxies.from_environment(os.environ))
+        return UpstreamClient(limits, settings.upstream_ca_file, Proxies.from_environment(os.environ), cork)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise process.StartError(f"upstream_ca_file {settings.upstream_ca_file} cannot be used: {reason}") from error

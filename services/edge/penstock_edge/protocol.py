@@ -16,6 +16,7 @@ from penstock_chassis import logs
 from penstock_edge import request_id
 from penstock_edge.answer_head import DefaultLines
 from penstock_edge.asgi_requests import AsgiRequests, leave
+from penstock_edge.corking import Cork, CorkedTransport
 from penstock_edge.direct_turn import DirectTurn, Line
 from penstock_edge.flow import STALL_SECONDS, Flow
 from penstock_edge.unserved import CRASHED, MALFORMED, TOO_LARGE, whole_answer
@@ -62,6 +63,7 @@ class EdgeProtocol(Line):
         "_asgi",
         "_between",
         "_config",
+        "_cork",
         "_cycle",
         "_due",
         "_expects",
@@ -91,6 +93,7 @@ class EdgeProtocol(Line):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
         stall_seconds: float = STALL_SECONDS,
+        cork: Cork | None = None,
     ) -> None:
         self.loop = _loop or asyncio.get_running_loop()
         self._config = config
@@ -108,6 +111,7 @@ class EdgeProtocol(Line):
         self._idle_timer: asyncio.TimerHandle | None = None
         self._idle_since = 0.0
         self._stall_seconds = stall_seconds
+        self._cork = cork or Cork(self.loop)
         self._turn: DirectTurn | None = None
         """The last request that has begun, if it goes straight to who serves it."""
         self._due: DirectTurn | None = None
@@ -135,8 +139,8 @@ class EdgeProtocol(Line):
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Start the clock of the first head."""
-        self.transport = transport
-        self.flow = Flow(transport, self.loop, self._stall_seconds)
+        self.transport = corked = CorkedTransport(transport, self._cork)
+        self.flow = Flow(corked, self.loop, self._stall_seconds)
         self._state.connections.add(cast("Any", self))
         self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_late)
 

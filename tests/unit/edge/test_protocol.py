@@ -18,6 +18,7 @@ from uvicorn.server import ServerState
 
 from penstock_edge.app import EdgeApp
 from penstock_edge.bodies import ClientLeftError
+from penstock_edge.corking import Cork
 from penstock_edge.errors import ProblemError
 from penstock_edge.protocol import EdgeProtocol
 from penstock_edge.routes.plain import answer
@@ -132,7 +133,10 @@ class Connection:
         self.state = ServerState()
         self.state.default_headers = [DATE]
         self.transport = Transport()
-        self.protocol = EdgeProtocol(config, self.state, {}, asyncio.get_running_loop(), stall_seconds=stall_seconds)
+        loop = asyncio.get_running_loop()
+        # By this clock a second passes between any two writes, so that none waits for another.
+        cork = Cork(loop, itertools.count().__next__)
+        self.protocol = EdgeProtocol(config, self.state, {}, loop, stall_seconds=stall_seconds, cork=cork)
         self.transport.protocol = self.protocol
         self.protocol.connection_made(self.transport)
 

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from penstock_chassis.proxies import Proxies
+from penstock_edge.corking import Cork
 from penstock_edge.upstream.dialing import Dialer
 from penstock_edge.upstream.pool import Places, Pool, UpstreamLimits
 from penstock_edge.upstream.proxies import absolute
@@ -30,11 +31,16 @@ class UpstreamClient:
     """Sends requests to origins over kept connections."""
 
     def __init__(
-        self, limits: UpstreamLimits | None = None, ca_file: Path | None = None, proxies: Proxies = _DIRECT
+        self,
+        limits: UpstreamLimits | None = None,
+        ca_file: Path | None = None,
+        proxies: Proxies = _DIRECT,
+        cork: Cork | None = None,
     ) -> None:
         """Read `ca_file`; raises OSError or ssl.SSLError when it cannot be used."""
         self._limits = limits or UpstreamLimits()
         self._loop = asyncio.get_running_loop()
+        self._cork = cork or Cork(self._loop)
         self._places = Places(self._limits.total)
         self._pools = self._places.pools
         self._resolver = Resolver(self._loop)
@@ -110,7 +116,7 @@ class UpstreamClient:
             self._forward[origin] = proxy
         dialer = Dialer(self._loop, origin, self._resolver, tls, proxy)
         pool = self._pools[origin] = Pool(
-            self._loop, origin, self._limits, self._places, dialer, tls=tls, forwarded=forwarded
+            self._loop, origin, self._limits, self._places, dialer, self._cork, tls=tls, forwarded=forwarded
         )
         return pool
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 import httptools
 
+from penstock_edge.corking import CorkedTransport
 from penstock_edge.upstream.answers import check_coding, declared_idle_seconds, ends_by_itself
 from penstock_edge.upstream.call import Call
 from penstock_edge.upstream.errors import (
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
+    from penstock_edge.corking import Cork
     from penstock_edge.upstream.deadlines import Deadlines
 
 # Of a head, and of whatever else holds no body: interim answers, chunk sizes, trailers.
@@ -46,6 +48,7 @@ class Connection(asyncio.Protocol):
         "_clock",
         "_coding",
         "_codings",
+        "_cork",
         "_deadline",
         "_eof",
         "_feed",
@@ -80,6 +83,7 @@ class Connection(asyncio.Protocol):
         loop: asyncio.AbstractEventLoop,
         on_free: Callable[[Connection], None],
         on_closed: Callable[[Connection], None],
+        cork: Cork,
         *,
         age_seconds: float = _FOREVER,
         forwarded: bool = False,
@@ -87,12 +91,13 @@ class Connection(asyncio.Protocol):
     ) -> None:
         """Begin unconnected. `forwarded`: a proxy stands between, and answers itself when it does not know us."""
         self._loop = loop
+        self._cork = cork
         # Methods that every answer calls are kept bound: looking them up costs as much as they do.
         self._clock: Callable[[], float] = loop.time
         self._feed: Callable[[bytes], None] | None = None
         self._on_free = on_free
         self._on_closed: Callable[[Connection], None] | None = on_closed
-        self._transport: asyncio.Transport | None = None
+        self._transport: CorkedTransport | None = None
         self._outgoing: Outgoing | None = None
         self._parser: httptools.HttpResponseParser | None = None
         self._poll: Callable[[int], list[tuple[int, int]]] | None = None
@@ -200,7 +205,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport."""
-        self._transport = made = cast("asyncio.Transport", transport)
+        self._transport = made = CorkedTransport(cast("asyncio.Transport", transport), self._cork)
         self._outgoing = Outgoing(self._loop, made, self._waits, self._stalled)
         self._parser = httptools.HttpResponseParser(self)
         self._feed = self._parser.feed_data

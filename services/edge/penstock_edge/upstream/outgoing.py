@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
+    from penstock_edge.corking import CorkedTransport
+
 # Bodies up to here are joined with their heads: cheaper than two writes.
 _SMALL_REQUEST_BYTES: Final = 64 * 1024
 # How often a request that does not go out is looked at, in parts of its patience.
@@ -39,7 +41,7 @@ class Outgoing:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        transport: asyncio.Transport,
+        transport: CorkedTransport,
         waits: Callable[[], bool],
         on_stalled: Callable[[], None],
     ) -> None:
@@ -113,7 +115,7 @@ class Outgoing:
         self._look_again()
 
 
-def _unconfirmed(transport: asyncio.Transport) -> int:
+def _unconfirmed(transport: CorkedTransport) -> int:
     """Return how many bytes the other side's kernel has not confirmed; 0 where that cannot be known."""
     descriptor = transport.get_extra_info("socket")
     try:

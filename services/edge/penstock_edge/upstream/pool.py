@@ -11,6 +11,7 @@ from penstock_edge.upstream.connection import Connection
 from penstock_edge.upstream.errors import ConnectError, PoolFullError, UpstreamError
 
 if TYPE_CHECKING:
+    from penstock_edge.corking import Cork
     from penstock_edge.upstream.addresses import Origin
     from penstock_edge.upstream.dialing import Dialer
     from penstock_edge.upstream.tls import UpstreamContext
@@ -82,6 +83,7 @@ class Pool:
         limits: UpstreamLimits,
         places: Places,
         dialer: Dialer,
+        cork: Cork,
         *,
         tls: UpstreamContext | None,
         forwarded: bool,
@@ -91,6 +93,7 @@ class Pool:
         self._limits = limits
         self._places = places
         self._dialer = dialer
+        self._cork = cork
         self._tls = tls
         self._forwarded = forwarded
         self._open: set[Connection] = set()
@@ -155,6 +158,7 @@ class Pool:
             self._loop,
             self._freed,
             self._lost,
+            self._cork,
             age_seconds=self._limits.age_seconds,
             forwarded=self._forwarded,
             on_first_answer=None if self._tls is None else self._keep_session,
