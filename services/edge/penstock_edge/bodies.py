@@ -32,12 +32,15 @@ def announced(length: bytes) -> int:
 
 
 def accept(headers: list[tuple[bytes, bytes]], limit: int) -> None:
-    """Judge a body by what is said of it. Raises ProblemError (413, 415)."""
+    """Judge a body by what is said of it. Raises ProblemError (413, 415, 501)."""
     for name, value in headers:
         if name == b"content-length" and announced(value) > limit:
             raise ProblemError(BODY_TOO_LARGE)
         if name == b"content-encoding" and value.lower() not in {b"", b"identity"}:
             raise ProblemError(invalid("the request body must not be compressed", 415))
+        if name == b"transfer-encoding" and value.strip(b" \t,").lower() != b"chunked":
+            # The parser takes off the chunks and would leave the rest, as if the body had come so.
+            raise ProblemError(invalid("the request body must come with no transfer coding but chunked", 501))
 
 
 async def read_body(

@@ -57,6 +57,18 @@ async def test_a_length_may_begin_with_more_zeros_than_python_reads():
         await read_body(receiver(), [(b"content-length", zeros + b"18446744073709551615")])
 
 
+@pytest.mark.parametrize("coding", [b"gzip, chunked", b"gzip,chunked", b"identity, chunked", b"chunked, chunked"])
+async def test_a_body_in_other_transfer_codings_is_refused(coding):
+    with pytest.raises(ProblemError) as error:
+        await read_body(receiver(piece(b"x", more=False)), [(b"transfer-encoding", coding)])
+    assert error.value.problem.status == 501
+
+
+@pytest.mark.parametrize("coding", [b"chunked", b"Chunked", b" chunked ,"])
+async def test_a_body_in_chunks_is_read(coding):
+    assert await read_body(receiver(piece(b"x", more=False)), [(b"transfer-encoding", coding)]) == b"x"
+
+
 @pytest.mark.parametrize("pieces", [[101], [100, 1], [50, 50, 50]])
 async def test_a_body_is_counted_while_it_is_read(pieces):
     messages = [piece(b"x" * size, more=number < len(pieces) - 1) for number, size in enumerate(pieces)]
