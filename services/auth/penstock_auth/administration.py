@@ -164,7 +164,7 @@ class Administration:
             change_log.write(connection, change, now_ms)
 
     def _tell(self, key: Key) -> None:
-        self._keys.forget(key.digest)
+        self._keys.doubt(key.digest)
         self._changes.publish(_of_key(key))
 
 

@@ -125,7 +125,7 @@ class CatalogFollower:
         changed = difference(before, after)
         self._keys.catalog = after
         for digest in changed.keys:
-            self._keys.forget(digest)
+            self._keys.doubt(digest)
         return changed
 
     def _tell(self, changed: Difference, *, everything: bool = False) -> None:

@@ -28,6 +28,8 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from penstock_auth.bulletin import Bulletin
+
 
 class CountersError(Exception):
     """Something is wrong with the store of counters."""
@@ -327,6 +329,11 @@ class Truth(Protocol):
 
 class Counters(Protocol):
     """A store of windows, leases and holdings. Every method but `time_ms` may raise `StoreDown`."""
+
+    @property
+    def bulletin(self) -> Bulletin:
+        """Where replicas post changes for those that SQL cannot tell."""
+        ...
 
     def time_ms(self) -> int:
         """Return the store's time, about, without asking it. Clocks of machines may be put back; this one is not."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from penstock_auth.allowances import RECOVERING_MS
 from penstock_auth.books import Books, Circumstances
+from penstock_auth.bulletin import MemoryBulletin
 from penstock_auth.counters import AllowResult, Denial, Heard, ProjectHistory, Reason
 from penstock_auth.rebuilding import Rebuilding
 from penstock_auth.recovery import Epoch, Status
@@ -38,6 +39,7 @@ class MemoryCounters:
     """`Counters` in memory. `clock` gives unix ms."""
 
     def __init__(self, truth: Truth, *, clock: Callable[[], int] | None = None) -> None:
+        self.bulletin = MemoryBulletin()
         self._truth = truth
         self._clock = clock or steady_clock()
         self._last = self._clock()

@@ -1,10 +1,10 @@
 """Counters in Redis, shared by all auths: each decision is one script on the keys of one project.
 
 Keys: `penstock:{<project>}:<epoch>:...` with all of a project in one cluster slot and an expiry on each, and
-`penstock:{counters}:sessions`, one hash without expiry that holds the epoch and its sessions. A flushed store has no
-epoch; the next reader makes one, and the projects' keys of an earlier epoch are never read again. A project without
-its facts (after a flush that this auth has not noticed, or a long rest) is rebuilt from the ledger first. A cluster's
-nodes bear marks of the epoch, and one that has lost them ends it for all (`marks`).
+`penstock:{counters}:sessions`, one hash without expiry that holds the epoch and its sessions (beside it is the
+`bulletin`). A flushed store has no epoch; the next reader makes one, and the projects' keys of an earlier epoch are
+never read again. A project without its facts (after a flush that this auth has not noticed, or a long rest) is rebuilt
+from the ledger first. A cluster's nodes bear marks of the epoch, and one that has lost them ends it for all (`marks`).
 
 Each auth looks at the sessions at most a second apart. Redis's clock is used; a jump forward of it while this auth
 runs is not believed (windows would open early), a jump back makes time stand still.
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from penstock_auth import allowances, marks
 from penstock_auth.allowances import PROJECT, RECOVERING_MS
+from penstock_auth.bulletin import RedisBulletin
 from penstock_auth.counters import (
     AllowResult,
     Denial,
@@ -73,6 +74,7 @@ class RedisCounters:
         deadline_seconds: float = DEADLINE_SECONDS,
     ) -> None:
         self._runner = Runner(url, deadline_seconds, cluster=cluster)
+        self.bulletin = RedisBulletin(self._runner)
         self._truth = truth
         self._clock = clock
         self._allow = Script("allow")

@@ -1,7 +1,7 @@
 """Finds a key by digest for an Allow call: declared keys in the catalog, others in SQL through a bounded cache.
 
-A change of a key empties its place in the cache (on other replicas within a second, by the change log). While SQL is
-down, what the cache holds goes on: nobody can disable a key then.
+A key that changes is in doubt until it was read anew (on other replicas within a second, by the change log, or by the
+bulletin where SQL cannot be reached). While SQL is down, what the cache holds goes on, but for what is in doubt.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from penstock_auth.errors import DatabaseDown
+from penstock_auth.errors import DatabaseDown, KeyInDoubt
 from penstock_auth.keys import KeyState, Source, find_by_digest, find_by_digests
 from penstock_auth.plans import EMPTY
 
@@ -35,6 +35,21 @@ class _Place:
     key: Key | None
     read_at: float
     failed_at: float = float("-inf")
+    in_doubt: bool = False
+
+    def fresh(self, now: float) -> bool:
+        """Say whether it is good without a look into SQL."""
+        return not self.in_doubt and now - self.read_at < (_FRESH_SECONDS if self.key is not None else _UNKNOWN_SECONDS)
+
+    def has_answer(self, now: float) -> bool:
+        """Say whether it has something to say while SQL is down."""
+        return self.key is not None and (self.in_doubt or now - self.read_at <= _STALE_SECONDS)
+
+    def without_sql(self) -> Key | None:
+        """Return what goes on while SQL is down. Raises KeyInDoubt."""
+        if self.in_doubt and self.key is not None:
+            raise KeyInDoubt(self.key)
+        return self.key
 
 
 class KeyBook:
@@ -46,34 +61,34 @@ class KeyBook:
         self._monotonic = monotonic
         self._limit = limit
         self._places: dict[bytes, _Place] = {}
-        self._forgotten = 0
+        self._doubts = 0
 
     async def find(self, digest: bytes) -> Key | None:
-        """Find a key in any state. Raises DatabaseDown when only SQL could tell."""
+        """Find a key in any state. Raises DatabaseDown when only SQL could tell, KeyInDoubt of one that has changed."""
         declared = self.catalog.declared.get(digest)
         if declared is not None:
             return declared
         place = self._places.get(digest)
         now = self._monotonic()
-        age = now - place.read_at if place is not None else 0.0
-        if place is not None and age < (_FRESH_SECONDS if place.key is not None else _UNKNOWN_SECONDS):
+        if place is not None and place.fresh(now):
             return place.key
-        stale = place if place is not None and place.key is not None and age <= _STALE_SECONDS else None
+        stale = place if place is not None and place.has_answer(now) else None
         if stale is not None and now - stale.failed_at < _AGAIN_SECONDS:
-            return stale.key
-        forgotten = self._forgotten
+            return stale.without_sql()
+        doubts = self._doubts
         try:
             key = await self._database.read(
                 lambda connection: find_by_digest(connection, digest),
                 seconds=None if stale is None else _PATIENCE_SECONDS,
             )
         except DatabaseDown:
-            if stale is None:
+            # It may have come into doubt, or have been read by another call, meanwhile.
+            place = self._places.get(digest)
+            if place is None or not place.has_answer(now):
                 raise
-            if self._places.get(digest) is stale:
-                self._places[digest] = replace(stale, failed_at=self._monotonic())
-            return stale.key
-        return self._learn(digest, key, forgotten)
+            self._places[digest] = place = replace(place, failed_at=self._monotonic())
+            return place.without_sql()
+        return self._learn(digest, key, doubts)
 
     async def find_many(self, digests: Iterable[bytes]) -> dict[bytes, Key]:
         """Find keys in any state, all that must be read at once; unknown ones are absent. Raises DatabaseDown.
@@ -90,29 +105,31 @@ class KeyBook:
                 news.append(digest)
             else:
                 found[digest] = key
-        forgotten = self._forgotten
+        doubts = self._doubts
         read = await self._database.read(lambda connection: find_by_digests(connection, news)) if news else {}
         for digest, key in read.items():
-            found[digest] = self._learn(digest, key, forgotten)
+            found[digest] = self._learn(digest, key, doubts)
         return found
 
-    def forget(self, digest: bytes) -> None:
-        """Read this key anew next time."""
-        self._forgotten += 1
-        self._places.pop(digest, None)
+    def doubt(self, digest: bytes) -> None:
+        """Use nothing of this key that was read before now."""
+        self._doubts += 1
+        place = self._places.pop(digest, None)
+        if place is not None and place.key is not None:
+            self._places[digest] = _Place(place.key, place.read_at, in_doubt=True)
 
-    def forget_all(self) -> None:
-        """Read every key anew."""
-        self._forgotten += 1
-        self._places.clear()
+    def doubt_all(self) -> None:
+        """Use nothing of any key that was read before now."""
+        for digest in list(self._places):
+            self.doubt(digest)
 
-    def _learn(self, digest: bytes, key: K, forgotten: int) -> K:
-        """Keep what was read after so much had been forgotten, and return what is true of it."""
+    def _learn(self, digest: bytes, key: K, doubts: int) -> K:
+        """Keep what was read after so many doubts, and return what is true of it."""
         if key is not None and key.source == Source.DECLARED:
             # The catalog alone says which declared keys are good; this one is not in it any more.
             key = replace(key, state=KeyState.WITHDRAWN.value)
-        if forgotten == self._forgotten:
-            # Else it may have been read before the change because of which something was forgotten meanwhile.
+        if doubts == self._doubts:
+            # Else it may have been read before the change because of which something was doubted meanwhile.
             self._keep(digest, key)
         return key
 

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from penstock.auth.v1 import auth_pb2
 from penstock_auth import metrics, translation
 from penstock_auth.counters import NOTHING, AllowCall, Reason, SpendLimit, StoreDown, StoreRefused, Versioned
-from penstock_auth.errors import Conflict
+from penstock_auth.errors import Conflict, KeyInDoubt
 from penstock_auth.keys import KeyState
 from penstock_auth.spend import read_spend
 from penstock_auth.tables import projects
@@ -51,7 +51,10 @@ class Lender:
 
     async def allow(self, request: auth_pb2.AllowRequest) -> auth_pb2.AllowResponse:
         """Lend, or say why not. Raises Invalid, DatabaseDown, and Conflict for an outdated seq."""
-        key = await self._keys.find(translation.key_digest(request.key_sha256))
+        try:
+            key = await self._keys.find(translation.key_digest(request.key_sha256))
+        except KeyInDoubt as doubt:
+            return _undecided(doubt.key, self._keys.catalog.plans.get(doubt.key.plan), refused=True)
         if key is None:
             return _denied(None, None, auth_pb2.DENIAL_REASON_UNKNOWN_KEY, _UNKNOWN_MS)
         plan = self._keys.catalog.plans.get(key.plan)
@@ -145,7 +148,7 @@ def _answer(
 def _undecided(key: Key, plan: Plan | None, *, refused: bool) -> auth_pb2.AllowResponse:
     answer = _denied(key, plan, auth_pb2.DENIAL_REASON_STORE_DOWN, _STORE_DOWN_MS)
     if refused:
-        # What the edge gave back may be lost, so it asks again; but no plan lets such a key go on meanwhile.
+        # What the edge gave back was not taken in, so it asks again; but no plan lets such a key go on meanwhile.
         answer.key.on_store_outage = "Closed"
     return answer
 

@@ -154,7 +154,11 @@ class Auth:
         await epochs.look()
         self._keep("epochs", epochs.run)
         if database.shared:
-            self._keep("change_log", ChangeLog(database, _heard(keys, changes), unix_ms).run)
+            change_log = ChangeLog(
+                database, _heard(keys, changes), counters.bulletin, now_ms=unix_ms, monotonic=time.monotonic
+            )
+            self._keep("change_log", change_log.run)
+            self._keep("bulletin", change_log.run_without_sql)
         self._keep("certificates", self._transport.run)
         server = self._transport.server(
             settings.address, max_connection_age_seconds=settings.max_connection_age_seconds
@@ -230,7 +234,9 @@ def _heard(keys: KeyBook, changes: ChangeHub) -> Callable[[Change], None]:
 
     def heard(change: Change) -> None:
         if change.kind is ChangeKind.KEY:
-            keys.forget(bytes.fromhex(change.subject))
+            keys.doubt(bytes.fromhex(change.subject))
+        elif change.kind is ChangeKind.EVERYTHING:
+            keys.doubt_all()
         changes.publish(change)
 
     return heard

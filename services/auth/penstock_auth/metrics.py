@@ -52,7 +52,7 @@ for _result in ("committed", "duplicate", "quarantined", "deferred"):
     SETTLEMENTS.labels(_result)
 for _kind in ("down", "deadline", "full", "retried"):
     SQL_ERRORS.labels(_kind)
-for _call in ("open", "epoch", "Allow"):
+for _call in ("open", "epoch", "Allow", "post", "bulletin"):
     STORE_ERRORS.labels(_call)
 for _how in ("dropped", "lost"):
     SESSIONS_DROPPED.labels(_how)

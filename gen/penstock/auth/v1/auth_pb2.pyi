@@ -69,7 +69,7 @@ class _DenialReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DenialRe
     DENIAL_REASON_PLAN_MISSING: _DenialReason.ValueType  # 12
     """the key's plan is not in the catalog"""
     DENIAL_REASON_STORE_DOWN: _DenialReason.ValueType  # 13
-    """the counters do not answer: the key's on_store_outage decides; epoch and limits are empty"""
+    """the counters do not answer, or nobody can say what became of a key that has changed: the on_store_outage of this answer's key decides; epoch and limits are empty"""
 
 class DenialReason(_DenialReason, metaclass=_DenialReasonEnumTypeWrapper): ...
 
@@ -96,7 +96,7 @@ DENIAL_REASON_RECOVERING: DenialReason.ValueType  # 11
 DENIAL_REASON_PLAN_MISSING: DenialReason.ValueType  # 12
 """the key's plan is not in the catalog"""
 DENIAL_REASON_STORE_DOWN: DenialReason.ValueType  # 13
-"""the counters do not answer: the key's on_store_outage decides; epoch and limits are empty"""
+"""the counters do not answer, or nobody can say what became of a key that has changed: the on_store_outage of this answer's key decides; epoch and limits are empty"""
 Global___DenialReason: _TypeAlias = DenialReason  # noqa: Y015
 
 class _DeliveryState:
