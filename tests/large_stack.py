@@ -37,7 +37,7 @@ PLACES = 3
 
 
 class LargeStack:
-    """The processes by name. `auth` and `router` are further settings of all processes of a kind."""
+    """The processes by name. `auth` and `router` are further settings of all processes of a kind, `own` of one."""
 
     def __init__(
         self,
@@ -47,8 +47,10 @@ class LargeStack:
         keys: Sequence[str],
         auth: Mapping[str, str],
         router: Mapping[str, str],
+        own: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
         self.folder = folder
+        self._own = own or {}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.ports: dict[str, int] = {}
         self.rotation: list[str] = []
@@ -94,6 +96,7 @@ class LargeStack:
             self.ports[name] = free_port()
             told |= {"ADDRESS": self._addresses[kind][int(place)], "METRICS_PORT": str(self.ports[name])}
             told["CATALOG_PATH"] = str(self.folder / f"{kind}-catalog.json")
+        told |= self._own.get(name, {})
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 [sys.executable, "-m", f"penstock_{kind}.main"],
