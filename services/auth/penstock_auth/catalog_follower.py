@@ -1,7 +1,7 @@
 """Takes up each new catalog: prices and declared keys go into SQL, the view is put in force, the edges are told.
 
-While SQL is down the last catalog stays in force, but for what newer ones take from declared keys: a revocation needs
-no row in the ledger, and must not wait for one.
+While SQL is down the last catalog stays in force, but for newer plans and what newer ones take from declared keys:
+neither needs a row in the ledger, and a revocation must not wait for one.
 """
 
 from __future__ import annotations
@@ -89,12 +89,13 @@ class CatalogFollower:
         self._tried.set()
 
     def _restrict(self, document: AuthCatalog) -> None:
-        """Put in force what a catalog that cannot be taken yet takes away."""
+        """Put in force what needs no SQL of a catalog that cannot be taken yet."""
+        if not self.loaded.is_set():
+            return
         before = self._keys.catalog
-        after = restricted(before, view(document))
-        changed = self._put(before, after)
-        if changed.keys:
-            log.info("declared_keys_ended", version=document.version, keys=len(changed.keys))
+        changed = self._put(before, restricted(before, view(document)))
+        if changed.keys or changed.plans:
+            log.info("catalog_restricted", version=document.version, keys=len(changed.keys), plans=len(changed.plans))
             self._tell(changed)
 
     async def take(self, document: AuthCatalog) -> None:

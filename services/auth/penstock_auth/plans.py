@@ -69,15 +69,22 @@ def difference(before: CatalogView, after: CatalogView) -> Difference:
 
 
 def restricted(before: CatalogView, after: CatalogView) -> CatalogView:
-    """Return `before` without what `after` takes from its declared keys: they left, were revoked or end sooner."""
+    """Return what of `after` needs nothing of SQL: its plans, and which it gives to or takes from `before`'s keys.
+
+    Taken from declared keys is what left, was revoked or ends sooner; what comes new waits.
+    """
     return replace(
-        before, declared={digest: _less(key, after.declared.get(digest)) for digest, key in before.declared.items()}
+        before,
+        plans=after.plans,
+        limits=after.limits,
+        declared={digest: _less(key, after.declared.get(digest)) for digest, key in before.declared.items()},
     )
 
 
 def _less(key: Key, wanted: Key | None) -> Key:
     if wanted is None:
         return replace(key, state=KeyState.WITHDRAWN.value)
+    key = replace(key, plan=wanted.plan)
     if wanted.state == KeyState.DISABLED:
         return replace(key, state=wanted.state)
     if 0 < wanted.expires_at_ms < (key.expires_at_ms or wanted.expires_at_ms + 1):

@@ -81,6 +81,39 @@ async def test_refused_keys_are_not_in_force(monkeypatch):
     assert [key.id for key in keys.catalog.declared.values()] == ["k2"]
 
 
+async def test_plans_are_in_force_also_while_sql_is_down(monkeypatch):
+    plans = Plan(name="team", max_concurrent_requests=9), Plan(name="gone"), Plan(name="small")
+    first = AuthCatalog(plans=plans, api_keys=(declared(1), declared(2))).sealed()
+    lowered = Plan(name="team", max_concurrent_requests=1)
+    moved = declared(2).model_copy(update={"plan": "small"})
+    second = AuthCatalog(plans=(lowered, plans[2]), api_keys=(declared(1), moved)).sealed()
+    database = Database(down=0)
+    monkeypatch.setattr(catalog_follower, "_PAUSE_SECONDS", 0.0)
+    keys, hub = KeyBook(database, monotonic=lambda: 0.0), ChangeHub()
+
+    class Outage:
+        async def changes(self):
+            yield first
+            database.down = 10**9
+            yield second
+            await asyncio.Event().wait()
+
+    following = asyncio.create_task(CatalogFollower(Outage(), database, keys, hub, lambda: 1).run())
+    async with asyncio.timeout(30):
+        with hub.watch() as watcher:
+            told = [(await watcher.next(30)).change for _ in range(4)]
+    following.cancel()
+    assert [(change.kind.value, change.subject) for change in told] == [
+        ("everything", ""),
+        ("plan", "team"),
+        ("plan", "gone"),
+        ("key", f"{2:064x}"),
+    ]
+    assert keys.catalog.version == first.version
+    assert dict(keys.catalog.plans) == {"team": lowered, "small": plans[2]}
+    assert [key.plan for key in keys.catalog.declared.values()] == ["team", "small"]
+
+
 async def test_what_is_revoked_ends_also_while_sql_is_down(monkeypatch):
     """The last catalog comes while an earlier one still waits for SQL; what it adds waits too."""
     ends = 2_000_000_000_000
