@@ -9,6 +9,7 @@ import msgspec
 from penstock_edge.dialects.openai_chat_parts import blocks_of, hint_of, plain_blocks, texts
 from penstock_edge.dialects.unreadable import UNREADABLE, within, wrong, wrong_type
 from penstock_edge.errors import ProblemError
+from penstock_edge.providers.odd_json import mended
 
 if TYPE_CHECKING:
     from penstock_edge.canonical import Json
@@ -233,6 +234,8 @@ def _arguments(arguments: Any) -> Json:
         # Some servers write `null` where there are none.
         if arguments.strip() in {"", "null"}:
             return {}
+        if plain := mended(arguments.encode()):
+            return _arguments(plain.decode())
         raise wrong("arguments", "Input should be a JSON object") from None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -32,6 +32,17 @@ def mended_event(data: bytes) -> bytes:
     """Return the event whose data that is, b"" when there is none."""
     plain = mended(data)
     return b"data: %b\n\n" % plain if plain else b""
+
+
+def decoded(text: str) -> Any:
+    """Return what JSON says, odd or not. Raises msgspec.DecodeError, RecursionError or UnicodeError."""
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        plain = mended(text.encode())
+        if not plain:
+            raise
+        return msgspec.json.decode(plain)
 
 
 def _nothing(_word: str) -> None:

@@ -88,6 +88,10 @@ def use(name="f", given=None, key="c1"):
                 ),
             ],
         ),
+        (
+            [HI, assistant(call(arguments=r'{"a": "\ud83d"}'))],
+            [("user", [T]), ("assistant", [use(given={"a": "\ufffd"})])],
+        ),
         ([HI, assistant(call(arguments=" null"))], [("user", [T]), ("assistant", [use()])]),
         (
             [HI, assistant(call()), HI, result("")],

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 
 from penstock_edge.canonical import BlockStart, TextDelta, UnreadableError
-from penstock_edge.providers import anthropic, gemini, openai_chat
-from penstock_edge.providers.odd_json import mended
+from penstock_edge.providers import anthropic, gemini, openai_chat, openai_responses
+from penstock_edge.providers.odd_json import decoded, mended
 from penstock_edge.providers.wire import Signal
 from penstock_edge.usage import UsageMeter
 
@@ -28,6 +29,15 @@ WIRES = {
         [START, {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}],
         {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", **SAID}},
         {"type": "message", "content": [{"type": "text", **SAID}], "usage": {"input_tokens": 5, "output_tokens": 7}},
+    ),
+    "responses": (
+        openai_responses.WIRE,
+        [],
+        {"type": "response.output_text.delta", "delta": SAID["text"], "logprobs": [SAID]},
+        {
+            "output": [{"type": "message", "content": [{"type": "output_text", **SAID}]}],
+            "usage": {"input_tokens": 5, "output_tokens": 7},
+        },
     ),
     "generate": (
         gemini.WIRE,
@@ -74,6 +84,23 @@ def test_arguments_of_a_call():
     call = {"id": "c", "function": {"name": "f", "arguments": json.dumps({"a": HALF})}}
     body = json.dumps({"choices": [{"message": {"tool_calls": [call]}}]})
     assert openai_chat.WIRE.parse(body.encode()).content[0]["input"] == {"a": "\ufffd"}
+    call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": json.dumps({"a": HALF})}
+    body = json.dumps({"output": [call]})
+    assert openai_responses.WIRE.parse(body.encode()).content[0]["input"] == {"a": "\ufffd"}
+
+
+@pytest.mark.parametrize("odd", [{"delta": 5, "x": HALF}, {"x": HALF, "delta": 5}])
+def test_fields_not_as_known_and_odd_ones(odd):
+    raw = event({"type": "response.future.delta", **odd})
+    assert openai_responses.WIRE.sniffer(UsageMeter()).observe(raw) is Signal.OUTPUT
+    assert list(openai_responses.WIRE.parser().feed(raw)) == []
+
+
+@pytest.mark.parametrize("wrong", ["", "{", "NaNa"])
+def test_what_says_nothing(wrong):
+    with pytest.raises(msgspec.DecodeError):
+        decoded(wrong)
+    assert decoded('["\\ud83d", NaN]') == ["\ufffd", None]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import msgspec
 from penstock_edge import canonical
 from penstock_edge.dialects.gemini.answer import FINISH, MALFORMED_CALL, usage_metadata
 from penstock_edge.dialects.gemini.framing import KEEP_ALIVE
+from penstock_edge.providers.odd_json import decoded
 from penstock_edge.usage_report import UsageReport
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ class GeminiWriter:
         text = "".join(self._pieces)
         if text.strip():
             try:
-                arguments = msgspec.json.decode(text)
+                arguments = decoded(text)
             except (msgspec.DecodeError, RecursionError, UnicodeError):
                 # Cut short, as it is when the answer had to end within a call.
                 arguments = None

@@ -8,6 +8,7 @@ import msgspec
 
 from penstock_edge.dialects.openai_responses.client_tools import CLIENT_TOOLS
 from penstock_edge.dialects.openai_responses.partial_input import whole_input
+from penstock_edge.providers.odd_json import decoded
 
 if TYPE_CHECKING:
     from penstock_edge.canonical import Json
@@ -113,7 +114,7 @@ def shortfall(stop_reason: str | None, *, empty: bool) -> str | None:
 
 def _object(arguments: str) -> Json:
     try:
-        given: Any = msgspec.json.decode(arguments) if arguments else {}
+        given: Any = decoded(arguments) if arguments else {}
     except (msgspec.DecodeError, RecursionError, UnicodeError):
         return {}
     return given if isinstance(given, dict) else {}

@@ -6,6 +6,8 @@ from typing import Any, Final
 
 import msgspec
 
+from penstock_edge.providers.odd_json import decoded
+
 _NAME: Final = '"input"'
 _SPACE: Final = " \t\r\n"
 # What an escape may take at most: two of six characters each (a surrogate pair) make one character.
@@ -17,7 +19,7 @@ _NEVER: Final = -2
 def whole_input(arguments: str) -> str:
     """Return the text in a whole input; one that is not as it was asked for is taken as it is."""
     try:
-        given: Any = msgspec.json.decode(arguments)
+        given: Any = decoded(arguments)
     except (msgspec.DecodeError, RecursionError, UnicodeError):
         return arguments
     if isinstance(given, str):

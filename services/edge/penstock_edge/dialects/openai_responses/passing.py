@@ -10,6 +10,7 @@ from penstock_edge import request_id as request_ids
 from penstock_edge.dialects.openai_responses.envelope import Envelope
 from penstock_edge.dialects.openai_responses.sequence import Sequence
 from penstock_edge.dialects.openai_responses.writer import failed
+from penstock_edge.providers.odd_json import mended
 from penstock_edge.sse import data_of
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ class PassingStream:
     def fail(self, problem: Problem, request_id: str) -> bytes:
         """Return an error event and the end of the answer that has begun, as a failed one."""
         try:
-            begun = _members(_members(data_of(self._opening))["response"])
+            opening = data_of(self._opening)
+            begun = _members(_members(mended(opening) or opening)["response"])
         except _UNREADABLE:
             return never_begun(problem, request_id, self._head, self._events)
 

@@ -13,6 +13,7 @@ from penstock_edge.dialects.openai_responses.refusal import dictionary, optional
 from penstock_edge.dialects.openai_responses.tool_book import Tool
 from penstock_edge.dialects.unreadable import within
 from penstock_edge.errors import ProblemError
+from penstock_edge.providers.odd_json import mended
 
 if TYPE_CHECKING:
     from penstock_edge.canonical import Json
@@ -203,6 +204,8 @@ def _arguments(text: str) -> Json:
     except (msgspec.DecodeError, RecursionError, UnicodeError):
         if not text.strip():
             return {}
+        if plain := mended(text.encode()):
+            return _arguments(plain.decode())
         raise refused("arguments", "Input should be a JSON object") from None
 
 

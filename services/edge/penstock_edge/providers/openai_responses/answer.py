@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from penstock_edge.canonical import Message, UnreadableError
+from penstock_edge.providers.odd_json import mended
 from penstock_edge.providers.openai_responses.output import (
     UNREADABLE,
     Fault,
@@ -53,7 +54,8 @@ def read_answer(body: bytes, meter: UsageMeter) -> bool:
     try:
         answer = _status.decode(body)
     except UNREADABLE:
-        return False
+        plain = mended(body)
+        return read_answer(plain, meter) if plain else False
     if answer.error is not None and (answer.status is None or answer.error.passing):
         return False
     if answer.usage is not None:
@@ -67,6 +69,8 @@ def parse(body: bytes) -> Message:
     try:
         answer = _response.decode(body)
     except UNREADABLE:
+        if plain := mended(body):
+            return parse(plain)
         raise UnreadableError from None
     if answer.status not in {None, "completed", "incomplete"}:
         raise UnreadableError
@@ -108,9 +112,16 @@ def parse_count(body: bytes) -> int:
 def _call(item: Item, *, cut: bool) -> Json:
     """Return a tool call; of an answer that was `cut` off its arguments need not be whole."""
     try:
-        given = _arguments.decode(item.arguments or "{}")
+        given = _given(item.arguments or "{}")
     except UNREADABLE:
         if not cut:
             raise UnreadableError from None
         given = {}
     return {"type": "tool_use", "id": item.call_id or item.id or "", "name": item.name, "input": given}
+
+
+def _given(arguments: str) -> Json:
+    try:
+        return _arguments.decode(arguments)
+    except UNREADABLE:
+        return _arguments.decode(mended(arguments.encode()))

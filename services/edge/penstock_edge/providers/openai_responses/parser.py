@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from penstock_edge.canonical import Failed, MessageDelta, MessageStart, MessageStop, UnreadableError
+from penstock_edge.providers.odd_json import mended_event
 from penstock_edge.providers.openai_responses.output import UNREADABLE, Fault, Incomplete, Item, Usage, stop_reason
 from penstock_edge.providers.openai_responses.output_blocks import OutputBlocks
 from penstock_edge.providers.openai_responses.sniffer import error_of
@@ -71,7 +72,7 @@ class ResponsesParser:
         except msgspec.ValidationError:
             return self._unknown(data)
         except UNREADABLE:
-            raise UnreadableError from None
+            return self._odd(data)
         kind = event.type
         blocks = self._blocks
         if kind in _TEXTS:
@@ -134,12 +135,18 @@ class ResponsesParser:
         self._over = True
         return (Failed(error.failure()),)
 
+    def _odd(self, data: bytes) -> Sequence[Event]:
+        plain = mended_event(data)
+        if not plain:
+            raise UnreadableError
+        return self.feed(plain)
+
     def _unknown(self, data: bytes) -> Sequence[Event]:
         """Pass over an event whose fields are not as known, unless the answer would lack something."""
         try:
             kind = _named.decode(data).type
         except UNREADABLE:
-            raise UnreadableError from None
+            return self._odd(data)
         if kind in _KNOWN:
             raise UnreadableError
         if kind in {"error", "response.failed"}:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from penstock_edge.providers.odd_json import mended_event
 from penstock_edge.providers.openai_responses.fields import Response, read_ending, read_error, read_event, read_name
 from penstock_edge.providers.openai_responses.output import UNREADABLE, Fault
 from penstock_edge.providers.wire import Signal
@@ -45,7 +46,7 @@ class ResponsesSniffer:
         except msgspec.ValidationError:
             return self._unknown(data)
         except UNREADABLE:
-            return Signal.BROKEN
+            return self._odd(data)
         if event.delta:
             self.characters += len(event.delta)
             return Signal.OUTPUT
@@ -84,8 +85,12 @@ class ResponsesSniffer:
         try:
             kind = read_name(data).type
         except UNREADABLE:
-            return Signal.BROKEN
+            return self._odd(data)
         return self._judge(kind, data)
+
+    def _odd(self, data: bytes) -> Signal:
+        plain = mended_event(data)
+        return self.observe(plain) if plain else Signal.BROKEN
 
 
 def error_of(data: bytes) -> Fault:

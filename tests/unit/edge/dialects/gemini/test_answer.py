@@ -250,6 +250,12 @@ def test_a_call_that_was_cut_short_is_left_out(talk, given, reason, finish):
     assert found[-1]["candidates"][0]["finishReason"] == finish
 
 
+def test_a_call_with_half_a_surrogate_pair(talk):
+    found = chunks(feed(talk().writer(), [use(given=r'{"x": "\ud83d", "y": NaN}')], "tool_use", piece=5))
+    [part] = found[0]["candidates"][0]["content"]["parts"]
+    assert part["functionCall"]["args"] == {"x": "\ufffd", "y": None}
+
+
 def test_a_call_that_is_nested_too_deeply_is_left_out(talk):
     deep: dict = {}
     for _ in range(100_000):

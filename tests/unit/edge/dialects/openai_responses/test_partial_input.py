@@ -45,6 +45,8 @@ def test_text_is_told_as_soon_as_it_is_known():
         ("{}", ""),
         ("", ""),
         ("*** Begin Patch", "*** Begin Patch"),
+        (r'{"input":"a\ud83d"}', "a\ufffd"),
+        (r'{"input":"a\ud83db\ude00", "x": NaN}', "a\ufffdb\ufffd"),
     ],
 )
 def test_whatever_a_model_makes_of_it(arguments, text):

@@ -43,6 +43,12 @@ def test_the_end_is_of_the_same_answer(comment):
     assert failed["response"] == BEGUN["response"] | {"status": "failed", "error": cause}
 
 
+def test_a_beginning_that_strict_readers_refuse():
+    odd = {"metadata": {"a": "\ud83d"}, "temperature": float("nan")}
+    _, failed = ended(sse(BEGUN | {"response": BEGUN["response"] | odd}, PROGRESS))
+    assert failed["response"]["id"] == BEGUN["response"]["id"]
+
+
 @pytest.mark.parametrize("opening", [{"type": "response.created"}, {"type": "response.created", "response": 5}])
 def test_an_answer_that_never_said_its_name(opening):
     error, failed = ended(sse(opening, added(0, message())))

@@ -88,6 +88,16 @@ MESSAGES = [
             user(text("hi")),
         ],
     ),
+    # As a model said them: half a surrogate pair, and a number that is none.
+    (
+        [USER, call("f", "1", r'{"a": "\ud83d", "b": NaN}'), result("1"), call("f", "2", r'{"a": "\ude00"}')],
+        [
+            user(text("hi")),
+            assistant(use("f", "1", {"a": "\ufffd", "b": None})),
+            user(told("1")),
+            assistant(use("f", "2", {"a": "\ufffd"})),
+        ],
+    ),
     ([USER, call("f", "1", " "), result("1", "")], [user(text("hi")), assistant(use("f", "1")), user(told("1", ""))]),
     (
         [USER, {"type": "reasoning", "id": "rs_1", "summary": []}, {"role": "assistant", "content": "x"}],

@@ -192,6 +192,13 @@ def test_a_custom_tools_call():
     assert (found[2]["item"]["input"], found[-2]["item"]["input"]) == ("", "a\nb")
 
 
+def test_a_custom_tools_call_with_half_a_surrogate_pair():
+    deltas = [InputDelta(0, piece) for piece in ('{"input":"a', r"b\ud83d", r"c\ude00", '"}')]
+    found = events(written(START, *block(0, use("patch"), *deltas), *ending("tool_use")))
+    assert "".join(event["delta"] for event in found if "delta" in event) == "ab\ufffdc\ufffd"
+    assert found[-3]["input"] == found[-2]["item"]["input"] == "ab\ufffdc\ufffd"
+
+
 def test_a_custom_tools_call_that_is_not_as_asked():
     found = events(written(START, *block(0, use("patch"), InputDelta(0, '{"diff":"a"}')), *ending("tool_use")))
     assert [event["delta"] for event in found if "delta" in event] == ["a"]
@@ -204,6 +211,8 @@ def test_a_call_whose_item_holds_its_input_comes_whole():
     assert kinds(found)[2:4] == ["output_item.added", "output_item.done"]
     assert found[2]["item"]["action"]["command"] == found[3]["item"]["action"]["command"] == ["ls"]
     assert found[2]["item"]["id"] == f"lsh_{DIGITS}00"
+    found = events(written(START, *block(0, use("local_shell"), InputDelta(0, r'{"command":["\ud83d"]}')), *ending()))
+    assert found[3]["item"]["action"]["command"] == ["\ufffd"]
 
 
 @pytest.mark.parametrize(
