@@ -10,7 +10,7 @@ from penstock_edge import canonical, signatures
 
 if TYPE_CHECKING:
     from penstock_edge.canonical import Event, Json, Message
-    from penstock_edge.dialects.anthropic_call_ids import CallIds
+    from penstock_edge.dialects.call_ids import CallIds
     from penstock_edge.dialects.dialect import Birth
     from penstock_edge.errors import Problem
     from penstock_edge.usage_report import UsageReport

@@ -8,8 +8,9 @@ import msgspec
 
 from penstock_edge.canonical import Json, Request
 from penstock_edge.dialects.anthropic_answer import Shown, Writer, answer, shown
-from penstock_edge.dialects.anthropic_call_ids import CallIds
+from penstock_edge.dialects.call_ids import CallIds
 from penstock_edge.errors import ProblemError, invalid
+from penstock_edge.providers.anthropic_turns import sound_id
 
 if TYPE_CHECKING:
     from penstock_edge.canonical import Message
@@ -194,4 +195,4 @@ class MessagesConversation:
         return msgspec.json.encode({"input_tokens": tokens})
 
     def _ids(self) -> CallIds:
-        return CallIds(self.request.body["messages"])
+        return CallIds(self.request.body["messages"], sound_id)

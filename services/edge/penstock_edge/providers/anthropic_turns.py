@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from penstock_edge import signatures
 from penstock_edge.errors import ProblemError, invalid
-from penstock_edge.providers.anthropic_call_ids import distinct
+from penstock_edge.providers.call_ids import distinct
 
 if TYPE_CHECKING:
     from penstock_edge.canonical import Json

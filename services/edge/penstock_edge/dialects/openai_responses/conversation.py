@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from penstock_edge.dialects.call_ids import CallIds
 from penstock_edge.dialects.openai_responses import items
 from penstock_edge.dialects.openai_responses.envelope import Envelope
 from penstock_edge.dialects.openai_responses.request import RequestReader
@@ -35,7 +36,7 @@ class ResponsesConversation:
 
     def answer(self, message: Message) -> bytes:
         """Return the body of a unary answer."""
-        output = _output(message, self._envelope.ids, self._book)
+        output = _output(message, self._envelope.ids, self._book, self._call_ids())
         shortfall = items.shortfall(message.stop_reason, empty=not message.content)
         return self._envelope.close(
             items.INCOMPLETE if shortfall else items.COMPLETED,
@@ -46,14 +47,17 @@ class ResponsesConversation:
 
     def writer(self) -> ResponsesWriter:
         """Return a writer for one attempt's stream."""
-        return ResponsesWriter(self._envelope, self._book)
+        return ResponsesWriter(self._envelope, self._book, self._call_ids())
 
     def counted(self, tokens: int) -> bytes:
         """Return the body of a token count."""
         return _encode({"object": "response.input_tokens", "input_tokens": tokens})
 
+    def _call_ids(self) -> CallIds:
+        return CallIds(self.request.body["messages"])
 
-def _output(answer: Message, ids: items.Ids, book: ToolBook) -> list[Json]:
+
+def _output(answer: Message, ids: items.Ids, book: ToolBook, call_ids: CallIds) -> list[Json]:
     """Return the output items. Texts that follow each other are parts of one message."""
     output: list[Json] = []
     for block in answer.content:
@@ -72,7 +76,8 @@ def _output(answer: Message, ids: items.Ids, book: ToolBook) -> list[Json]:
                 tool = book.tool(block["name"])
                 item_id = ids.item(items.call_prefix(tool), index)
                 arguments = _encode(block["input"]).decode()
-                output.append(items.call(tool, item_id, block["id"], arguments, items.COMPLETED))
+                call_id = call_ids.renamed(block)["id"]
+                output.append(items.call(tool, item_id, call_id, arguments, items.COMPLETED))
             case _:
                 continue
     if not answer.content and answer.stop_reason == "refusal":

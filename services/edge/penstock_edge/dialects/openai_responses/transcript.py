@@ -44,7 +44,9 @@ class Transcript:
         self._tools = tools
         self._ignored = ignored
         self._calls: dict[str, tuple[int, str]] = {}
-        """Where each tool call stands, and its id: some results name the call's item instead."""
+        """Where each tool call stands, and its id; of an id that is used again the newest call."""
+        self._items: dict[str, tuple[int, str]] = {}
+        """The same by the item's own id: some results name that instead."""
         self._functions: dict[str, str] = {}
         """Canonical names of functions that have been called before."""
         self._results: dict[int, int] = {}
@@ -147,7 +149,7 @@ class Transcript:
         self._calls[call_id] = place
         item_id = item.get("id")
         if type(item_id) is str:
-            self._calls.setdefault(item_id, place)
+            self._items[item_id] = place
 
     def _told(self, item: Json) -> None:
         output = item.get("output")
@@ -163,7 +165,7 @@ class Transcript:
 
     def _result(self, item: Json, content: str | list[Json], where: str) -> None:
         call_id = item.get("call_id") or item.get("id")
-        call = self._calls.get(call_id) if type(call_id) is str else None
+        call = self._calls.get(call_id) or self._items.get(call_id) if type(call_id) is str else None
         if call is None:
             raise refused(f"{where}.call_id" if where else "call_id", "there is no such call before it")
         place, tool_use_id = call

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from penstock_edge.canonical import Event, Json, StopReason
+    from penstock_edge.dialects.call_ids import CallIds
     from penstock_edge.dialects.openai_responses.envelope import Envelope
     from penstock_edge.dialects.openai_responses.tool_book import ToolBook
     from penstock_edge.errors import Problem
@@ -29,11 +30,22 @@ _FIGURES: Final = UsageReport.__struct_fields__
 class ResponsesWriter:
     """Writes one stream."""
 
-    __slots__ = ("_block", "_book", "_envelope", "_message", "_output", "_sequence", "_stop_reason", "_usage")
+    __slots__ = (
+        "_block",
+        "_book",
+        "_call_ids",
+        "_envelope",
+        "_message",
+        "_output",
+        "_sequence",
+        "_stop_reason",
+        "_usage",
+    )
 
-    def __init__(self, envelope: Envelope, book: ToolBook) -> None:
+    def __init__(self, envelope: Envelope, book: ToolBook, call_ids: CallIds) -> None:
         self._envelope = envelope
         self._book = book
+        self._call_ids = call_ids
         self._sequence = Sequence()
         self._output: list[bytes] = []
         self._message: OpenMessage | None = None
@@ -101,7 +113,7 @@ class ResponsesWriter:
         else:
             tool = self._book.tool(block["name"])
             item_id = ids.item(items.call_prefix(tool), index)
-            self._block = OpenCall(self._sequence, index, item_id, tool, block["id"])
+            self._block = OpenCall(self._sequence, index, item_id, tool, self._call_ids.renamed(block)["id"])
         return out + self._block.begin()
 
     def _begin_text(self) -> bytes:

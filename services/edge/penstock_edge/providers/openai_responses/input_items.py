@@ -9,6 +9,7 @@ import msgspec
 
 from penstock_edge import signatures
 from penstock_edge.errors import ProblemError, invalid
+from penstock_edge.providers.call_ids import distinct
 
 if TYPE_CHECKING:
     from penstock_edge.canonical import Json
@@ -46,7 +47,7 @@ class InputItems:
 
     def read(self, messages: list[Json]) -> None:
         """Add all messages. Raises ProblemError."""
-        for index, message in enumerate(messages):
+        for index, message in enumerate(distinct(messages)):
             content = message["content"]
             if message["role"] == "assistant":
                 self._assistant(content, index)

@@ -161,6 +161,15 @@ def test_calls_come_back_as_the_client_knows_them(name, given, item):
     assert call == item | {"call_id": "toolu_1", "status": "completed"}
 
 
+def test_calls_have_ids_of_their_own():
+    earlier = [
+        {"type": "function_call", "name": "look", "call_id": "toolu_1", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "toolu_1", "output": "ok"},
+    ]
+    told = answer(use("look", {}), use("patch", {"input": ""}), input=earlier, tools=TOOLS)
+    assert [item["call_id"] for item in told["output"]] == ["toolu_1_2", "toolu_1_3"]
+
+
 @pytest.mark.parametrize(
     ("stop_reason", "status", "details"),
     [

@@ -77,6 +77,25 @@ MESSAGES = [
         [USER, call("f", "1"), USER, result("1")],
         [user(text("hi")), assistant(use("f", "1")), user(told("1"), text("hi"))],
     ),
+    # Ids that each turn uses anew: a result is the newest call's, by whichever of its ids.
+    (
+        [
+            call("f", "1", id="x"),
+            {"type": "function_call_output", "call_id": "x", "output": "a"},
+            call("g", "1", id="x"),
+            {"type": "function_call_output", "call_id": "x", "output": "b"},
+            call("h", "1"),
+            result("1", "c"),
+        ],
+        [
+            assistant(use("f", "1")),
+            user(told("1", "a")),
+            assistant(use("g", "1")),
+            user(told("1", "b")),
+            assistant(use("h", "1")),
+            user(told("1", "c")),
+        ],
+    ),
     # A late result goes behind its call.
     (
         [USER, call("f", "1"), call("g", "2"), result("1"), {"role": "assistant", "content": "so"}, result("2"), USER],

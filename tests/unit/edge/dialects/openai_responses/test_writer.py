@@ -177,6 +177,18 @@ def test_a_function_call_without_input():
     assert found[-1]["response"]["output"][0]["arguments"] == "{}"
 
 
+def test_calls_have_ids_of_their_own():
+    earlier = [
+        {"type": "function_call", "name": "look", "call_id": "toolu_1", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "toolu_1", "output": "ok"},
+    ]
+    calls = [*block(0, use("look")), *block(1, use("patch"))]
+    found = events(written(START, *calls, *ending("tool_use"), input=earlier))
+    for kind in ("added", "done"):
+        items = [event["item"] for event in found if event["type"] == f"response.output_item.{kind}"]
+        assert [item["call_id"] for item in items] == ["toolu_1_2", "toolu_1_3"]
+
+
 def test_a_custom_tools_call():
     deltas = [InputDelta(0, piece) for piece in ('{"input', '":"a\\', "nb", '"}')]
     found = events(written(START, *block(0, use("patch"), *deltas), *ending("tool_use")))

@@ -123,6 +123,10 @@ def test_requests(items, fields):
     assert returned.ignored == []
 
 
+def _with_own_id(block, place):
+    return block | {"id": f"call_{place}"} if block["type"] == "tool_use" else block
+
+
 BLOCKS = st.lists(
     st.one_of(
         WORDS.map(lambda text: {"type": "text", "text": text}),
@@ -130,7 +134,7 @@ BLOCKS = st.lists(
         st.builds(lambda given: {"type": "tool_use", "id": "call_1", "name": "f", "input": given}, INPUTS),
     ),
     max_size=5,
-)
+).map(lambda blocks: [_with_own_id(block, place) for place, block in enumerate(blocks)])
 FIGURES = st.integers(0, 10**6)
 USAGES = st.builds(
     lambda given, said, read, written, thought: UsageReport(

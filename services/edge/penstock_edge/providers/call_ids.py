@@ -1,4 +1,4 @@
-"""Ids of tool calls as Claude takes them: no two in a conversation alike. Some servers number each turn's anew."""
+"""Ids of tool calls as providers know calls by them: no two alike. Some servers begin anew with each turn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No two calls of a conversation with Claude have one id."""
+"""No two calls of a conversation with Claude or GPT have one id."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from penstock_edge.dialects.dialect import Birth
 from penstock_edge.dialects.openai_chat import DIALECT
+from penstock_edge.providers import openai_responses
 from penstock_edge.providers.anthropic import WIRE
-from penstock_edge.providers.anthropic_call_ids import call_ids, distinct
+from penstock_edge.providers.call_ids import call_ids, distinct
 from penstock_edge.providers.wire import Addressee
 
 
@@ -30,7 +31,8 @@ def shape(messages):
     ]
 
 
-def test_a_server_that_numbers_the_calls_of_each_turn_anew():
+def numbered_anew():
+    """A conversation with a server that numbers the calls of each turn anew."""
     messages = [{"role": "user", "content": "hi"}]
     for words in "abc":
         function = {"name": "f", "arguments": "{}"}
@@ -39,12 +41,26 @@ def test_a_server_that_numbers_the_calls_of_each_turn_anew():
         )
         messages.append({"role": "tool", "tool_call_id": "functions.f:0", "content": words})
     body = json.dumps({"model": "claude-sonnet-4-5", "messages": messages}).encode()
-    request = DIALECT.read(DIALECT.head(body), body, Birth("req_1", 1)).request
+    return DIALECT.read(DIALECT.head(body), body, Birth("req_1", 1)).request
+
+
+def test_claude_gets_an_id_for_each_call():
+    request = numbered_anew()
     before = copy.deepcopy(request.body)
     written = json.loads(WIRE.write(request, Addressee("Anthropic", "claude-sonnet-4-5", 0), streamed=False).body)
     ids = shape(written["messages"])
     assert len({one for turn in ids for one in turn}) == 3
     assert ids[1::2] == ids[2::2]
+    assert request.body == before
+
+
+def test_gpt_gets_an_id_for_each_call():
+    request = numbered_anew()
+    before = copy.deepcopy(request.body)
+    written = json.loads(openai_responses.WIRE.write(request, Addressee("OpenAI", "gpt-5.1", 0), streamed=False).body)
+    calls = [item["call_id"] for item in written["input"] if item["type"] == "function_call"]
+    outputs = {item["call_id"]: item["output"] for item in written["input"] if item["type"] == "function_call_output"}
+    assert [outputs[call] for call in calls] == ["a", "b", "c"]
     assert request.body == before
 
 
