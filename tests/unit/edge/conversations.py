@@ -29,6 +29,13 @@ SCHEMAS: tuple[Json, ...] = (
         "additionalProperties": False,
     },
     {"type": "object", "properties": {"a": {"$ref": "#/$defs/x"}}, "$defs": {"x": {"type": "string", "enum": ["q"]}}},
+    {"type": "object", "additionalProperties": {"type": "string"}},
+    {
+        "type": "object",
+        "properties": {"a": {"anyOf": [{"type": "object", "additionalProperties": True}, {"type": "null"}]}},
+        "required": ["a"],
+        "additionalProperties": {"type": "integer"},
+    },
 )
 RESULTS = ("ok", "", " ", '{"a": 1}', "picture", "pieces")
 
@@ -83,6 +90,9 @@ class Drawn:
     def _tools(self) -> None:
         random = self.random
         calls = []
+        if chance(random, 0.15):
+            # As servers do that number the calls of each turn anew.
+            self._calls = 0
         for _ in range(random.randint(1, 3)):
             self._calls += 1
             given = random.choice(("call_{}", "toolu_{}", "functions.x:{}", "c" * 60 + "{}")).format(self._calls)
@@ -113,6 +123,11 @@ class Drawn:
         return {name: random.choice(values) for name, odds, values in some if chance(random, odds)}
 
 
+def strict(random: Random) -> Json:
+    """Return whether a tool's calls are to keep to its schema, if that is said."""
+    return {"strict": random.choice((True, False))} if chance(random, 0.3) else {}
+
+
 def copied(options: Json, names: Json) -> Json:
     return {field: options[name] for name, field in names.items() if name in options}
 
@@ -129,7 +144,9 @@ def messages(drawn: Drawn) -> Json:
     body: Json = {"model": "m", "messages": turns, "max_tokens": options.get("most", 1000)}
     body |= copied(options, {n: n for n in ("system", "temperature", "top_p", "top_k")} | {"stops": "stop_sequences"})
     if drawn.names:
-        body["tools"] = [{"name": name, "input_schema": random.choice(SCHEMAS)} for name in drawn.names]
+        body["tools"] = [
+            {"name": name, "input_schema": random.choice(SCHEMAS)} | strict(random) for name in drawn.names
+        ]
     if "choice" in options:
         named = {"name": drawn.names[0]} if options["choice"] == "tool" else {}
         body["tool_choice"] = {"type": options["choice"], **named}
@@ -254,7 +271,7 @@ def chat(drawn: Drawn) -> Json:
             turns.append(_chat_message(pieces))
     body: Json = {"model": "m", "messages": turns}
     if drawn.names:
-        functions = [{"name": name, "parameters": random.choice(SCHEMAS)} for name in drawn.names]
+        functions = [{"name": name, "parameters": random.choice(SCHEMAS)} | strict(random) for name in drawn.names]
         body["tools"] = [{"type": "function", "function": function} for function in functions]
     if "choice" in options:
         named = {"type": "function", "function": {"name": drawn.names[0]}}
@@ -314,7 +331,8 @@ def responses(drawn: Drawn) -> Json:
     body: Json = {"model": "m", "input": items, "store": False}
     if drawn.names:
         body["tools"] = [
-            {"type": "function", "name": name, "parameters": drawn.random.choice(SCHEMAS)} for name in drawn.names
+            {"type": "function", "name": name, "parameters": drawn.random.choice(SCHEMAS)} | strict(drawn.random)
+            for name in drawn.names
         ]
     if "choice" in options:
         named = {"type": "function", "name": drawn.names[0]} if drawn.names else {}

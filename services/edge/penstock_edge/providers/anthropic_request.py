@@ -12,7 +12,7 @@ from penstock_edge.errors import ProblemError, invalid
 from penstock_edge.providers.anthropic_marks import with_latest_marks
 from penstock_edge.providers.anthropic_turns import texts, turns
 from penstock_edge.providers.claude_manners import manners
-from penstock_edge.providers.claude_schemas import enforced
+from penstock_edge.providers.claude_schemas import enforced, is_open
 from penstock_edge.providers.claude_thinking import express
 from penstock_edge.providers.wire import Written
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _USUAL_MAX_TOKENS: Final = 32_000
 _JSON_ONLY: Final = {"type": "text", "text": "Answer with one JSON object and nothing else."}
+_BY_SCHEMA: Final = "Answer with JSON that follows this schema and nothing else: "
 _COUNTED: Final = ("messages", "system", "tools", "tool_choice", "thinking", "output_config")
 _MARK: Final = b'"cache_control":{'
 _MOST_MARKS: Final = 4
@@ -110,12 +111,28 @@ class _Draft:
             return
         if not self._manners.structured:
             raise ProblemError(invalid(f"output_config.format: {self._to.model} has no structured output"))
-        strict = {"type": "json_schema", "schema": self._enforced("output_config.format", wanted.get("schema") or {})}
-        self.body["output_config"] = {**self.body["output_config"], "format": strict}
+        schema = wanted.get("schema") or {}
+        kept = self._enforced("output_config.format", schema)
+        if kept is None:
+            self._format_in_words(schema)
+        else:
+            strict = {"type": "json_schema", "schema": kept}
+            self.body["output_config"] = {**self.body["output_config"], "format": strict}
 
-    def _enforced(self, where: str, schema: Json) -> Json:
+    def _format_in_words(self, schema: Json) -> None:
+        told = {"type": "text", "text": _BY_SCHEMA + _encoder.encode(schema).decode()}
+        self.body["system"] = [*self.body.get("system", ()), told]
+        rest = {name: value for name, value in self.body.pop("output_config").items() if name != "format"}
+        if rest:
+            self.body["output_config"] = rest
+        self.ignored.append("output_config.format (only asked for in words)")
+
+    def _enforced(self, where: str, schema: Json) -> Json | None:
+        """Return the schema as the API takes it where the model is to keep to it; None when it cannot."""
         in_words: set[str] = set()
         kept: Json = enforced(schema, in_words)
+        if is_open(kept):
+            return None
         if in_words:
             self.ignored.append(f"{where} ({', '.join(sorted(in_words))}: only asked for in words)")
         return kept
@@ -168,9 +185,13 @@ class _Draft:
         schema = tool.get("input_schema") or {}
         if schema.get("type") != "object":
             schema = {**schema, "type": "object"}
-        if tool.get("strict"):
-            schema = self._enforced(f"tools.{index}.strict", schema)
-        return {**tool, "input_schema": schema}
+        if not tool.get("strict"):
+            return {**tool, "input_schema": schema}
+        kept = self._enforced(f"tools.{index}.strict", schema)
+        if kept is None:
+            self.ignored.append(f"tools.{index}.strict")
+            return {**tool, "input_schema": schema, "strict": False}
+        return {**tool, "input_schema": kept}
 
     def _person(self) -> None:
         """Give the API a name that it takes: none that is long, or that looks as if it told whose it is."""

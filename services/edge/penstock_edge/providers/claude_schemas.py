@@ -56,15 +56,34 @@ def enforced(schema: Any, in_words: set[str]) -> Any:
     return kept
 
 
+def is_open(schema: Any) -> bool:
+    """Whether some object of it may have members of any name, to which Claude cannot be held."""
+    waiting = [schema]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, list):
+            waiting += part
+        elif isinstance(part, dict):
+            if _is_object(part.get("type")) and part.get("additionalProperties", False) is not False:
+                return True
+            for keyword, inner in part.items():
+                if keyword in _TABLES and isinstance(inner, dict):
+                    waiting += inner.values()
+                elif keyword not in _DATA:
+                    waiting.append(inner)
+    return False
+
+
 def _is_object(kind: Any) -> bool:
     return kind == "object" or (isinstance(kind, list) and "object" in kind)
 
 
 def _close(kept: Json, told: Json) -> None:
     """See that an object has no members but those it names; one that names none stays as open as it says."""
-    if kept.setdefault("additionalProperties", False) is True and kept.get("properties"):
+    others = kept.setdefault("additionalProperties", False)
+    if others is not False and kept.get("properties"):
         kept["additionalProperties"] = False
-        told["additionalProperties"] = True
+        told["additionalProperties"] = others
 
 
 def _is_beyond(keyword: str, part: Any) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from penstock_simulator.anthropic.blocks import BlockCheck, extra, only, require, typed
 from penstock_simulator.anthropic.conversation import check_turns
 from penstock_simulator.anthropic.errors import invalid, unknown_model
+from penstock_simulator.anthropic.schema import check_enforced
 
 if TYPE_CHECKING:
     from penstock_simulator.accounts import Account
@@ -201,6 +202,8 @@ def _check_tool(tool: dict[str, Any], at: str) -> str:
     if require(schema, "type", str, f"{inside}.input_schema") != "object":
         raise invalid(f"{inside}.input_schema.type: Input should be 'object'")
     only(tool, _TOOL_FIELDS, inside)
+    if tool.get("strict") is not None and typed(tool["strict"], bool, f"{inside}.strict"):
+        check_enforced(schema, inside)
     return str(name)
 
 
@@ -301,3 +304,4 @@ def _check_output(checked: Checked) -> None:
         if require(form, "type", str, "output_config.format") != "json_schema":
             raise invalid("output_config.format.type: Input should be 'json_schema'")
         checked.schema = require(form, "schema", dict, "output_config.format")
+        check_enforced(checked.schema, "output_config.format.schema")

@@ -17,6 +17,7 @@ def check_turns(messages: list[Any], blocks: BlockCheck, model: Model, *, system
     if not messages:
         raise invalid("messages: at least one message is required")
     calls: set[str] = set()
+    known: set[str] = set()
     called_at = 0
     for index, message in enumerate(messages):
         at = f"messages.{index}"
@@ -28,6 +29,7 @@ def check_turns(messages: list[Any], blocks: BlockCheck, model: Model, *, system
             blocks.block(block, f"{at}.content.{position}", "messages", role)
         if role == "system":
             continue
+        _check_ids(content, known, at)
         results = [block["tool_use_id"] for block in content if block["type"] == "tool_result"]
         if role == "user":
             _check_results(calls, called_at, results, content, at)
@@ -64,6 +66,14 @@ def _content(message: dict[str, Any], at: str, *, final: bool) -> list[dict[str,
     if not content and not (final and message["role"] == "assistant"):
         raise invalid(f"{at}: all messages must have non-empty content except for the optional final assistant message")
     return [] if isinstance(content, str) else content
+
+
+def _check_ids(content: list[dict[str, Any]], known: set[str], at: str) -> None:
+    for position, block in enumerate(content):
+        if block["type"] == "tool_use":
+            if block["id"] in known:
+                raise invalid(f"{at}.content.{position}: `tool_use` ids must be unique")
+            known.add(block["id"])
 
 
 def _check_results(calls: set[str], called_at: int, results: list[str], content: list[Any], at: str) -> None:

@@ -368,6 +368,21 @@ def test_limits_that_a_schema_sets_are_asked_for_in_words_and_told():
     assert ignored == [f"tools.1.strict {words}", f"output_config.format {words}"]
 
 
+def test_what_claude_cannot_keep_to_is_only_asked_for():
+    schema = {"type": "object", "properties": {"n": {"type": "object", "additionalProperties": {"type": "integer"}}}}
+    config = {"format": {"type": "json_schema", "schema": schema}}
+    tool = {"name": "f", "input_schema": schema, "strict": True}
+    for effort in ({}, {"effort": "low"}):
+        body, ignored = write(
+            output_config=effort | config, tools=[tool], system=[{"type": "text", "text": "a"}], model="claude-opus-5"
+        )
+        assert body.get("output_config", {}) == effort
+        assert body["tools"] == [tool | {"strict": False}]
+        assert [text["text"][:6] for text in body["system"]] == ["a", "Answer"]
+        assert json.loads(body["system"][1]["text"].partition(": ")[2]) == schema
+        assert ignored == ["tools.0.strict", "output_config.format (only asked for in words)"]
+
+
 @pytest.mark.parametrize(
     ("model", "sent", "ignored"),
     [

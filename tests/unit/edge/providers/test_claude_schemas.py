@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock_edge.providers.claude_schemas import enforced
+from penstock_edge.providers.claude_schemas import enforced, is_open
 
 
 def written(schema):
@@ -47,6 +47,16 @@ def written(schema):
                 "properties": {"a": {}},
                 "additionalProperties": False,
                 "description": "additionalProperties: true",
+            },
+            {"additionalProperties"},
+        ),
+        (
+            {"type": "object", "properties": {"a": {}}, "additionalProperties": {"type": "string"}},
+            {
+                "type": "object",
+                "properties": {"a": {}},
+                "additionalProperties": False,
+                "description": 'additionalProperties: {"type":"string"}',
             },
             {"additionalProperties"},
         ),
@@ -107,6 +117,26 @@ def test_what_cannot_be_enforced_is_asked_for_in_words(schema, kept, in_words):
     assert written(schema) == (kept, in_words)
 
 
+MAP = {"type": "object", "additionalProperties": {"type": "string"}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "open_"),
+    [
+        (MAP, True),
+        ({"type": ["object", "null"], "additionalProperties": True}, True),
+        ({"type": "object", "properties": {"a": {"type": "array", "items": MAP}}}, True),
+        ({"type": "object", "$defs": {"enum": MAP}}, True),
+        ({"type": "object", "properties": {"a": {"anyOf": [{"type": "null"}, MAP]}}}, True),
+        ({"type": "object", "properties": {"a": {}}, "additionalProperties": MAP}, False),
+        ({"type": "object", "properties": {"a": {"enum": [MAP], "default": MAP}}}, False),
+        ({"type": "string"}, False),
+    ],
+)
+def test_objects_that_may_have_members_of_any_name(schema, open_):
+    assert is_open(written(schema)[0]) is open_
+
+
 KEYWORDS = st.sampled_from(["type", "properties", "items", "anyOf", "oneOf", "minimum", "minItems", "format", "enum"])
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=4) | st.just("object"),
@@ -116,4 +146,4 @@ JSON = st.recursive(
 
 @given(JSON)
 def test_any_json_is_a_schema_here(schema):
-    written(schema)
+    is_open(written(schema)[0])

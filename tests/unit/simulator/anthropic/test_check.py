@@ -12,6 +12,7 @@ from penstock_simulator.settings import AccountSettings
 
 OLD, NEW = "claude-sonnet-4-5", "claude-opus-4-8"
 TOOL = {"name": "t", "input_schema": {"type": "object", "properties": {}}}
+CLOSED = {"type": "object", "additionalProperties": False}
 CALL = {"type": "tool_use", "id": "tu1", "name": "t", "input": {}}
 RESULT = {"type": "tool_result", "tool_use_id": "tu1", "content": "ok"}
 MARK = {"type": "ephemeral"}
@@ -146,6 +147,14 @@ REFUSED = [
     (request(messages=[HI, assistant(CALL)], tools=[TOOL]), "messages.1: `tool_use` ids were found without"),
     (request(messages=[HI, assistant(CALL), user(RESULT, RESULT)], tools=[TOOL]), "must have a single result"),
     (
+        request(messages=[HI, assistant(CALL, CALL), user(RESULT)], tools=[TOOL]),
+        "messages.1.content.1: `tool_use` ids must be unique",
+    ),
+    (
+        request(messages=[HI, assistant(CALL), user(RESULT), assistant(text(), CALL), user(RESULT)], tools=[TOOL]),
+        "messages.3.content.1: `tool_use` ids must be unique",
+    ),
+    (
         request(messages=[HI, assistant(CALL), user(RESULT | {"content": [text("")]})], tools=[TOOL]),
         "messages: text content blocks must be non-empty",
     ),
@@ -171,6 +180,24 @@ REFUSED = [
     (request(tools=[{"name": "t", "input_schema": {}}]), "tools.0.custom.input_schema.type: field required"),
     (request(tools=[TOOL, TOOL]), "tools: Tool names must be unique."),
     (request(tools=[TOOL | {"parameters": {}}]), "tools.0.custom.parameters: Extra inputs are not permitted"),
+    (
+        request(tools=[TOOL | {"strict": True}]),
+        "tools.0.custom: For 'object' type, 'additionalProperties' must be explicitly set to false",
+    ),
+    (request(tools=[TOOL | {"strict": "yes"}]), "tools.0.custom.strict: Input should be a valid boolean"),
+    *(
+        (
+            request(output_config={"format": {"type": "json_schema", "schema": schema}}),
+            "output_config.format.schema: For 'object' type, 'additionalProperties' must be explicitly set to false",
+        )
+        for schema in (
+            {"type": "object"},
+            CLOSED | {"additionalProperties": {"type": "string"}},
+            CLOSED | {"properties": {"a": {"type": ["object", "null"]}}},
+            CLOSED | {"$defs": {"a": {"type": "array", "items": {"type": "object", "additionalProperties": True}}}},
+            CLOSED | {"properties": {"a": {"anyOf": [{"type": "null"}, {"type": "object"}]}}},
+        )
+    ),
     (request(tool_choice={"type": "auto"}), "tool_choice may only be specified while providing tools"),
     (request(tools=[TOOL], tool_choice={"type": "required"}), "tool_choice: Input tag 'required'"),
     (request(tools=[TOOL], tool_choice={"type": "tool", "name": "u"}), "Tool 'u' not found in provided tools"),
@@ -235,10 +262,25 @@ ACCEPTED = [
     (request(messages=[user({"type": "image", "source": {"type": "file", "file_id": "f"}})]), ()),
     (request(tools=[{"type": "web_search_20260318", "name": "web_search", "max_uses": 3}]), ()),
     (
-        request(tools=[TOOL | {"type": "custom", "strict": True, "cache_control": MARK}], tool_choice={"type": "none"}),
+        request(
+            tools=[TOOL | {"type": "custom", "input_schema": CLOSED, "strict": True, "cache_control": MARK}],
+            tool_choice={"type": "none"},
+        ),
         (),
     ),
-    (request(output_config={"effort": "high", "format": {"type": "json_schema", "schema": {"type": "object"}}}), ()),
+    (request(tools=[TOOL | {"strict": False}]), ()),
+    (request(output_config={"effort": "high", "format": {"type": "json_schema", "schema": CLOSED}}), ()),
+    (
+        request(
+            output_config={
+                "format": {
+                    "type": "json_schema",
+                    "schema": CLOSED | {"properties": {"type": {"type": "string"}}, "$defs": {"a": True}, "anyOf": 5},
+                }
+            }
+        ),
+        (),
+    ),
     (request(thinking={"type": "enabled", "budget_tokens": 1024, "display": "omitted"}, max_tokens=2000), ()),
     (request(thinking={"type": "disabled"}), ()),
     (request(context_management={"edits": []}), (("anthropic-beta", CLAUDE_CODE_BETAS),)),
