@@ -15,6 +15,8 @@ _LINE_END = re.compile(rb"\r\n|\n|\r")
 _CR: Final = 0x0D
 # A blank line is at most four bytes, so this many bytes before new data may be the beginning of one.
 _OVERLAP = 3
+# What a stream may begin with, and says nothing.
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
 class EventTooLargeError(Exception):
@@ -22,22 +24,27 @@ class EventTooLargeError(Exception):
 
 
 class EventSplitter:
-    """Cuts a byte stream into events. All bytes fed come out again, in order, once their event is whole."""
+    """Cuts a byte stream into events. All bytes fed come out again, in order, once their event is whole.
 
-    __slots__ = ("_limit", "_tail")
+    But for a byte order mark at the stream's beginning: what goes out may have begun before it.
+    """
+
+    __slots__ = ("_begun", "_limit", "_tail")
 
     def __init__(self, limit: int = 16 * 1024 * 1024) -> None:
         self._limit = limit
-        self._tail = bytearray()
+        # With something in it, so that only where an event is pieced together anybody has to look for the beginning.
+        self._tail = bytearray(_BYTE_ORDER_MARK)
+        self._begun = False
 
     @property
     def pending(self) -> int:
         """Bytes of an event that is not whole yet."""
-        return len(self._tail)
+        return len(self.rest())
 
     def rest(self) -> bytes:
         """Return what came of an event that is not whole."""
-        return bytes(self._tail)
+        return bytes(self._tail) if self._begun else _first(self._tail)
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Return the events that `chunk` completes, each with its blank line. Raises EventTooLargeError."""
@@ -55,7 +62,10 @@ class EventSplitter:
             return []
         whole = bytes(tail)
         self._tail = bytearray()
-        return self._cut(whole, start)
+        if self._begun:
+            return self._cut(whole, start)
+        self._begun = True
+        return self._cut(_first(whole), 0)
 
     def _cut(self, data: bytes, search_from: int) -> list[bytes]:
         events: list[bytes] = []
@@ -75,6 +85,11 @@ class EventSplitter:
                 raise EventTooLargeError(f"an event is larger than {self._limit} bytes")
             self._tail += memoryview(data)[begin:]
         return events
+
+
+def _first(tail: bytes | bytearray) -> bytes:
+    """Return what a stream began with, without this process' own mark and without the upstream's."""
+    return bytes(tail).removeprefix(_BYTE_ORDER_MARK).removeprefix(_BYTE_ORDER_MARK)
 
 
 def _is_one(chunk: bytes) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +26,34 @@ def streams(draw):
     return end, events, "".join(f"event: x{end}data: {text}{end}{end}" for text in events).encode()
 
 
+@pytest.mark.parametrize("raw", [b"data: 1\n\ndata: 2\n\n", b"event: x\r\ndata: 1\r\n\r\ndata: 2\r\n\r\n"])
+def test_a_byte_order_mark_says_nothing(raw):
+    marked = codecs.BOM_UTF8 + raw
+    for cut in range(len(marked) + 1):
+        splitter = EventSplitter()
+        events = splitter.feed(marked[:cut]) + splitter.feed(marked[cut:])
+        assert b"".join(events) + splitter.rest() == raw
+        assert [d for event in events if (d := data_of(event))] == [b"1", b"2"]
+    splitter = EventSplitter()
+    assert b"".join(event for i in range(len(marked)) for event in splitter.feed(marked[i : i + 1])) in {raw, raw[:-1]}
+
+
+def test_only_the_first_byte_order_mark_is_one():
+    splitter = EventSplitter()
+    assert splitter.feed(codecs.BOM_UTF8 * 2 + b"data: 1\n\n") == [codecs.BOM_UTF8 + b"data: 1\n\n"]
+    later = codecs.BOM_UTF8 + b"data: 2\n\n"
+    assert splitter.feed(later) == [later]
+
+
+def test_the_rest_of_a_stream_without_a_whole_event():
+    splitter = EventSplitter()
+    assert (splitter.pending, splitter.rest()) == (0, b"")
+    for mark in (b"", codecs.BOM_UTF8):
+        splitter = EventSplitter()
+        assert splitter.feed(mark + b"data: 1\n") == []
+        assert (splitter.pending, splitter.rest()) == (8, b"data: 1\n")
+
+
 @given(streams(), st.data())
 def test_every_cut_gives_the_same_events(stream, data):
     _end, texts, raw = stream
@@ -33,7 +63,7 @@ def test_every_cut_gives_the_same_events(stream, data):
     for begin, stop in zip([0, *cuts], [*cuts, len(raw)], strict=True):
         out += splitter.feed(raw[begin:stop])
     # A CR at the end of a piece may be the whole line end or the half of one.
-    left = bytes(splitter._tail)
+    left = splitter.rest()
     assert b"".join(out) + left == raw
     assert left in (b"", b"\n")
     expected = [data_of(f"data: {text}\n\n".encode()) for text in texts]
@@ -50,7 +80,7 @@ def test_every_byte_boundary_of_one_stream():
     for cut in range(len(raw) + 1):
         splitter = EventSplitter()
         events = splitter.feed(raw[:cut]) + splitter.feed(raw[cut:])
-        assert b"".join(events) + bytes(splitter._tail) == raw
+        assert b"".join(events) + splitter.rest() == raw
         assert [d for event in events if (d := data_of(event))] == [d for d in expected if d]
     splitter = EventSplitter()
     drip = [event for i in range(len(raw)) for event in splitter.feed(raw[i : i + 1])]
@@ -69,8 +99,10 @@ def test_every_byte_boundary_of_one_stream():
         (b"data: 1\r\n\r\n\r\n", 1),
     ],
 )
-def test_one_chunk_of_whole_events(chunk, events):
+@pytest.mark.parametrize("before", [b"", b"data: 0\n\n"])
+def test_one_chunk_of_whole_events(chunk, events, before):
     splitter = EventSplitter()
+    assert splitter.feed(before) == ([before] if before else [])
     found = splitter.feed(chunk)
     assert len(found) == events
     assert b"".join(found) + splitter.rest() == chunk
