@@ -1,7 +1,10 @@
 """What a plan lets a key's requests reach."""
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
+from penstock_catalog import names
 from penstock_edge.dialects import anthropic, gemini, openai_chat, openai_embeddings, openai_responses
 from penstock_edge.providers.wires import wire_for
 from penstock_routing import access
@@ -12,6 +15,19 @@ def test_a_model_may_be_used_by_any_of_its_names():
     assert access.may_use(("x/*",), "a", (), "x/a")
     assert not access.may_use(("b",), "a", ("a-latest",), "a")
     assert not access.may_use((), "a", (), "a")
+
+
+NAMES = st.text("ab*?[]!-\n.", max_size=8)
+
+
+@given(NAMES, NAMES)
+@example("gpt-?", "gpt-5")
+@example("gpt-?", "gpt-?")
+@example("gpt-[45]*", "gpt-5")
+@example("gpt-[45]*", "gpt-[45]-mini")
+@example("[!a]", "b")
+def test_a_plans_patterns_mean_what_an_accounts_do(pattern, name):
+    assert access.allows([pattern], name) is names.matches([pattern], [name])
 
 
 def test_the_dialects_are_those_of_the_edge():

@@ -34,8 +34,13 @@ _EMBEDDING: Final = frozenset({"OpenAI", "OpenAICompatible"})
 
 
 def allows(patterns: Iterable[str], model: str) -> bool:
-    """Say whether a key with these patterns (`*` and `?` as in file names) may use `model`."""
-    return any(pattern == "*" or fnmatchcase(model, pattern) for pattern in patterns)
+    """Say whether a key with these patterns may use `model`. `*` stands for any text; nothing else is special."""
+    return any(pattern == "*" or fnmatchcase(model, _literal(pattern)) for pattern in patterns)
+
+
+def _literal(pattern: str) -> str:
+    """Return the pattern for file names that says the same: the catalog's know neither `?` nor `[`."""
+    return pattern.replace("[", "[[]").replace("?", "[?]")
 
 
 @lru_cache(maxsize=4096)
