@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from penstock_edge.answering import Answering
     from penstock_edge.dialects.dialect import Headers
     from penstock_edge.exchange import Attempt, Exchange
+    from penstock_edge.makers import Makers
     from penstock_edge.metrics import EdgeMetrics
     from penstock_edge.seams import Reports, Spool, View
     from penstock_edge.upstream import Call, Deadlines, Target, UpstreamClient
@@ -50,6 +51,7 @@ class Attempts:
         reporter: Reports,
         metrics: EdgeMetrics,
         answering: Answering,
+        makers: Makers,
         seconds: float,
     ) -> None:
         self._pool = view.pool
@@ -58,6 +60,7 @@ class Attempts:
         self._reporter = reporter
         self._metrics = metrics
         self._answering = answering
+        self._makers = makers
         self._seconds = seconds
         self._ways = Ways(view.account)
         self._hints = HintReader(view.pool, time.monotonic)
@@ -258,6 +261,8 @@ class Attempts:
             call.abort()
         exchange.characters = attempt.characters
         exchange.final_usage = attempt.meter.final
+        if attempt.meter.answer_id and exchange.asked.stored:
+            self._makers.made(attempt.meter.answer_id, attempt.account.name)
         loop_offset = now - exchange.reply.clock()
         exchange.attempts.append(attempt.record(now, loop_offset))
         if exchange.trace is not None:

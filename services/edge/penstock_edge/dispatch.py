@@ -21,6 +21,7 @@ from penstock_edge.crossing import cross
 from penstock_edge.errors import Problem, ProblemError
 from penstock_edge.exchange import Attempt
 from penstock_edge.keepalive import KeepAlive
+from penstock_edge.makers import Makers
 from penstock_edge.spool import SpoolFull
 from penstock_edge.unattended import Unattended
 from penstock_edge.waiting import WaitingLine
@@ -88,6 +89,7 @@ class Dispatcher:
         self._budget = RetryBudget()
         self._line = WaitingLine(view.pool, rng, pace.wait_places, pace.wait, reporter.waiting)
         self._answering = Answering(view.pool)
+        self._makers = Makers()
         self.attempts = Attempts(
             view=view,
             client=client,
@@ -95,6 +97,7 @@ class Dispatcher:
             reporter=reporter,
             metrics=metrics,
             answering=self._answering,
+            makers=self._makers,
             seconds=pace.total,
         )
         self._closing = Closing(admission=admission, settlement=settlement, estimates=estimates, metrics=metrics)
@@ -211,14 +214,14 @@ class Dispatcher:
         while attempt is None or not await self._made(exchange, attempt, tries):
             now = time.monotonic()
             tried, choice, tries.choice = tries.tried, tries.choice, None
-            choice = choice or self._try_pick(exchange, tried, now) or await self._pick(exchange, tried)
+            choice = choice or self._try_pick(exchange, tried, now) or await self._pick(exchange, tries)
             if isinstance(choice, NoneLeft):
                 await self._answering.problem(exchange, self._no_account(exchange, choice, tries))
                 return
             if tries.history and not self._budget.try_retry(time.monotonic()):
                 self._view.pool.unused(choice, time.monotonic())
                 self._metrics.retry_budget_empty()
-                await self._answering.problem(exchange, self._given_up(exchange, tries.history[-1].cls))
+                await self._answering.problem(exchange, self._given_up(exchange, tries))
                 return
             attempt = self._cross(exchange, choice, tries)
 
@@ -273,8 +276,10 @@ class Dispatcher:
         tries.tried |= {account}
         tries.history.append(Attempted(account, failure.cls, failure.status, repeatable=failure.repeatable))
         exchange.refusal = fault
+        if fault is None and account == tries.maker:
+            tries.away = self._last_failure(exchange, tries)
         if not may_retry(tries.history, self._policy) or self._left(exchange) <= 0:
-            return self._given_up(exchange, failure.cls)
+            return self._given_up(exchange, tries)
         return None
 
     def _left(self, exchange: Exchange) -> float:
@@ -283,19 +288,27 @@ class Dispatcher:
     def _try_pick(self, exchange: Exchange, tried: frozenset[str], now: float) -> Pick | NoneLeft | None:
         """Return an account if one has room, or why none will have; None when that takes more."""
         traits = exchange.traits
-        if traits is None or exchange.origins:
+        if traits is None or exchange.origins or exchange.asked.follows:
             return None
         return self._line.try_seek(traits, tried, now)
 
-    async def _pick(self, exchange: Exchange, tried: frozenset[str]) -> Pick | NoneLeft:
-        traits = exchange.traits
+    async def _pick(self, exchange: Exchange, tries: Tries) -> Pick | NoneLeft:
+        traits, tried = exchange.traits, tries.tried
         assert traits is not None  # noqa: S101 -- set before serve
+        if exchange.asked.follows and not tries.maker:
+            tries.maker = self._makers.of(exchange.asked.follows) or ""
+            if self._may_return(tries.maker):
+                # What it goes on from is stored there, and strangers refuse it.
+                found = await self._line.seek(traits, frozenset(self._view.accounts()) - {tries.maker})
+                if not isinstance(found, NoneLeft):
+                    return found
+                tries.away = errors.none_left(throttled=found.throttled, soonest_seconds=found.soonest_seconds)
         # Thinking goes back to who signed it, if any of them has room.
         return await self._line.seek(traits, tried, _of(traits, exchange.origins))
 
     def _no_account(self, exchange: Exchange, none: NoneLeft, tries: Tries) -> Problem:
         if tries.history:
-            return self._given_up(exchange, tries.history[-1].cls)
+            return self._given_up(exchange, tries)
         # A refusal is final only when no account is left that may take the request later.
         if exchange.refusal is not None and not any(map(self._may_return, none.reasons.keys() - tries.tried)):
             return exchange.refusal
@@ -305,25 +318,33 @@ class Dispatcher:
         account = self._view.account(name)
         return account is not None and account.mode == ACTIVE and not account.not_served
 
-    def _given_up(self, exchange: Exchange, cls: str) -> Problem:
+    def _given_up(self, exchange: Exchange, tries: Tries) -> Problem:
         """Answer by the last failure; the accounts that were tried count for the soonest recovery too."""
         if exchange.refusal is not None:
-            return exchange.refusal
+            # That strangers do not know the answer says nothing where its maker would.
+            return tries.away or exchange.refusal
+        return self._last_failure(exchange, tries)
+
+    def _last_failure(self, exchange: Exchange, tries: Tries) -> Problem:
         traits = exchange.traits
         assert traits is not None  # noqa: S101 -- set before serve
-        return errors.last_failure(cls, self._view.pool.soonest(traits, time.monotonic()))
+        return errors.last_failure(tries.history[-1].cls, self._view.pool.soonest(traits, time.monotonic()))
 
 
 class Tries:
     """What the attempts of one request have come to so far."""
 
-    __slots__ = ("begun", "choice", "crash", "history", "keepalive", "second_chance", "tried")
+    __slots__ = ("away", "begun", "choice", "crash", "history", "keepalive", "maker", "second_chance", "tried")
 
     def __init__(self, keepalive: KeepAlive | None) -> None:
         self.keepalive = keepalive
         self.history: list[Attempted] = []
         self.tried: frozenset[str] = _NOBODY
         self.second_chance = True
+        self.maker = ""
+        """The account that stores what the request goes on from; "" while nobody has looked, or knows."""
+        self.away: Problem | None = None
+        """Why that account does not take it now."""
         self.choice: Pick | NoneLeft | None = None
         """Whom to take next, where that is known."""
         self.begun: Attempt | None = None

@@ -16,13 +16,26 @@ _MOST_TOKENS: Final = 1_000_000_000
 class UsageMeter:
     """Merges the usage reports of one attempt. Values are cumulative: they replace, they never add."""
 
-    __slots__ = ("_input", "_output", "_read", "_usage", "_write_1h", "_write_5m", "_written", "final", "reported")
+    __slots__ = (
+        "_input",
+        "_output",
+        "_read",
+        "_usage",
+        "_write_1h",
+        "_write_5m",
+        "_written",
+        "answer_id",
+        "final",
+        "reported",
+    )
 
     def __init__(self) -> None:
         self.reported = False
         """The upstream has said something."""
         self.final = False
         """The upstream has said what the whole answer used."""
+        self.answer_id = ""
+        """What the upstream calls the answer, where requests may go on from it by that."""
         self._input = 0
         self._output = 0
         self._read = 0

@@ -37,6 +37,10 @@ class Head:
     """The parts that stay the same from turn to turn (tools, system, first message), as raw JSON."""
     plain: bool
     """The request is known to hold neither images nor documents nor signatures; False when nobody has looked."""
+    follows: str
+    """The id of the answer, stored by the account that made it, from which this goes on; "" for none."""
+    stored: bool
+    """The account that makes the answer is to store it."""
 
     def __init__(
         self,
@@ -47,6 +51,8 @@ class Head:
         prefix: tuple[Part, ...],
         *,
         plain: bool = False,
+        follows: str = "",
+        stored: bool = False,
     ) -> None:
         self.model = model
         self.stream = stream
@@ -54,6 +60,8 @@ class Head:
         self.session = session
         self.prefix = prefix
         self.plain = plain
+        self.follows = follows
+        self.stored = stored
 
 
 @dataclass(frozen=True, slots=True)

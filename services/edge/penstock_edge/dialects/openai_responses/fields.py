@@ -31,6 +31,7 @@ class Body(msgspec.Struct):
     background: bool | None = None
     store: msgspec.Raw = _EMPTY
     include: msgspec.Raw = _EMPTY
+    previous_response_id: msgspec.Raw = _EMPTY
 
 
 class Item(msgspec.Struct):

@@ -54,8 +54,10 @@ class ResponsesHead(Head):
         instructed: bool = True,
         include: bytes = b"",
         plain: bool = False,
+        follows: str = "",
+        stored: bool = False,
     ) -> None:
-        Head.__init__(self, model, stream, max_tokens, session, prefix, plain=plain)
+        Head.__init__(self, model, stream, max_tokens, session, prefix, plain=plain, follows=follows, stored=stored)
         self.tools = tools
         self.codex = codex
         self.instructed = instructed
@@ -95,6 +97,8 @@ def read_head(body: bytes) -> ResponsesHead:
         instructed=prepared or instructions not in _NOTHING,
         include=_with_reasoning(bytes(read.include)) if codex and bytes(read.store) != b"false" else b"",
         plain=isinstance(read.input, str),
+        follows=_text(bytes(read.previous_response_id)),
+        stored=not codex and bytes(read.store) != b"false",
     )
 
 
@@ -124,6 +128,12 @@ def _with_reasoning(asked: bytes) -> bytes:
     if not isinstance(wanted, list) or _ENCRYPTED in wanted:
         return b""
     return msgspec.json.encode([*wanted, _ENCRYPTED])
+
+
+def _text(raw: bytes) -> str:
+    """Return a text; "" for anything else, which the upstream may judge."""
+    value: Any = msgspec.json.decode(raw) if raw[:1] == b'"' else ""
+    return str(value)
 
 
 def _session(read: Body) -> str:

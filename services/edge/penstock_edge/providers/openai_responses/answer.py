@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 
 class _Status(msgspec.Struct):
+    id: Any = None
     usage: Usage | None = None
     status: str | None = None
     error: Fault | None = None
@@ -61,6 +62,8 @@ def read_answer(body: bytes, meter: UsageMeter) -> bool:
     if answer.usage is not None:
         meter.merge(answer.usage.report())
         meter.final = True
+    if isinstance(answer.id, str):
+        meter.answer_id = answer.id
     return True
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -12,6 +12,7 @@ from penstock_edge.providers.openai_responses.output import Fault, Usage
 class Response(msgspec.Struct):
     """What a response says of itself at its end."""
 
+    id: Any = None
     usage: Usage | None = None
     error: Fault | None = None
 

@@ -78,6 +78,8 @@ class ResponsesSniffer:
         if response.usage is not None:
             self._meter.merge(response.usage.report())
             self._meter.final = response.usage.output_tokens is not None
+        if isinstance(response.id, str):
+            self._meter.answer_id = response.id
         return response
 
     def _unknown(self, data: bytes) -> Signal:
