@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from penstock_auth import allowances
+from penstock_auth import allowances, recounting
 from penstock_auth.allowances import PROJECT, Fill, Refused
-from penstock_auth.counters import Amounts, Denial, Grant, LimitState, Reason, Unit
-from penstock_auth.recovery import FILLED_WINDOW_MS, SILENCE_MS
+from penstock_auth.book_entries import Answer, Decided, Lease, ahead_of, fill_up, larger, turn_name
+from penstock_auth.counters import Amounts, Denial, Grant, Kind, LimitState, Reason, Unit
+from penstock_auth.recovery import SILENCE_MS
 from penstock_auth.settled_ids import SettledIds
 from penstock_auth.turns import GRACE_MS as TURN_GRACE_MS
 from penstock_auth.turns import Turn, Turns
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from penstock_auth.allowances import Bound, Lent, Vector
+    from penstock_auth.book_entries import Circumstances
     from penstock_auth.counters import (
         AllowCall,
         KeyDeclaration,
@@ -39,46 +41,6 @@ MOST_LEASES: Final = 64  # of one key, before those that ended long ago are forg
 _ZERO: Final = (0, 0, 0, 0, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Circumstances:
-    """What a decision needs to know beyond its project."""
-
-    now: int
-    edges: int
-    recovering: bool
-    full_at_ms: int
-    live: frozenset[str]
-    gone: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Decided:
-    """What a project answers to a call."""
-
-    grant: Grant | None
-    denial: Denial | None
-    limits: tuple[LimitState, ...] = ()
-    dropped: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
-class Lease:
-    """Requests out on an edge, booked at `expiry` in the counters named."""
-
-    requests: int
-    expiry: int
-    counters: tuple[str, ...]
-
-
-@dataclass(slots=True)
-class Answer:
-    """The last answer to a (session, key), for one that asks twice."""
-
-    seq: int
-    at: int
-    decided: Decided
-
-
 @dataclass(slots=True)
 class Books:
     """All counters of one project."""
@@ -94,6 +56,9 @@ class Books:
     _seen: dict[str, int] = field(default_factory=dict)
     _facts: dict[str, tuple[int, int]] = field(default_factory=dict)  # by owner: version, micro-USD
     _turns: Turns = field(default_factory=Turns)
+    _shapes: dict[str, str] = field(default_factory=dict)  # by key
+    _joined_at: dict[str, int] = field(default_factory=dict)  # when counters of requests began from the ledger
+    _lent: recounting.Lent = field(default_factory=recounting.Lent)  # what was lent then
     _swept: int = 0
 
     def allow(self, call: AllowCall, around: Circumstances) -> Decided:
@@ -128,6 +93,9 @@ class Books:
         now = self.used_at = max(self.used_at, now)
         first = effects[0]
         self._learn_from(effects)
+        if self.rebuilt:
+            told = recounting.shape_of(first.limits)
+            self._shapes[first.key] = recounting.after_settling(self._shapes.get(first.key), told)
         news = [effect for effect in effects if self.settled.add(effect.request_id, effect.admitted_at_ms, now)]
         times = [min(effect.admitted_at_ms, now) for effect in news]
         for window, (_, _, of_input, of_output, of_cost) in self._usage_windows(first.limits, first.key, now):
@@ -139,6 +107,16 @@ class Books:
         if absent:
             for at in times:
                 self._count_requests(first.limits, first.key, "requests", at, 1, now)
+        elif self._joined_at:
+            self._count_open(first.limits, news, now)
+
+    def _count_open(self, limits: Sequence[Limit], news: Sequence[SettleEffect], now: int) -> None:
+        """Count requests that were open, under no lease, when the windows they go to began."""
+        for effect in news:
+            key, session, at = effect.key, effect.session, effect.admitted_at_ms
+            for name, window_ms in recounting.request_counters(limits, key):
+                if at < self._joined_at.get(name, 0) and self._lent.lease_of(key, session, at) is None:
+                    self._window(name, window_ms, now).add(at, 1)
 
     def _learn_from(self, effects: Sequence[SettleEffect]) -> None:
         """Take in what rows of one key know of its project's balance and of its spend; most know the same."""
@@ -159,7 +137,7 @@ class Books:
         now = self.used_at = max(self.used_at, now)
         known = self._holdings.get((session, told.key), _ZERO)
         declared = allowances.vector(0, told.holding)
-        self._hold(session, told.key, _larger(known, declared))
+        self._hold(session, told.key, larger(known, declared))
         self._seen[session] = now
         if not first:
             return
@@ -168,7 +146,7 @@ class Books:
             if lease.lease_id not in leases and lease.unspent > 0:
                 expiry = now + max(0, min(lease.expires_in_ms, allowances.FAR_MS))
                 counters = self._count_requests(told.limits, told.key, lease.kind.value, expiry, lease.unspent, now)
-                leases[lease.lease_id] = Lease(lease.unspent, expiry, counters)
+                leases[lease.lease_id] = Lease(lease.unspent, expiry, counters, lease.kind.value, now)
         for admission in told.admissions:
             at = min(admission.admitted_at_ms, now)
             self._count_requests(told.limits, told.key, admission.kind.value, at, admission.requests, now)
@@ -179,6 +157,60 @@ class Books:
             return
         self.rebuilt = True
         self.recount(history.rows, history.limits, now)
+        self._shapes = {key: recounting.shape_of(limits) for key, limits in history.limits.items()}
+
+    def counts(self, key: str, limits: tuple[Limit, ...]) -> bool:
+        """Say whether every window of a key's limits has what the key has used; of a new key each has."""
+        known, wanted = self._shapes.get(key), recounting.shape_of(limits)
+        if known == wanted:
+            return True
+        if known is not None and not recounting.has_all(known, wanted):
+            return False
+        self._shapes[key] = wanted
+        return True
+
+    def replace(self, counted: Books, history: ProjectHistory, now: int) -> None:
+        """Put windows in force that were counted from the ledger alone, and what is lent with them.
+
+        Nothing may have been settled since the ledger was read.
+        """
+        now = self.used_at = max(self.used_at, now)
+        joined = recounting.joined(self._shapes, history.limits)
+        for key, limits in history.limits.items():
+            for name, _, _ in allowances.usage_counters(limits, key):
+                self._take(name, counted)
+        for name in joined:
+            self._take(name, counted)
+        self._joined_at |= dict.fromkeys(joined, now)
+        self._lent = self._carry(joined, history.limits, now)
+        for _, row in self._lent.rows(history.rows):
+            for name, window_ms in recounting.request_counters(history.limits[row.key], row.key):
+                if name in joined:
+                    self._window(name, window_ms, now).add(min(row.admitted_at_ms, now), -row.requests)
+        for row in history.rows:
+            if row.request_id:
+                self.settled.add(row.request_id, row.admitted_at_ms, now)
+        self._shapes = {key: recounting.shape_of(limits) for key, limits in history.limits.items()}
+
+    def _take(self, name: str, counted: Books) -> None:
+        window = counted._windows.get(name)
+        if window is None:
+            self._windows.pop(name, None)
+        else:
+            self._windows[name] = window
+
+    def _carry(self, joined: set[str], limits_of: Mapping[str, tuple[Limit, ...]], now: int) -> recounting.Lent:
+        """Book leases that are out in the windows of requests that their keys have joined; return them."""
+        lent = recounting.Lent()
+        for key, limits in limits_of.items():
+            for lease_id, lease in self._leases.get(key, {}).items():
+                for name, window_ms in allowances.lease_counters(limits, key, lease.kind):
+                    if name in joined or name not in lease.counters:
+                        self._window(name, window_ms, now).add(lease.expiry, lease.requests)
+                        lease.counters = (*(each for each in lease.counters if each != name), name)
+                if lease.kind == Kind.REQUESTS:
+                    lent.add(key, lease_id, lease.granted_at, lease.expiry)
+        return lent
 
     def recount(self, rows: Iterable[LedgerRow], limits_of: Mapping[str, tuple[Limit, ...]], now: int) -> None:
         """Count some of the ledger's rows; one with an id counts once, however often it comes."""
@@ -196,6 +228,7 @@ class Books:
         """Forget what no longer matters; say whether all of it can go."""
         self._windows = {name: window for name, window in self._windows.items() if not window.idle(now)}
         self._answers = {name: a for name, a in self._answers.items() if a.at > now - REMEMBER_ANSWER_MS}
+        self._joined_at = {name: at for name, at in self._joined_at.items() if at > now - IDLE_MS}
         for key in list(self._leases):
             self._prune_leases(key, now)
         return not (self._windows or self._holdings) and self.used_at < now - IDLE_MS
@@ -296,7 +329,7 @@ class Books:
 
     def _fills(self, call: AllowCall, found: list[Bound], around: Circumstances) -> list[Fill]:
         now = self.used_at
-        ahead = self._turns.ahead(_turn_name(call), now)
+        ahead = self._turns.ahead(turn_name(call), now)
         fills = []
         for bound in found:
             held = allowances.weigh(bound.mask, self._held.get(bound.owner, _ZERO))
@@ -304,13 +337,13 @@ class Books:
             if bound.window_ms:
                 window = self._window(bound.counter, bound.window_ms, now)
                 if bound.unit is Unit.REQUESTS:
-                    _fill_up(window, bound.amount, around.full_at_ms)
+                    fill_up(window, bound.amount, around.full_at_ms)
                 settled = window.total
             elif bound.reason is Reason.SPEND_LIMIT and call.spend_limit is not None:
                 settled = self._learn(bound.owner, call.spend_limit.spent)
             elif bound.reason is Reason.CREDIT and call.credit is not None:
                 bound = bound._replace(amount=self._learn(PROJECT, call.credit))  # noqa: PLW2901 - the newest balance is the amount
-            fills.append(Fill(bound, settled, held, _ahead_of(ahead, bound, call)))
+            fills.append(Fill(bound, settled, held, ahead_of(ahead, bound, call)))
         return fills
 
     def _verdict(self, call: AllowCall, fills: list[Fill], around: Circumstances) -> Lent | Refused:
@@ -332,7 +365,7 @@ class Books:
         )
 
     def _deny(self, call: AllowCall, fills: list[Fill], verdict: Refused, now: int) -> Denial:
-        name = _turn_name(call)
+        name = turn_name(call)
         if verdict.reason in (Reason.REQUESTS, Reason.CONCURRENCY) and verdict.reset_ms:
             until = now + verdict.valid_ms + TURN_GRACE_MS
             budget = allowances.budget_of(call.key)
@@ -344,7 +377,7 @@ class Books:
         return Denial(verdict.reason, bound.name, bound.unit.value, bound.amount, verdict.reset_ms, verdict.valid_ms)
 
     def _grant(self, call: AllowCall, keeping: Vector, lent: Lent, now: int) -> Grant:
-        self._turns.done(_turn_name(call))
+        self._turns.done(turn_name(call))
         requests = lent.granted[0]
         lease_id = ""
         if requests:
@@ -353,7 +386,7 @@ class Books:
             counters = self._count_requests(call.limits, call.key, call.kind.value, expiry, requests, now)
             if counters:
                 leases = self._leases.setdefault(call.key, {})
-                leases[lease_id] = Lease(requests, expiry, counters)
+                leases[lease_id] = Lease(requests, expiry, counters, call.kind.value, now)
                 if len(leases) > MOST_LEASES:
                     self._prune_leases(call.key, now)
         holding: Vector = (0, *(k + g for k, g in zip(keeping[1:], lent.granted[1:], strict=True)))  # type: ignore[assignment]  # mypy forgets the length
@@ -379,26 +412,3 @@ class Books:
             reset = window.empty_ms(now)
         left = max(0, bound.amount - used)
         return LimitState(bound.name, bound.unit, bound.amount, left, reset, bound.window_ms, bound.scope)
-
-
-def _turn_name(call: AllowCall) -> str:
-    return f"{call.session}|{call.key}|{call.kind.value}"
-
-
-def _larger(one: Vector, other: Vector) -> Vector:
-    return tuple(max(a, b) for a, b in zip(one, other, strict=True))  # type: ignore[return-value]  # mypy forgets the length
-
-
-def _ahead_of(ahead: list[Turn], bound: Bound, call: AllowCall) -> int:
-    if bound.unit is Unit.REQUESTS:
-        return sum(t.requests for t in ahead if t.kind == call.kind.value and bound.owner in (PROJECT, t.key))
-    if bound.unit is Unit.CONCURRENT:
-        return sum(t.slots for t in ahead if t.key == bound.owner)
-    return 0
-
-
-def _fill_up(window: Window, amount: int, full_at_ms: int) -> None:
-    """Count a short window as used up, once, after a loss whose sessions stayed lost."""
-    if full_at_ms and not window.filled and window.window_ms <= FILLED_WINDOW_MS:
-        window.filled = True
-        window.add(full_at_ms, max(0, amount - window.total))

@@ -278,7 +278,8 @@ class Heard:
 class LedgerRow:
     """Requests of one key in the ledger: one (with its id), or many admitted near each other (no id, latest time).
 
-    Ids matter for rows committed in the last minutes: a settlement that is repeated then is not counted twice.
+    `session` is the edge's that admitted the one. Ids matter for rows committed in the last minutes: a settlement that
+    is repeated then is not counted twice.
     """
 
     key: str
@@ -288,6 +289,7 @@ class LedgerRow:
     output_tokens: int = 0
     micro_usd: int = 0
     request_id: str = ""
+    session: str = ""
 
 
 @dataclass(frozen=True, slots=True)

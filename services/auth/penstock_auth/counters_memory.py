@@ -11,9 +11,10 @@ import uuid
 from typing import TYPE_CHECKING, Final
 
 from penstock_auth.allowances import RECOVERING_MS
-from penstock_auth.books import Books, Circumstances
+from penstock_auth.book_entries import Circumstances
+from penstock_auth.books import Books
 from penstock_auth.bulletin import MemoryBulletin
-from penstock_auth.counters import AllowResult, Denial, Heard, ProjectHistory, Reason
+from penstock_auth.counters import AllowResult, Denial, Heard, ProjectHistory, Reason, StoreDown
 from penstock_auth.rebuilding import Rebuilding
 from penstock_auth.recovery import Epoch, Status
 from penstock_auth.settled_ids import SettledIds
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 TIDY_MS: Final = 10_000
 REMEMBER_ID_MS: Final = 900_000
 ROWS_AT_ONCE: Final = 500
+TRIES: Final = 4
 
 
 def steady_clock() -> Callable[[], int]:
@@ -47,6 +49,7 @@ class MemoryCounters:
         self._projects: dict[str, Books] = {}
         self._settled = SettledIds()
         self._rebuilding = Rebuilding(self._rebuild)
+        self._recounting = Rebuilding(self._recount)
         self._expecting = asyncio.Lock()
         self._tidied = self._last
 
@@ -56,6 +59,7 @@ class MemoryCounters:
     async def close(self) -> None:
         """Stop looking into the ledger."""
         await self._rebuilding.close()
+        await self._recounting.close()
 
     def time_ms(self) -> int:
         """See `Counters.time_ms`."""
@@ -70,7 +74,7 @@ class MemoryCounters:
         stranger = call.epoch != self._epoch.id and (call.epoch != "" or self._epoch.recorded(call.session))
         if status in (Status.MUST, Status.ENDED) or stranger:
             return self._answer(Denial(Reason.RECOVERING, reset_ms=RECOVERING_MS, valid_ms=RECOVERING_MS))
-        books = await self._rebuilt(call.project)
+        books = await self._counting(call)
         now = self._now()
         live = self._epoch.live()
         decided = books.allow(
@@ -101,6 +105,8 @@ class MemoryCounters:
         now = self._now()
         for some in _alike(effects):
             first = some[0]
+            # What is counted anew is read from the ledger: a row that came later must come later here too.
+            await self._recounting.ended(first.project)
             books, absent = self._books(first.project), self._epoch.absent(first.session)
             for part in stretches(some):
                 books.settle(part, now, absent=absent)
@@ -150,6 +156,26 @@ class MemoryCounters:
             await self._rebuilding.wait(project)
             books = self._books(project)
         return books
+
+    async def _counting(self, call: AllowCall) -> Books:
+        """Return the project's books when all windows of the call's limits have what the key has used."""
+        for _ in range(TRIES):
+            books = await self._rebuilt(call.project)
+            if books.counts(call.key, call.limits):
+                return books
+            await self._recounting.wait(call.project)
+        raise StoreDown("the plan of the key changes again and again")
+
+    async def _recount(self, project: str) -> None:
+        """Count a project anew because a plan has changed, beside its books; they are as they were if that fails."""
+        books = self._books(project)
+        history = await self._truth.history(project)
+        counted = Books()
+        for rows in stretches(history.rows, ROWS_AT_ONCE):
+            counted.recount(rows, history.limits, self._now())
+            await asyncio.sleep(0)
+        if books is self._projects.get(project):  # else it was forgotten meanwhile, and is rebuilt when it is asked for
+            books.replace(counted, history, self._now())
 
     async def _rebuild(self, project: str) -> None:
         """Count a project's rows of the ledger; those with an id, which may be many, in turn with other work."""

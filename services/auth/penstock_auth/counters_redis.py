@@ -18,7 +18,7 @@ import uuid
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
-from penstock_auth import allowances, marks
+from penstock_auth import allowances, marks, recounting
 from penstock_auth.allowances import PROJECT, RECOVERING_MS
 from penstock_auth.bulletin import RedisBulletin
 from penstock_auth.counters import (
@@ -28,22 +28,20 @@ from penstock_auth.counters import (
     Reason,
     StoreDown,
 )
+from penstock_auth.ledger_windows import BUSY_SECONDS, LedgerWindows
 from penstock_auth.rebuilding import Rebuilding
 from penstock_auth.recovery import Epoch, Presence, Status
-from penstock_auth.script_messages import Keys, adds_of, bound_of, declared_of, parts_of, result_of, row_adds
+from penstock_auth.script_messages import Keys, adds_of, bound_of, declared_of, parts_of, result_of, windows_of
 from penstock_auth.scripts import DEADLINE_SECONDS, Runner, Script
-from penstock_auth.windows import bucket_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from penstock_auth.counters import (
         AllowCall,
         Declaration,
         EpochState,
         KeyDeclaration,
-        LedgerRow,
-        ProjectHistory,
         SettleEffect,
         Truth,
         Versioned,
@@ -55,10 +53,10 @@ HURRIED_VIEW_MS: Final = 100  # the same while somebody waits for a session to s
 TOUCH_MS: Final = 10_000  # an Allow is a sign of life too, noted so often
 CLOCK_SLACK_MS: Final = 250
 CLOCK_DRIFT: Final = 0.001
-ROWS_AT_ONCE: Final = 500
 PROJECTS_AT_ONCE: Final = 32
 KEYS_AT_ONCE: Final = 32  # of a declaration: the store works on them one by one, and each has to come in time
-TRIES: Final = 4
+SESSIONS_AT_ONCE: Final = 1_000  # that declare themselves
+TRIES: Final = 40  # most of them while another auth counts the project anew
 
 
 class RedisCounters:
@@ -80,7 +78,7 @@ class RedisCounters:
         self._allow = Script("allow")
         self._settle = Script("settle")
         self._declare = Script("declare")
-        self._rebuild = Script("rebuild")
+        self._ledger = LedgerWindows(self._run, truth)
         self._sessions = Script("sessions", alone=True)
         self._view: Epoch | None = None
         self._view_ms = 0  # the store's time when it was read
@@ -91,18 +89,20 @@ class RedisCounters:
         self._last = 0
         self._looking = asyncio.Lock()
         self._rebuilding = Rebuilding(self._build)
-        self._taking = Rebuilding(self._take_all)
+        self._recounting = Rebuilding(self._recount)
+        self._taking = Rebuilding(self._take_all, at_once=SESSIONS_AT_ONCE)
         self._told: dict[str, Declaration] = {}
 
     async def open(self) -> None:
         """See `Counters.open`."""
-        await self._runner.load([self._allow, self._settle, self._declare, self._rebuild, self._sessions])
+        await self._runner.load([self._allow, self._settle, self._declare, *self._ledger.scripts, self._sessions])
         await self._look(0)
         await self._whole()
 
     async def close(self) -> None:
         """See `Counters.close`."""
         await self._rebuilding.close()
+        await self._recounting.close()
         await self._taking.close()
         await self._runner.close()
 
@@ -126,11 +126,12 @@ class RedisCounters:
             if view.recovering(self._store_time()):
                 view = await self._look(HURRIED_VIEW_MS)
             result = await self._ask(view, call)
-            if result is not None:
+            if isinstance(result, AllowResult):
                 return result
-            await self._look(0)
-            await self._rebuilding.wait(call.project)
-        raise StoreDown("the store lost its memory again and again")
+            if result is self._rebuilding:
+                await self._look(0)
+            await result.wait(call.project)
+        raise StoreDown("the store lost its memory, or the key's plan changed, again and again")
 
     async def settle(self, effects: Sequence[SettleEffect]) -> None:
         """See `Counters.settle`."""
@@ -144,9 +145,18 @@ class RedisCounters:
             await asyncio.gather(*(self._settle_project(project, its) for project, its in some))
 
     async def _settle_project(self, project: str, effects: list[SettleEffect]) -> None:
-        view = await self._look(VIEW_MS)
-        if not await self._apply(view, project, effects, careful=True):
-            await self._apply(await self._look(0), project, effects, careful=False)
+        view, how = await self._look(VIEW_MS), {"careful": True, "whole": False}
+        for _ in range(TRIES):
+            match await self._apply(view, project, effects, **how):
+                case "rebuild":
+                    view, how["careful"] = await self._look(0), False
+                case "open":
+                    how["whole"] = True
+                case "busy":
+                    await asyncio.sleep(BUSY_SECONDS)
+                case _:
+                    return
+        raise StoreDown("the project is being counted anew")
 
     async def declare(self, declaration: Declaration) -> Heard:
         """See `Counters.declare`."""
@@ -247,8 +257,8 @@ class RedisCounters:
         self._view, self._view_ms, self._view_asked = view, now, asked
         return view
 
-    async def _ask(self, view: Epoch, call: AllowCall) -> AllowResult | None:
-        """Run the decision; None when the project must be rebuilt first."""
+    async def _ask(self, view: Epoch, call: AllowCall) -> AllowResult | Rebuilding:
+        """Run the decision; or say what must be waited for first."""
         now = self._store_time()
         live = view.live()
         found = allowances.bounds(call)
@@ -267,6 +277,7 @@ class RedisCounters:
             session=call.session,
             key=call.key,
             kind=call.kind.value,
+            shape=recounting.shape_of(call.limits),
             seq=call.seq,
             need=allowances.vector(call.need_requests, call.need),
             want=allowances.vector(call.want_requests, call.want),
@@ -282,31 +293,47 @@ class RedisCounters:
             live=live,
             gone=view.gone(),
         )
-        if answer[0] == "rebuild":
-            return None
+        if answer[0] in ("rebuild", "recount"):
+            return self._rebuilding if answer[0] == "rebuild" else self._recounting
         return result_of(answer, found, view, max(1, len(live)))
 
-    async def _apply(self, view: Epoch, project: str, effects: list[SettleEffect], *, careful: bool) -> bool:
-        """Apply effects; False when the project has no facts in this epoch and `careful` forbids to make them."""
+    async def _apply(
+        self, view: Epoch, project: str, effects: list[SettleEffect], *, careful: bool, whole: bool
+    ) -> str:
+        """Apply effects, or say why not.
+
+        `rebuild`: the project has no facts in this epoch and `careful` forbids to make them; `busy`: it is being
+        counted anew; `open`: some were open when it was, so the `whole` of what they do must be told.
+        """
         keys = Keys(project, view.id)
         keys.key("facts")
         told = []
         known: dict[str, Versioned | None] = {}
         for effect in effects:
-            requests = 1 if view.absent(effect.session) else 0
+            absent = view.absent(effect.session)
             used = (effect.input_tokens, effect.output_tokens, effect.micro_usd)
-            adds = adds_of(keys, effect.limits, effect.key, used, requests)
+            adds = adds_of(keys, effect.limits, effect.key, used, 1 if absent else 0)
+            requests = windows_of(keys, effect.limits, effect.key, "requests") if whole and not absent else []
             facts = []
             for owner, fact in ((PROJECT, effect.balance), (allowances.budget_of(effect.key), effect.spent)):
                 # Rows of a batch mostly know the same, and once is enough.
                 if fact is not None and known.get(owner) is not fact:
                     known[owner] = fact
                     facts.append((owner, fact.version, fact.micro_usd))
-            mark = keys.key(f"settled:{effect.request_id}") if adds else 0
-            if adds or facts:
-                told.append({"at": effect.admitted_at_ms, "adds": adds, "facts": facts, "mark": mark})
-        answer = await self._run(self._settle, keys, effects=told, careful=careful)
-        return bool(answer[0] == "done")
+            mark = keys.key(f"settled:{effect.request_id}") if adds or requests else 0
+            if mark or facts:
+                one = {"at": effect.admitted_at_ms, "adds": adds, "facts": facts, "mark": mark, "requests": requests}
+                told.append(one | {"key": effect.key, "session": effect.session} if requests else one)
+        answer = await self._run(
+            self._settle,
+            keys,
+            effects=told,
+            careful=careful,
+            whole=whole,
+            oldest=min(effect.admitted_at_ms for effect in effects),
+            shapes=sorted({(effect.key, recounting.shape_of(effect.limits)) for effect in effects}),
+        )
+        return str(answer[0])
 
     async def _take_in(self, view: Epoch, project: str, session: str, declared: Sequence[KeyDeclaration]) -> None:
         keys = Keys(project, view.id)
@@ -320,41 +347,11 @@ class RedisCounters:
         view = await self._look(VIEW_MS)
         if (await self._whole()).id != view.id:
             return
-        await self._write_history(view, project, await self._truth.history(project))
+        await self._ledger.rebuild(view.id, project, await self._truth.history(project))
 
-    async def _write_history(self, view: Epoch, project: str, history: ProjectHistory) -> None:
-        # Also of one that was admitted long ago: it may have been settled in this epoch, or be settled again.
-        named = [row for row in history.rows if row.request_id]
-        for start in range(0, len(named), ROWS_AT_ONCE):
-            await self._write_rows(view, project, history, named[start : start + ROWS_AT_ONCE])
-        others = [row for row in history.rows if not row.request_id]
-        sums: dict[tuple[str, int, int], int] = defaultdict(int)
-        scratch = Keys(project, view.id)
-        for row in others:
-            for name, units in row_adds(scratch, history, row):
-                window_ms = scratch.windows[name][2]
-                size = bucket_ms(window_ms)
-                sums[name, window_ms, row.admitted_at_ms // size * size] += units
-        keys = Keys(project, view.id)
-        keys.key("facts")
-        rows = [
-            {"at": at, "mark": 0, "adds": [(keys.window(name, window_ms), units)]}
-            for (name, window_ms, at), units in sums.items()
-        ]
-        await self._run(self._rebuild, keys, rows=rows, last=True)
-
-    async def _write_rows(self, view: Epoch, project: str, history: ProjectHistory, rows: Iterable[LedgerRow]) -> None:
-        keys = Keys(project, view.id)
-        keys.key("facts")
-        told = [
-            {
-                "at": row.admitted_at_ms,
-                "mark": keys.key(f"settled:{row.request_id}"),
-                "adds": row_adds(keys, history, row),
-            }
-            for row in rows
-        ]
-        await self._run(self._rebuild, keys, rows=told, last=False)
+    async def _recount(self, project: str) -> None:
+        """Count a project's windows anew, because the plan of a key has changed."""
+        await self._ledger.recount((await self._look(VIEW_MS)).id, project)
 
     async def _run(self, script: Script, keys: Keys, **call: Any) -> Any:
         call["windows"] = list(keys.windows.values())

@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 
 
 class Keys:
-    """The keys of one script call, each once, and the windows among them."""
+    """The keys of one script call, each once, and the windows among them, which are those of `windows`."""
 
-    def __init__(self, project: str, epoch: str) -> None:
+    def __init__(self, project: str, epoch: str, *, windows: str = "window") -> None:
+        self._windows = windows
         self._prefix = f"penstock:{{{quote(project, safe='')}}}:{epoch}:"
         self.names: list[str] = []
         self.windows: dict[str, tuple[int, str, int]] = {}
@@ -42,7 +43,7 @@ class Keys:
     def window(self, name: str, window_ms: int) -> str:
         """Add a window's counter, if it is new, and return its name."""
         if name not in self.windows:
-            self.windows[name] = (self.key(f"window:{name}"), name, window_ms)
+            self.windows[name] = (self.key(f"{self._windows}:{name}"), name, window_ms)
         return name
 
 
@@ -113,6 +114,7 @@ def declared_of(keys: Keys, told: KeyDeclaration) -> dict[str, Any]:
                 "id": lease.lease_id,
                 "unspent": lease.unspent,
                 "life": lease.expires_in_ms,
+                "kind": lease.kind.value,
                 "windows": windows_of(keys, told.limits, told.key, lease.kind.value),
             }
             for lease in told.leases

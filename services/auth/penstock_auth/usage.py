@@ -191,6 +191,7 @@ def history(connection: Connection, project: str, since_ms: int, now_ms: int) ->
             settlements.c.output_tokens,
             settlements.c.cost_micro,
             settlements.c.request_id,
+            settlements.c.edge_session,
         ).where(inside, recent)
     )
     sums = connection.execute(
@@ -206,8 +207,8 @@ def history(connection: Connection, project: str, since_ms: int, now_ms: int) ->
         .group_by(settlements.c.key_id, settlements.c.admitted_at_ms // _MINUTE_MS)
     )
     return [
-        LedgerRow(key_id, at_ms, 1, whole_input, output, cost, request_id)
-        for key_id, at_ms, whole_input, output, cost, request_id in named
+        LedgerRow(key_id, at_ms, 1, whole_input, output, cost, request_id, session)
+        for key_id, at_ms, whole_input, output, cost, request_id, session in named
     ] + [
         LedgerRow(key_id, at_ms, count, int(whole_input), int(output), int(cost))
         for key_id, at_ms, count, whole_input, output, cost in sums

@@ -9,8 +9,16 @@ local ANSWER_KEPT = 900000
 local budget = budget_of(call.key)
 local me = call.session .. '|' .. call.key .. '|' .. call.kind
 
-if redis.call('HEXISTS', META, 'rebuilt') == 0 then
+-- Each window must have what the key has used; of a new key each has.
+local facts = redis.call('HMGET', META, 'rebuilt', 'shape:' .. call.key)
+if not facts[1] then
   return cmsgpack.pack({'rebuild', now})
+end
+if facts[2] ~= call.shape then
+  if facts[2] and not has_all(facts[2], call.shape) then
+    return cmsgpack.pack({'recount', now})
+  end
+  redis.call('HSET', META, 'shape:' .. call.key, call.shape)
 end
 
 local function set_of(list)
@@ -352,7 +360,7 @@ else
       booked[#booked + 1] = name
     end
     if #booked > 0 then
-      redis.call('HSET', KEYS[6], call.lease_id, cmsgpack.pack({granted[1], now + life, booked}))
+      redis.call('HSET', KEYS[6], call.lease_id, cmsgpack.pack({granted[1], now + life, booked, now, call.kind}))
       prune_leases()
     end
   end

@@ -17,7 +17,8 @@ for _, told in ipairs(call.told) do
         for _, name in ipairs(lease.windows) do
           add(window(name), expiry, lease.unspent)
         end
-        redis.call('HSET', KEYS[told.place], lease.id, cmsgpack.pack({lease.unspent, expiry, lease.windows}))
+        local record = {lease.unspent, expiry, lease.windows, now, lease.kind}
+        redis.call('HSET', KEYS[told.place], lease.id, cmsgpack.pack(record))
       end
     end
     for _, admission in ipairs(told.admissions) do

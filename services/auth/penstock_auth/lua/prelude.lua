@@ -180,6 +180,22 @@ local function budget_of(key)
   return string.match(key, '^[^/]*')
 end
 
+-- Whether the counters of one shape are counted by another, without gaps; recounting.py has the words.
+local GAPS = '?'
+
+local function has_all(known, wanted)
+  local has = {}
+  for name in string.gmatch(known, '%S+') do
+    has[name] = true
+  end
+  for name in string.gmatch(wanted, '%S+') do
+    if not has[name] then
+      return false
+    end
+  end
+  return string.sub(known, 1, 1) ~= GAPS
+end
+
 -- No session and no key has this character in its name.
 local BETWEEN = '\31'
 
