@@ -69,21 +69,22 @@ class Cork:
 class CorkedTransport:
     """A transport whose writes may wait for the end of the loop's turn; else the same as the one beneath, by name."""
 
-    __slots__ = ("_beneath", "_cork", "_pieces", "_size")
+    __slots__ = ("_beneath", "_cork", "_pieces", "held")
 
     def __init__(self, beneath: asyncio.Transport, cork: Cork) -> None:
         self._beneath = beneath
         self._cork = cork
         self._pieces: list[bytes] = []
         """What waits."""
-        self._size = 0
+        self.held = 0
+        """How many bytes wait, or did when the connection ended, and never went out."""
 
     def write(self, data: bytes) -> None:
         """Write, now or at the end of this turn."""
         if self._pieces or self._cork.holds(self):
             self._pieces.append(data)
-            self._size += len(data)
-            if self._size > MOST_BYTES:
+            self.held += len(data)
+            if self.held > MOST_BYTES:
                 self.flush()
         else:
             self._beneath.write(data)
@@ -98,13 +99,17 @@ class CorkedTransport:
         pieces = self._pieces
         if not pieces:
             return
-        self._pieces, self._size = [], 0
+        self._pieces = []
         if self._beneath.is_closing():
             return
+        held, self.held = self.held, 0
         if len(pieces) == 1:
             self._beneath.write(pieces[0])
         else:
             self._beneath.writelines(pieces)
+        if self._beneath.is_closing():
+            # The kernel refused it, and so took nothing of it.
+            self.held = held
 
     def release(self) -> None:
         """Write what waits on any connection: what comes next may take long."""
@@ -117,7 +122,7 @@ class CorkedTransport:
 
     def abort(self) -> None:
         """Close at once."""
-        self._pieces, self._size = [], 0
+        self._pieces = []
         self._beneath.abort()
 
     def is_closing(self) -> bool:
@@ -134,7 +139,7 @@ class CorkedTransport:
 
     def get_write_buffer_size(self) -> int:
         """Return how many bytes have not gone out."""
-        return self._size + self._beneath.get_write_buffer_size()
+        return self.held + self._beneath.get_write_buffer_size()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Return what the transport beneath knows of itself."""

@@ -190,6 +190,16 @@ def test_one_that_cannot_be_written_to_holds_up_no_other(desk):
     assert desk.beneath[1].ended == "aborted"
 
 
+def test_what_never_went_out_stays_counted(desk):
+    desk.write(0, b"a", LATE)
+    desk.write(1, b"bc")
+    desk.write(2, b"def")
+    desk.transports[1].abort()
+    desk.beneath[2].ended = "lost"
+    desk.loop.turn()
+    assert [each.held for each in desk.transports] == [0, 2, 3]
+
+
 def test_what_waits_counts_as_not_written(desk):
     desk.write(0, b"a", LATE)
     desk.write(1, b"bcd")

@@ -226,6 +226,10 @@ class Connection(asyncio.Protocol):
             return
         now = self._clock()
         if not call.answered:
+            if self._never_sent():
+                # No answer, then, but a goodbye (408) that crossed the request.
+                self._fail(ConnectionLostError(stale=True))
+                return
             call.answered = True
             call.first_byte_at = now
         self._bodiless += len(data)
@@ -283,11 +287,18 @@ class Connection(asyncio.Protocol):
     def _loss(self, call: Call, exc: Exception | None) -> UpstreamError:
         if call.head_done:
             return TruncatedBodyError("the upstream's answer broke off")
+        if self._never_sent():
+            return ConnectionLostError(stale=True)
         if call.answered or not self._reused:
             return ConnectionLostError(stale=False)
         # Linux says EPIPE instead of ECONNRESET when the upstream's FIN had come before its RST.
         closed_before = self._unanswerable or (isinstance(exc, BrokenPipeError) and self._nothing_arrived())
         return ConnectionLostError(stale=closed_before)
+
+    def _never_sent(self) -> bool:
+        """Whether the request still waits for the end of the loop's turn, or did when the connection ended."""
+        transport = self._transport
+        return transport is not None and transport.held > 0
 
     def _nothing_arrived(self) -> bool:
         """Whether nothing of the request can have reached the upstream, whose FIN is there."""

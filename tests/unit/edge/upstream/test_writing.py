@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 import time
 
 import pytest
 
-from penstock_edge.upstream import ConnectionLostError, DeadlineError, TruncatedBodyError
+from penstock_edge.corking import Cork
+from penstock_edge.upstream import ConnectionLostError, DeadlineError, TruncatedBodyError, UpstreamClient, parse_target
 from penstock_edge.upstream.connection import Connection
 from tests.unit.edge.upstream.servers import OK, QUICK, STREAM, Server, context_for, fetch, request, says
 
@@ -171,3 +174,86 @@ async def test_a_large_request_that_was_read_leaves_its_connection_good(trusting
         for _ in range(5):
             assert (await fetch(trusting, server, PATIENT, b"x" * size))[1] == b"hello"
         assert server.connections == 1
+
+
+class Later:
+    """A loop's end of the turn that comes when a test says so."""
+
+    def call_soon(self, callback):
+        pass
+
+
+@pytest.fixture
+async def holding(ca_file):
+    """A client all of whose requests but the first wait until `cork.release()`, and its cork."""
+    cork = Cork(Later(), lambda: 0.0)
+    client = UpstreamClient(ca_file=ca_file, cork=cork)
+    yield client, cork
+    await client.close()
+    await asyncio.sleep(0)
+
+
+def says_first(then):
+    """Play the first answer, then wait for the test's word and do `then` unasked."""
+    word = asyncio.Event()
+
+    async def play(reader, writer, number):
+        writer.write(OK)
+        await writer.drain()
+        await word.wait()
+        return await then(writer)
+
+    return play, word
+
+
+async def leaves(writer):
+    return False
+
+
+async def resets(writer):
+    linger = struct.pack("ii", 1, 0)
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    return False
+
+
+async def says_goodbye(writer):
+    writer.write(b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+    await asyncio.sleep(30)
+
+
+@pytest.mark.parametrize("then", [leaves, resets, says_goodbye])
+async def test_a_request_that_waits_while_its_upstream_goes_was_never_sent(holding, tls, then):
+    client, cork = holding
+    play, word = says_first(then)
+    async with Server(play, tls) as server:
+        assert (await fetch(client, server))[1] == b"hello"
+        call = client.try_send(server.target, request(), QUICK, list)
+        word.set()
+        with pytest.raises(ConnectionLostError) as error:
+            await call.head()
+        cork.release()
+        assert (error.value.stale, error.value.sent) == (True, False)
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("goes_out", [False, True])
+async def test_a_request_that_the_kernel_refuses_at_the_turns_end_was_never_sent(holding, goes_out):
+    client, cork = holding
+    loop = asyncio.get_running_loop()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        target = parse_target(f"http://127.0.0.1:{listener.getsockname()[1]}", allow_private=True)
+        call, (upstream, _) = await asyncio.gather(client.send(target, request(), QUICK), loop.sock_accept(listener))
+        await loop.sock_sendall(upstream, OK)
+        await call.head()
+        assert await call.read_all(100) == b"hello"
+        call = client.try_send(target, request(), QUICK, list)
+        upstream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if goes_out:
+            cork.release()
+        upstream.close()
+        # The loop has not read the reset.
+        cork.release()
+        with pytest.raises(ConnectionLostError) as error:
+            await call.head()
+        assert (error.value.stale, error.value.sent) == (not goes_out, goes_out)
