@@ -145,7 +145,8 @@ class EdgeProtocol(Line):
         self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_late)
 
     def eof_received(self) -> None:
-        """Let the transport close: who half-closes wants no answer."""
+        """Let the transport close: who half-closes wants no answer but those given before."""
+        self.transport.flush()
 
     def pause_writing(self) -> None:
         """Hear that the client reads too slowly."""

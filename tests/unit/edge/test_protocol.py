@@ -126,7 +126,7 @@ class App(EdgeApp):
 class Connection:
     """A protocol before a transport that goes nowhere."""
 
-    def __init__(self, serve=echo, stall_seconds=120.0, **options):
+    def __init__(self, serve=echo, stall_seconds=120.0, cork=None, **options):
         app = App({"/hot": serve}, model, [Route(path="/cold", give=cold)])
         config = Config(app, log_config=None, ws="none", lifespan="off", proxy_headers=False, **options)
         config.load()
@@ -135,7 +135,7 @@ class Connection:
         self.transport = Transport()
         loop = asyncio.get_running_loop()
         # By this clock a second passes between any two writes, so that none waits for another.
-        cork = Cork(loop, itertools.count().__next__)
+        cork = cork or Cork(loop, itertools.count().__next__)
         self.protocol = EdgeProtocol(config, self.state, {}, loop, stall_seconds=stall_seconds, cork=cork)
         self.transport.protocol = self.protocol
         self.protocol.connection_made(self.transport)
@@ -295,6 +295,23 @@ async def test_a_piece_is_one_write_and_the_head_goes_with_the_first():
     assert first.startswith(b"HTTP/1.1 200 OK\r\ndate: ")
     assert first.endswith(b"transfer-encoding: chunked\r\n\r\n1\r\na\r\n")
     assert (second, last) == (b"1\r\nb\r\n", b"1\r\n!\r\n0\r\n\r\n")
+
+
+async def test_an_answer_given_before_its_client_half_closed_still_goes_out():
+    """Though it waits for the turn's end: the transport closes itself before that."""
+
+    def at_once(turn):
+        turn.try_whole(200, [(b"content-length", b"2")], turn.try_body(100))
+
+    connection = Connection(at_once, cork=Cork(asyncio.get_running_loop(), lambda: 0.0))
+    # The first write of all waits for nothing.
+    connection.protocol.data_received(hot(b"ab"))
+    connection.protocol.data_received(hot(b"cd"))
+    assert answers(connection.transport.written) == [(200, b"ab")]
+    connection.protocol.eof_received()
+    connection.transport.close()
+    await connection.settle()
+    assert answers(connection.transport.written) == [(200, b"ab"), (200, b"cd")]
 
 
 async def test_a_large_answer_is_whole_too():
