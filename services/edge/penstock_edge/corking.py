@@ -23,6 +23,8 @@ AT_ONCE: Final = 8
 """So many writes do not wait after one has waited and nothing had come to go with it."""
 MOST_BYTES: Final = 64 * 1024
 """No more waits on one connection."""
+MOST_WRITES: Final = 64
+"""No more writes wait, about 3 ms of work: a turn that brings a thousand requests is not short."""
 
 
 class Cork:
@@ -48,6 +50,9 @@ class Cork:
                 self._wrote_at = now
                 return False
             self._loop.call_soon(self.release)
+        elif len(self._waiting) >= MOST_WRITES:
+            # The call for the turn's end is there still.
+            self.release()
         self._waiting.append(transport)
         return True
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock_edge.corking import AT_ONCE, CLOSE_SECONDS, MOST_BYTES, Cork, CorkedTransport
+from penstock_edge.corking import AT_ONCE, CLOSE_SECONDS, MOST_BYTES, MOST_WRITES, Cork, CorkedTransport
 
 SOON = CLOSE_SECONDS / 2
 LATE = CLOSE_SECONDS * 2
@@ -143,6 +143,19 @@ def test_no_more_than_a_bound_waits_on_one_connection(desk):
     desk.write(1, b"d")
     desk.loop.turn()
     assert desk.written[-1] == (1, b"d")
+
+
+def test_no_more_than_a_bound_waits_in_one_turn():
+    desk = Desk(MOST_WRITES + 2)
+    desk.write(0, b"a", LATE)
+    for number in range(1, MOST_WRITES + 1):
+        desk.write(number, b"b")
+    assert desk.written == [(0, b"a")]
+    desk.write(MOST_WRITES + 1, b"c")
+    assert desk.written[1:] == [(number, b"b") for number in range(1, MOST_WRITES + 1)]
+    desk.loop.turn()
+    assert desk.written[-1] == (MOST_WRITES + 1, b"c")
+    assert not desk.loop.due
 
 
 def test_much_goes_at_once_after_what_waits(desk):
