@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from penstock_edge.ways import Way
 
 _MOST_ERROR_BYTES = 256 * 1024
+_LARGE_BYTES = 64 * 1024
 
 
 class Attempts:
@@ -213,6 +214,9 @@ class Attempts:
         self, exchange: Exchange, attempt: Attempt, call: Call, body: bytes | None
     ) -> tuple[Headers, bytes] | None:
         """Return a whole answer as the client gets it; None when it cannot be used."""
+        if body is not None and len(body) > _LARGE_BYTES:
+            # To read and to translate it may take long.
+            self._client.release()
         answer = None if body is None else read_whole(attempt, body)
         native = attempt.passage.native
         # Where pings went out the client reads a stream: this answer is none.

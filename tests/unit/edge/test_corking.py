@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from penstock_edge import attempts
 from penstock_edge.corking import AT_ONCE, CLOSE_SECONDS, MOST_BYTES, MOST_WRITES, Cork, CorkedTransport
+from penstock_edge.upstream import UpstreamClient
 
 SOON = CLOSE_SECONDS / 2
 LATE = CLOSE_SECONDS * 2
@@ -282,3 +284,29 @@ async def test_over_sockets_answers_are_whole_though_connections_close_behind_th
 
     async with server, asyncio.timeout(20):
         assert await asyncio.gather(*(ask(number) for number in range(50))) == [b"%d!" % each for each in range(50)]
+
+
+@pytest.mark.parametrize("size", [1_000, 100_000])
+async def test_before_a_large_answer_is_read_what_waits_for_other_peers_goes_out(gateway, play, monkeypatch, size):
+    body = {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "claude-sonnet-4-6",
+        "content": [{"type": "text", "text": "a" * size}],
+        "stop_reason": "end_turn",
+        "stop_sequence": None,
+        "usage": {"input_tokens": 10, "output_tokens": 5},
+    }
+    edge = await gateway([play.answer(body=body)])
+    steps = []
+    real = attempts.read_whole
+
+    def read(attempt, body):
+        steps.append("read")
+        return real(attempt, body)
+
+    monkeypatch.setattr(attempts, "read_whole", read)
+    monkeypatch.setattr(UpstreamClient, "release", lambda _: steps.append("release"))
+    assert (await edge.post()).status_code == 200
+    assert steps == (["release", "read"] if size > 64 * 1024 else ["read"])

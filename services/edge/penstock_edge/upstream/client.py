@@ -92,6 +92,10 @@ class UpstreamClient:
                 raise
         return connection.begin(request, deadlines)
 
+    def release(self) -> None:
+        """Write what waits on any connection, the clients' too: what comes next may take long."""
+        self._cork.release()
+
     def open_connections(self) -> int:
         """How many connections there are, idle ones included."""
         return sum(pool.size for pool in self._pools.values())
