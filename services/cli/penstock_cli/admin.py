@@ -85,8 +85,13 @@ class Admin:
         raise _error(response, self._server)
 
 
-def segment(text: str) -> str:
-    """Return a name as one segment of a path."""
+def segment(text: str, *beside: str) -> str:
+    """Return a name as one segment of a path. Raises NotFoundError for what would lead to another path.
+
+    `beside` are the paths that stand beside names.
+    """
+    if text in {"", ".", "..", *beside} or "/" in text:
+        raise NotFoundError(f"{text!r} is nobody's name or id; check the spelling")
     return quote(text, safe="")
 
 

@@ -283,6 +283,16 @@ def test_usage_for_people(run, admin):
     assert run("usage", "show", "nope", code=3).stdout == ""
 
 
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../keys", "summary"])
+def test_what_would_be_another_path_is_nobodys_id(run, name):
+    assert f"{name!r} is nobody's name or id" in run("usage", "show", name, code=3).stderr
+
+
+@pytest.mark.parametrize("name", ["", ".", "a/b"])
+def test_what_would_be_another_path_is_no_account(run, name):
+    assert f"{name!r} is nobody's name or id" in run("accounts", "show", name, code=3).stderr
+
+
 def test_usage_summary(ask, run, admin):
     admin.rows.extend([usage_row(1), usage_row(2)])
     summary = ask("usage", "summary", "--project", "demo", "--since", "1h")

@@ -92,7 +92,7 @@ def show(
 ) -> None:
     """Show one request with its attempts."""
     with admin(data_dir, server) as api:
-        output.show_one(api.get(f"usage/{segment(request_id)}"), DETAILS, form)
+        output.show_one(api.get(f"usage/{segment(request_id, 'summary')}"), DETAILS, form)
 
 
 @app.command("summary")
