@@ -414,6 +414,23 @@ def test_up_says_why_it_cannot_start(run, tmp_path):
     run("up", "--log-level", "loud", code=2)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("up", "--data-dir", ""),
+        ("up", "--resources", ""),
+        ("compile", "--resources", ""),
+        ("compile", "--resources", "x.yaml", "--data-dir", ""),
+        ("setup-client", "codex", "--undo", "--config-dir", ""),
+        ("accounts", "list", "--data-dir", ""),
+    ],
+)
+def test_an_empty_path_is_not_the_working_directory(run, tmp_path, arguments):
+    said = run(*arguments, code=2, data_dir=False).stderr
+    assert "is empty" in said
+    assert not list(tmp_path.iterdir())
+
+
 def test_version_and_help(run):
     assert run("--version", data_dir=False).stdout.strip()
     text = run("--help", data_dir=False).stdout

@@ -10,7 +10,7 @@ import typer
 
 from penstock_catalog.local import LocalCatalog
 from penstock_catalog.sources import ResourceFiles
-from penstock_cli.commands.session import exit_codes
+from penstock_cli.commands.session import exit_codes, stated_path
 from penstock_cli.data_dir import DataDir
 from penstock_cli.local import desired
 from penstock_cli.local.ending import Ending
@@ -21,11 +21,21 @@ from penstock_cli.settings import DEFAULT_DATA_DIR, CliSettings
 def compile_resources(
     resources: Annotated[
         list[Path],
-        typer.Option("--resources", metavar="FILE_OR_DIR", help="YAML as `kubectl apply` takes it; may be repeated."),
+        typer.Option(
+            "--resources",
+            parser=stated_path,
+            metavar="FILE_OR_DIR",
+            help="YAML as `kubectl apply` takes it; may be repeated.",
+        ),
     ],
     data_dir: Annotated[
         Path | None,
-        typer.Option("--data-dir", help="Where the catalogs go. [env: PENSTOCK_DATA_DIR] [default: .penstock]"),
+        typer.Option(
+            "--data-dir",
+            parser=stated_path,
+            metavar="DIR",
+            help="Where the catalogs go. [env: PENSTOCK_DATA_DIR] [default: .penstock]",
+        ),
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Go on, and take up every change of the files.")] = False,
 ) -> None:

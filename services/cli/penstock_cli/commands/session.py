@@ -15,9 +15,22 @@ from penstock_cli.errors import CommandError
 from penstock_cli.output import Output
 from penstock_cli.settings import CliSettings
 
+
+def stated_path(text: str) -> Path:
+    """Return the path of an option's text. No text at all, such as an unset variable of a shell, is wrong usage."""
+    if not text:
+        raise typer.BadParameter("is empty; the working directory is called .")
+    return Path(text)
+
+
 DataDirOption = Annotated[
     Path | None,
-    typer.Option("--data-dir", help="Data directory of a local gateway. [env: PENSTOCK_DATA_DIR] [default: .penstock]"),
+    typer.Option(
+        "--data-dir",
+        parser=stated_path,
+        metavar="DIR",
+        help="Data directory of a local gateway. [env: PENSTOCK_DATA_DIR] [default: .penstock]",
+    ),
 ]
 ServerOption = Annotated[
     str | None,

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from penstock_cli import output
-from penstock_cli.commands.session import DataDirOption, OutputOption, ServerOption, exit_codes
+from penstock_cli.commands.session import DataDirOption, OutputOption, ServerOption, exit_codes, stated_path
 from penstock_cli.connection import gateway_of
 from penstock_cli.output import Output
 from penstock_cli.settings import CliSettings, environment
@@ -35,7 +35,13 @@ def setup_client(
     ] = False,
     undo: Annotated[bool, typer.Option("--undo", help="Take back what a set-up wrote.")] = False,
     config_dir: Annotated[
-        Path | None, typer.Option("--config-dir", help="The client's configuration directory, instead of its own.")
+        Path | None,
+        typer.Option(
+            "--config-dir",
+            parser=stated_path,
+            metavar="DIR",
+            help="The client's configuration directory, instead of its own.",
+        ),
     ] = None,
     data_dir: DataDirOption = None,
     server: ServerOption = None,

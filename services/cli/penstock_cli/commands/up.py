@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from penstock_cli.commands.session import exit_codes
+from penstock_cli.commands.session import exit_codes, stated_path
 from penstock_cli.local.gateway import Gateway
 from penstock_cli.local.options import UpOptions
 from penstock_cli.local.voice import Voice
@@ -17,7 +17,12 @@ from penstock_cli.settings import DEFAULT_DATA_DIR, CliSettings, environment
 def up(
     resources: Annotated[
         list[Path] | None,
-        typer.Option("--resources", metavar="FILE_OR_DIR", help="YAML as `kubectl apply` takes it; may be repeated."),
+        typer.Option(
+            "--resources",
+            parser=stated_path,
+            metavar="FILE_OR_DIR",
+            help="YAML as `kubectl apply` takes it; may be repeated.",
+        ),
     ] = None,
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port of the gateway; 0: a free one.")] = 8080,
@@ -26,7 +31,12 @@ def up(
     ] = 8081,
     data_dir: Annotated[
         Path | None,
-        typer.Option("--data-dir", help="Where everything is kept. [env: PENSTOCK_DATA_DIR] [default: .penstock]"),
+        typer.Option(
+            "--data-dir",
+            parser=stated_path,
+            metavar="DIR",
+            help="Where everything is kept. [env: PENSTOCK_DATA_DIR] [default: .penstock]",
+        ),
     ] = None,
     database_url: Annotated[
         str | None,
