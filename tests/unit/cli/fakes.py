@@ -43,7 +43,7 @@ class Handler(BaseHTTPRequestHandler):
             key = kept.get(self.path.rpartition("/")[2])
             return self.give(200 if key else 404, key or {"detail": "none"})
         missing = [f for f in json.loads(told.get("READY_FILES", "[]")) if not Path(f).exists()]
-        if kind == os.environ.get("FAKE_UNREADY"):
+        if kind in os.environ.get("FAKE_UNREADY", "").split(","):
             missing = ["a reason"]
         self.give(503 if missing else 200, {"ready": not missing, "reason": ", ".join(missing)})
     def do_POST(self):

@@ -274,6 +274,13 @@ async def test_an_admin_api_that_is_not_ready_keeps_the_gateway_unready(up, bann
     assert await one.end() == 0
 
 
+async def test_what_an_edge_has_not_reached_says_itself_why(up, resources, monkeypatch):
+    monkeypatch.setattr(gateway_module, "PATIENCE_SECONDS", 0.3)
+    one = up(resources=(resources,), variables={"FAKE_UNREADY": "auth,edge"})
+    await one.until(lambda: "/readyz: a reason; auth-0: a reason\n" in one.said())
+    assert await one.end() == 0
+
+
 async def test_changes_are_taken_up_or_refused(up, banner, resources):
     one = up(resources=(resources,))
     await one.until(banner.printed)

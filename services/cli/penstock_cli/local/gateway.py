@@ -221,7 +221,9 @@ class Greeting:
             self._refuse_the_hopeless()
             if time.monotonic() - said >= PATIENCE_SECONDS:
                 said = time.monotonic()
-                self._voice.say(f"not serving after {said - begun:.0f} s: {missing}")
+                self._voice.say(
+                    f"not serving after {said - begun:.0f} s: {'; '.join([missing, *await self._behind()])}"
+                )
             await asyncio.sleep(POLL_SECONDS)
 
     async def _missing(self) -> str:
@@ -236,6 +238,13 @@ class Greeting:
             if not health.ready:
                 return f"{base}/readyz: {health.reason}"
         return ""
+
+    async def _behind(self) -> list[str]:
+        """Say why each process that is no edge is not ready: an edge knows only that it has not reached it."""
+        names = [child.program.name for child in self._supervisor.children]
+        told = banner.metrics_ports(self._places.folder.run, [name for name in names if not name.startswith("edge-")])
+        states = [(name, await probe.readyz(self._client, f"http://127.0.0.1:{told[name]}")) for name in told]
+        return [f"{name}: {health.reason}" for name, health in states if not health.ready]
 
     def _refuse_the_hopeless(self) -> None:
         for child in self._supervisor.children:
