@@ -19,6 +19,8 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
+from penstock_status import project_names
+
 if TYPE_CHECKING:
     from fastapi import Request
     from fastapi.exceptions import RequestValidationError
@@ -204,7 +206,14 @@ def _validation(error: Exception) -> RequestValidationError:
 
 def _field_error(item: dict[str, Any]) -> FieldError:
     where = [str(part) for part in item["loc"] if part not in {"body", "query", "path"}]
-    return FieldError(field=".".join(where) or "body", reason=str(item["msg"]))
+    return FieldError(field=".".join(where) or "body", reason=_reason(item))
+
+
+def _reason(item: dict[str, Any]) -> str:
+    """Return in words why a field was refused: the framework's own for patterns and validators are for programmers."""
+    if item.get("ctx", {}).get("pattern") == project_names.PATTERN:
+        return project_names.WORDS
+    return str(item["msg"]).removeprefix("Value error, ")
 
 
 RESPONSES: dict[int | str, dict[str, Any]] = {

@@ -317,6 +317,7 @@ def test_usage_summary(ask, run, admin):
         ("usage", "list", "--state", "lost"),
         ("usage", "list", "--limit", "0"),
         ("usage", "summary"),
+        ("usage", "summary", "--project", "demo", "--since", "1h", "--until", "2h"),
         ("credit", "add", "--project", "demo"),
         ("credit", "list", "--limit", "0", "--project", "demo"),
         ("accounts", "list", "--output", "yaml"),
@@ -334,7 +335,9 @@ def test_what_is_refused_is_1(run):
     assert "there is no plan nope" in refused.stderr
     assert refused.stdout == ""
     invalid = run("projects", "create", "no spaces", code=1)
-    assert "name: " in invalid.stderr
+    assert "name: a name has up to 63 letters" in invalid.stderr
+    nothing = run("credit", "add", "--project", "demo", "--usd", "0", code=1).stderr
+    assert "body: amount_micro is zero" in nothing
     assert "Change what the detail names" in invalid.stderr
 
 

@@ -99,7 +99,9 @@ async def test_a_project_will_do_and_nothing_will_not(ask):
 
 
 async def test_what_is_not_there(ask):
-    assert "no model" in (await ask(404, model="nothing"))["detail"]
+    unknown = await ask(404, model="nothing")
+    assert "no model" in unknown["detail"]
+    assert "/v1/models" in unknown["action"]
     assert "no key" in (await ask(404, key="nobody"))["detail"]
     assert "2 keys" in (await ask(400, key="twin"))["detail"]
     await ask(422, model="")

@@ -1,5 +1,6 @@
 """`penstock usage`: rows of the ledger, one per request, and their sums."""
 
+from datetime import datetime
 from enum import StrEnum
 from itertools import islice
 from typing import Annotated
@@ -107,5 +108,7 @@ def summarise(
     """Sum up a project's requests."""
     begin = moment(since, "--since", ahead=False)
     end = moment(until, "--until", ahead=False)
+    if begin and end and datetime.fromisoformat(end) <= datetime.fromisoformat(begin):
+        raise typer.BadParameter("is not after --since", param_hint="--until")
     with admin(data_dir, server) as api:
         output.show_one(api.get("usage/summary", project=project, since=begin, until=end), SUMMARY, form)

@@ -7,10 +7,9 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field, model_validator
 
 from penstock.auth.v1 import admin_pb2
-from penstock_status import moments
+from penstock_status import moments, project_names
 from penstock_status.api.access import ACTOR, PeersDep
 from penstock_status.api.asked import Asked
-from penstock_status.api.projects import PROJECT_PATTERN
 
 router = APIRouter(prefix="/credit", tags=["credit"])
 
@@ -56,7 +55,7 @@ class CreditDocument(BaseModel):
 class NewCredit(Asked):
     """An entry made by a person; charges are made by the ledger alone."""
 
-    project: str = Field(pattern=PROJECT_PATTERN)
+    project: str = Field(pattern=project_names.PATTERN)
     amount_micro: int = Field(ge=-MOST_MICRO, le=MOST_MICRO)
     kind: Literal["topup", "refund", "adjustment", "expiry"] = "topup"
     note: str = Field(default="", max_length=1000)

@@ -114,7 +114,10 @@ async def explain(question: Question, peers: PeersDep) -> Explanation:
         raise Refused("a session means nothing without a project", action="Give a key, or a project.")
     known = await peers.explain(router_pb2.ExplainRequest(model=question.model, operation=question.operation))
     if not known.model:
-        raise NotFound(f"there is no model {question.model!r}")
+        raise NotFound(
+            f"there is no model {question.model!r}",
+            action="See the Model resources, or what GET /v1/models gives to a key, and check the spelling.",
+        )
     dialects = list(_dialects(question, known, asker))
     chosen = next((each for each in dialects if each.dialect == question.dialect), None)
     affinity = affinity_key(project, question.session, (), b"") if project and question.session else None

@@ -7,11 +7,10 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from penstock.auth.v1 import admin_pb2
-from penstock_status import moments
+from penstock_status import moments, project_names
 from penstock_status.api.access import ACTOR, PeersDep
 from penstock_status.api.asked import Asked
 from penstock_status.api.credit import MOST_MICRO
-from penstock_status.api.projects import PROJECT_PATTERN
 
 router = APIRouter(prefix="/keys", tags=["keys"])
 
@@ -71,7 +70,7 @@ def _facts(key: admin_pb2.Key) -> dict[str, object]:
 class NewKey(Asked):
     """What a new key needs; its project is made if it is new."""
 
-    project: str = Field(pattern=PROJECT_PATTERN)
+    project: str = Field(pattern=project_names.PATTERN)
     plan: str = Field(min_length=1, max_length=253)
     name: str = Field(default="", max_length=253)
     expires_at: datetime | None = None

@@ -6,13 +6,11 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from penstock.auth.v1 import admin_pb2
-from penstock_status import moments
+from penstock_status import moments, project_names
 from penstock_status.api.access import ACTOR, PeersDep
 from penstock_status.api.asked import Asked
 
 router = APIRouter(prefix="/projects", tags=["projects"])
-
-PROJECT_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 
 
 class ProjectDocument(BaseModel):
@@ -33,7 +31,7 @@ class ProjectDocument(BaseModel):
 class NewProject(Asked):
     """What a new project needs."""
 
-    name: str = Field(pattern=PROJECT_PATTERN, description="Letters, digits, `.`, `_`, `-`; at most 63.")
+    name: str = Field(pattern=project_names.PATTERN, description="Letters, digits, `.`, `_`, `-`; at most 63.")
 
 
 @router.post("", status_code=201)
