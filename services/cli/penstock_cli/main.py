@@ -31,10 +31,10 @@ app = typer.Typer(
     # A traceback with the values of variables could show a key.
     pretty_exceptions_enable=False,
 )
-app.command("up")(up.up)
-app.command("compile")(compile_resources.compile_resources)
-app.command("setup-client")(setup_client.setup_client)
-app.command("explain")(explain.explain)
+app.command("up", short_help="Run a gateway on this machine.")(up.up)
+app.command("compile", short_help="Compile resources into the catalogs.")(compile_resources.compile_resources)
+app.command("setup-client", short_help="Point a client at a gateway, or take that back.")(setup_client.setup_client)
+app.command("explain", short_help="Say which account would serve a request, and why.")(explain.explain)
 for _name, _noun in (
     ("projects", projects),
     ("keys", keys),

@@ -436,7 +436,8 @@ def test_an_empty_path_is_not_the_working_directory(run, tmp_path, arguments):
 
 def test_version_and_help(run):
     assert run("--version", data_dir=False).stdout.strip()
-    text = run("--help", data_dir=False).stdout
+    text = run("--help", data_dir=False, env={"COLUMNS": "80"}).stdout
+    assert "..." not in text.partition("Commands:")[2]
     for noun in ("up", "projects", "keys", "credit", "plans", "accounts", "usage"):
         assert noun in text
 

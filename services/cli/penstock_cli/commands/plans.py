@@ -7,7 +7,7 @@ from penstock_cli.admin import Document
 from penstock_cli.commands.session import DataDirOption, OutputOption, ServerOption, admin
 from penstock_cli.output import Column, Output
 
-app = typer.Typer(help="Limits and model access given to keys; they come from resources.", no_args_is_help=True)
+app = typer.Typer(help="Limits and model access given to keys.", no_args_is_help=True)
 
 
 def _limits(plan: Document) -> str:
@@ -46,4 +46,4 @@ def list_all(data_dir: DataDirOption = None, server: ServerOption = None, form: 
 
 @app.callback()
 def plans() -> None:
-    """Limits and model access given to keys; they come from resources."""
+    """Limits and model access given to keys. They come from resources."""
