@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import grpc
@@ -36,6 +37,34 @@ _CODES: Final[dict[type[Exception], grpc.StatusCode]] = {
 # How a caller tells the two outages apart; the edge looks at the part before the colon.
 _DATABASE_DOWN: Final = "database_down"
 _STORE_DOWN: Final = "store_down"
+_TOLD_EVERY_SECONDS: Final = 10.0
+
+
+class Repetitions:
+    """Which of the same lines are logged: the first, and then one in ten seconds; an outage fails every call."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._told: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def skipped(self, event: str, call: str) -> int | None:
+        """Return how many were left out since the last one that was logged; None for one that is left out too."""
+        now = self._clock()
+        told_at, count = self._told.get((event, call), (float("-inf"), 0))
+        if now - told_at < _TOLD_EVERY_SECONDS:
+            self._told[event, call] = told_at, count + 1
+            return None
+        self._told[event, call] = now, 0
+        return count
+
+
+_repetitions = Repetitions()
+
+
+def _warn(event: str, call: str, **more: str) -> None:
+    skipped = _repetitions.skipped(event, call)
+    if skipped is not None:
+        log.warning(event, call=call, skipped=skipped, **more)
 
 
 def answers(
@@ -50,10 +79,10 @@ def answers(
         except Refused as error:
             code, message = _CODES.get(type(error), grpc.StatusCode.FAILED_PRECONDITION), str(error)
         except DatabaseDown as error:
-            log.warning("database_down", call=method.__name__, reason=str(error))
+            _warn("database_down", method.__name__, reason=str(error))
             code, message = grpc.StatusCode.UNAVAILABLE, f"{_DATABASE_DOWN}: {error}; try again"
         except (StoreDown, StoreRefused):
-            log.warning("store_down", call=method.__name__)
+            _warn("store_down", method.__name__)
             metrics.STORE_ERRORS.labels(method.__name__).inc()
             code, message = (
                 grpc.StatusCode.UNAVAILABLE,
