@@ -246,10 +246,10 @@ async def _until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.05)
 
 
-def bad(answers: Sequence[Exchange], *allowed: int) -> list[tuple[int, bool, bytes]]:
-    """Those that a client would complain of: neither good nor of a status that is `allowed`."""
+def bad(answers: Sequence[Exchange], *allowed: int) -> list[tuple[int, bool, str, bytes]]:
+    """Those that a client would complain of: neither good nor of a status that is `allowed`; and how long they took."""
     wrong = [one for one in answers if not one.good and one.status not in allowed]
-    return [(one.status, one.cut, one.body[-300:]) for one in wrong]
+    return [(one.status, one.cut, f"{one.ended - one.began:.1f} s", one.body[-120:]) for one in wrong]
 
 
 class Ledger:

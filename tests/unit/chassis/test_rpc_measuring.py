@@ -59,6 +59,10 @@ async def test_a_call_counts_under_its_code_and_is_timed(router, seq, code):
     except grpc.aio.AioRpcError as error:
         said = error.code().name
     assert said == code
+    # The caller may hear of the end before the server has counted it.
+    async with asyncio.timeout(10):
+        while timed("Report") == calls:
+            await asyncio.sleep(0.01)
     assert counted("Report", code) == before + 1
     assert timed("Report") == calls + 1
 
