@@ -113,7 +113,8 @@ class Decisions:
             return self.refuse(Refused("RECOVERING", reset_ms=1000, key=facts))
         if denied is not None and denied.refused.reason in OF_THE_KEY:
             return self.refuse(Refused(denied.refused.reason, key=facts))
-        if facts is not None and facts.on_store_outage == "Degraded" and outage.since is not None:
+        # Nobody has answered in time; no call need have failed for that: while a session declares itself none is made.
+        if facts is not None and facts.on_store_outage == "Degraded":
             if allowance.remainder is None:
                 allowance.remainder = Remainder(
                     allowance.limits,

@@ -93,6 +93,23 @@ async def test_outage_degraded_spends_the_known_remainder_over_the_edges(tmp_pat
             edge.done(a)
 
 
+async def test_a_session_that_cannot_declare_itself_is_an_outage_though_no_question_fails(tmp_path):
+    """A new auth has answered, so the old outage is over; then it does not take our declaration, and nothing is asked."""
+    auth = FakeAuth()
+    auth.key = facts(on_store_outage="Degraded")
+    async with edge_with(auth, tmp_path) as edge:
+        edge.done(await edge.admit())
+        auth.change(everything=True)
+        await until(edge.asks)
+        auth.declare_down = True
+        auth.epoch = "e2"
+        admitted = await edge.admit(seconds=0.4)
+        assert edge.admission.outage.since is None
+        assert isinstance(admitted, Admitted)
+        assert admitted.degraded
+        edge.done(admitted)
+
+
 async def test_keys_of_a_project_share_its_limits_in_an_outage(tmp_path):
     auth = FakeAuth()
     auth.key = facts(on_store_outage="Degraded")
