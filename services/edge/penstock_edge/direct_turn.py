@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-
 from penstock_edge.answer_head import answer_head
-from penstock_edge.bodies import DRAIN_BYTES, DRAIN_SECONDS, ClientLeftError, accept
+from penstock_edge.bodies import DRAIN_BYTES, DRAIN_SECONDS, ClientLeftError, accept, announced
 from penstock_edge.errors import BODY_TOO_LARGE, ProblemError, invalid
 
 if TYPE_CHECKING:
@@ -22,6 +20,8 @@ if TYPE_CHECKING:
 
 # Joining larger bodies with their head would cost more than a second buffer.
 _LARGE_BYTES: Final = 64 * 1024
+SOON_BYTES: Final = 1024 * 1024
+"""So large may be a body that comes a moment after its head; no more of any comes before somebody reads it."""
 
 
 class Line:
@@ -63,8 +63,8 @@ class DirectTurn:
         "_pieces",
         "_size",
         "_waiter",
-        "_whole",
         "answered",
+        "body_whole",
         "gone",
         "headers",
         "in_flight",
@@ -94,15 +94,16 @@ class DirectTurn:
         """The client has left."""
         self.in_flight = False
         """It is answered when its upstream does, by whoever calls then, without a task."""
+        self.body_whole = False
+        """All of the request has come."""
         self.task: asyncio.Task[None] | None = None
         self._line = line
         self._flow = line.flow
         self._callback: Callable[[], None] | None = None
         self._pieces: list[bytes] = []
         self._size = 0
-        self._limit = HIGH_WATER_LIMIT
+        self._limit = SOON_BYTES
         """How much of the body may come before somebody must know of it."""
-        self._whole = False
         self._discarding = False
         self._waiter: asyncio.Future[None] | None = None
         self._held = b""
@@ -139,9 +140,16 @@ class DirectTurn:
 
     def finish(self) -> None:
         """Note the body's end."""
-        self._whole = True
+        self.body_whole = True
         if self._waiter is not None:
             self._wake()
+
+    def comes_soon(self) -> bool:
+        """Whether a body is announced that is no larger than most are."""
+        for name, value in self.headers:
+            if name == b"content-length":
+                return announced(value) <= SOON_BYTES
+        return False
 
     def leave(self) -> None:
         """Note that the client has left, and tell who listens."""
@@ -155,7 +163,7 @@ class DirectTurn:
 
     def try_body(self, limit: int) -> bytes | None:
         """Return the body if it is whole and no larger. Raises ProblemError (415)."""
-        if not self._whole or self.gone or self._size > limit:
+        if not self.body_whole or self.gone or self._size > limit:
             return None
         accept(self.headers, limit)
         return self._hand_over()
@@ -163,7 +171,7 @@ class DirectTurn:
     async def body(self, limit: int, seconds: float = 300.0) -> bytes:
         """Return the whole body. Raises ProblemError (413, 408, 415) and ClientLeftError."""
         accept(self.headers, limit)
-        if not self._whole and self._size <= limit and not self.gone:
+        if not self.body_whole and self._size <= limit and not self.gone:
             await self._more(limit, seconds)
         if self.gone:
             raise ClientLeftError
@@ -181,7 +189,7 @@ class DirectTurn:
 
     async def drain(self) -> None:
         """Read and forget what the client still sends."""
-        if self._whole or self.gone:
+        if self.body_whole or self.gone:
             return
         self._discarding = True
         self._pieces.clear()
@@ -203,7 +211,7 @@ class DirectTurn:
         finally:
             late.cancel()
             self._waiter = None
-            self._limit = HIGH_WATER_LIMIT
+            self._limit = SOON_BYTES
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

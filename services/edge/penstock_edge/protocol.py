@@ -19,6 +19,7 @@ from penstock_edge.asgi_requests import AsgiRequests, leave
 from penstock_edge.corking import Cork, CorkedTransport
 from penstock_edge.direct_turn import DirectTurn, Line
 from penstock_edge.flow import STALL_SECONDS, Flow
+from penstock_edge.patience import SOON_SECONDS, Patience
 from penstock_edge.unserved import CRASHED, MALFORMED, TOO_LARGE, whole_answer
 
 if TYPE_CHECKING:
@@ -37,10 +38,7 @@ log = logs.get(__name__)
 MOST_HEAD_BYTES: Final = 128 * 1024
 MOST_WAITING: Final = 100
 """Requests that may wait for another one on a connection."""
-HEAD_SECONDS = 30.0
 _UPGRADING: Final = frozenset({b"upgrade", b"http2-settings"})
-# Timers of libuv have milliseconds.
-_TICK_SECONDS: Final = 0.002
 _DEFAULTS: Final = DefaultLines()
 
 
@@ -69,16 +67,15 @@ class EdgeProtocol(Line):
         "_expects",
         "_find",
         "_head_bytes",
-        "_head_timer",
         "_headers",
-        "_idle_since",
-        "_idle_timer",
         "_in_head",
         "_keep_alive_seconds",
         "_line",
         "_opening",
         "_parser",
+        "_patience",
         "_serving",
+        "_soon_seconds",
         "_stall_seconds",
         "_state",
         "_turn",
@@ -93,6 +90,7 @@ class EdgeProtocol(Line):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
         stall_seconds: float = STALL_SECONDS,
+        soon_seconds: float = SOON_SECONDS,
         cork: Cork | None = None,
     ) -> None:
         self.loop = _loop or asyncio.get_running_loop()
@@ -107,15 +105,13 @@ class EdgeProtocol(Line):
         self._find: Any = getattr(config.loaded_app, "find", _nothing) if plain else _nothing
         self._parser: httptools.HttpRequestParser | None = None
         self._asgi: AsgiRequests | None = None
-        self._head_timer: asyncio.TimerHandle | None = None
-        self._idle_timer: asyncio.TimerHandle | None = None
-        self._idle_since = 0.0
         self._stall_seconds = stall_seconds
+        self._soon_seconds = soon_seconds
         self._cork = cork or Cork(self.loop)
         self._turn: DirectTurn | None = None
         """The last request that has begun, if it goes straight to who serves it."""
         self._due: DirectTurn | None = None
-        """The one that begins when all that came with its head has been read."""
+        """The one that begins when all that came with its head has been read, and its body if that comes soon."""
         self._cycle: RequestResponseCycle | None = None
         """The last request that has begun, if it is uvicorn's."""
         self._serving: DirectTurn | RequestResponseCycle | None = None
@@ -142,7 +138,8 @@ class EdgeProtocol(Line):
         self.transport = corked = CorkedTransport(transport, self._cork)
         self.flow = Flow(corked, self.loop, self._stall_seconds)
         self._state.connections.add(cast("Any", self))
-        self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_late)
+        self._patience = Patience(self.loop, corked, self._keep_alive_seconds, self._soon_seconds)
+        self._patience.await_head(self._head_late)
 
     def eof_received(self) -> None:
         """Let the transport close: who half-closes wants no answer but those given before."""
@@ -189,9 +186,9 @@ class EdgeProtocol(Line):
                 self._stay(data[upgrade.args[0] :])
                 return
             self._read_no_more()
-        if self._due is not None:
-            turn, self._due = self._due, None
-            self._take(turn)
+        due = self._due
+        if due is not None and (due.body_whole or not self._wait_for_body(due)):
+            self._begin(due)
         if not self._between and not self.transport.is_closing():
             self._unfinished()
 
@@ -227,8 +224,8 @@ class EdgeProtocol(Line):
         """Bound what a request that is not whole has besides its body: a head, extensions of chunks, trailers."""
         if self._head_bytes > MOST_HEAD_BYTES:
             self._refuse(TOO_LARGE)
-        elif self._in_head and self._head_timer is None:
-            self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_late)
+        elif self._in_head:
+            self._patience.await_head(self._head_late)
 
     def _refuse(self, why: Reason) -> None:
         """Answer what is no HTTP, in the same envelope as everything else, but not in the middle of another answer."""
@@ -250,10 +247,10 @@ class EdgeProtocol(Line):
             self.transport.close()
 
     def _head_late(self) -> None:
-        self._head_timer = None
+        self._patience.head_over()
         if self._serving is not None:
             # A request is not ended because of the next one, of which perhaps nothing may be read now.
-            self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_late)
+            self._patience.await_head(self._head_late)
         elif not self.transport.is_closing():
             self.transport.close()
 
@@ -264,7 +261,7 @@ class EdgeProtocol(Line):
         self._between = False
         self._in_head = True
         self._head_bytes = 0
-        self._idle_since = 0.0
+        self._patience.request_begun()
         self._expects = False
 
     def on_url(self, url: bytes) -> None:
@@ -285,9 +282,7 @@ class EdgeProtocol(Line):
             return
         self._in_head = False
         self._head_bytes = 0
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+        self._patience.head_over()
         if parser.should_upgrade() and parser.get_method() != b"CONNECT":
             self._upgrading = True
             return
@@ -362,6 +357,26 @@ class EdgeProtocol(Line):
 
     # One request after another
 
+    def _wait_for_body(self, turn: DirectTurn) -> bool:
+        """Whether the body will be here in a moment: most clients send it right after the head, in a piece of its own.
+
+        A task to wait in would cost a fifth of all that the request does.
+        """
+        if not self._patience.awaits_body:
+            if not turn.comes_soon():
+                return False
+            self._patience.await_body(self._body_late)
+        return True
+
+    def _body_late(self) -> None:
+        if self._due is not None:
+            self._begin(self._due)
+
+    def _begin(self, turn: DirectTurn) -> None:
+        self._due = None
+        self._patience.body_over()
+        self._take(turn)
+
     def _take(self, turn: DirectTurn) -> None:
         """Serve a turn as far as goes at once; what is left of it gets a task."""
         try:
@@ -426,35 +441,16 @@ class EdgeProtocol(Line):
         """Return what stands in the head of every answer: the date, which the server makes anew each second."""
         return _DEFAULTS.of(self._state.default_headers)
 
-    # A kept connection's timer is not made anew for each request: when its time is over, it looks how long that was.
-
     def _idle(self) -> None:
-        if self._in_head:
-            # Half of the next head is there, which has a clock of its own.
-            return
-        self._idle_since = self.loop.time()
-        if self._idle_timer is None:
-            self._idle_timer = self.loop.call_later(self._keep_alive_seconds, self._look_at_idle)
-
-    def _look_at_idle(self) -> None:
-        self._idle_timer = None
-        since = self._idle_since
-        if not since or self.transport.is_closing():
-            return
-        due = since + self._keep_alive_seconds
-        if self.loop.time() + _TICK_SECONDS < due:
-            self._idle_timer = self.loop.call_at(due, self._look_at_idle)
-        else:
-            self.transport.close()
+        # Half of the next head may be there, which has a clock of its own.
+        if not self._in_head:
+            self._patience.await_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell open requests that their client has left, and let go of everything."""
         del exc
         self._state.connections.discard(cast("Any", self))
-        for timer in (self._head_timer, self._idle_timer):
-            if timer is not None:
-                timer.cancel()
-        self._head_timer = self._idle_timer = None
+        self._patience.stop()
         serving, self._serving = self._serving, None
         self._line.clear()
         # Parser, requests and connection name each other; without this, memory waits for the cycle collector.

@@ -126,7 +126,7 @@ class App(EdgeApp):
 class Connection:
     """A protocol before a transport that goes nowhere."""
 
-    def __init__(self, serve=echo, stall_seconds=120.0, cork=None, **options):
+    def __init__(self, serve=echo, stall_seconds=120.0, soon_seconds=1.0, cork=None, **options):
         app = App({"/hot": serve}, model, [Route(path="/cold", give=cold)])
         config = Config(app, log_config=None, ws="none", lifespan="off", proxy_headers=False, **options)
         config.load()
@@ -136,7 +136,8 @@ class Connection:
         loop = asyncio.get_running_loop()
         # By this clock a second passes between any two writes, so that none waits for another.
         cork = cork or Cork(loop, itertools.count().__next__)
-        self.protocol = EdgeProtocol(config, self.state, {}, loop, stall_seconds=stall_seconds, cork=cork)
+        seconds = {"stall_seconds": stall_seconds, "soon_seconds": soon_seconds}
+        self.protocol = EdgeProtocol(config, self.state, {}, loop, cork=cork, **seconds)
         self.transport.protocol = self.protocol
         self.protocol.connection_made(self.transport)
 
@@ -439,25 +440,24 @@ async def test_a_body_that_nobody_reads_yet_holds_the_client_up():
 
     async def serve(turn):
         await reads.wait()
-        body = await turn.body(1_000_000)
-        await turn.whole(200, [(b"content-length", b"1")], b"%d" % (len(body) // 100_000))
+        body = await turn.body(10_000_000)
+        await turn.whole(200, [(b"content-length", b"1")], b"%d" % (len(body) // 1_000_000))
 
     connection = Connection(serve)
-    whole = hot(b"x" * 300_000)
-    await connection.feed(whole[:50_000])
+    whole = chunked(b"x" * 3_000_000)
+    await connection.feed(whole[:500_000])
     assert connection.transport.reading
-    connection.protocol.data_received(whole[50_000:100_000])
+    connection.protocol.data_received(whole[500_000:1_100_000])
     assert not connection.transport.reading
     reads.set()
-    await connection.feed(whole[100_000:])
+    await connection.feed(whole[1_100_000:])
     assert answers(connection.transport.written) == [(200, b"3")]
 
 
 @pytest.mark.parametrize("announced", [True, False])
 async def test_an_answer_may_come_before_the_body_is_whole(announced):
     connection = Connection()
-    body = b"x" * 5000
-    whole = hot(body) if announced else chunked(*[body[:500]] * 10)
+    whole = hot(b"x" * 2_000_000) if announced else chunked(*[b"x" * 500] * 10)
     await connection.feed(whole[:3000])
     if announced:
         assert answers(connection.transport.written) == [(413, b"no")]
@@ -488,7 +488,7 @@ async def test_a_body_that_does_not_come_is_a_408():
         seen.append(error.value.problem.status)
         await turn.whole(408, [(b"content-length", b"0")], b"")
 
-    connection = Connection(serve)
+    connection = Connection(serve, soon_seconds=0.01)
     connection.protocol.data_received(hot()[:-2])
     await asyncio.sleep(0.06)
     assert seen == [408]
@@ -503,13 +503,88 @@ async def test_a_client_that_leaves_before_its_body_is_whole():
         except ClientLeftError:
             seen.append("left")
 
-    connection = Connection(serve)
+    connection = Connection(serve, soon_seconds=0.0)
     connection.protocol.data_received(hot()[:-2])
-    await asyncio.sleep(0)
+    await asyncio.sleep(0.01)
     connection.transport.lose()
     await connection.settle()
     assert seen == ["left"]
     assert connection.transport.writes == []
+
+
+def counting(seen):
+    """Return what notes whether a body is there, and answers then."""
+
+    def serve(turn):
+        body = turn.try_body(10_000_000)
+        seen.append(None if body is None else len(body))
+        if body is not None:
+            turn.try_whole(200, [(b"content-length", b"1")], b"a")
+            return None
+        return echo(turn)
+
+    return serve
+
+
+@pytest.mark.parametrize("apart", [True, False], ids=["apart", "cut"])
+@pytest.mark.parametrize("length", [2, 5, 300_000, 1024 * 1024])
+async def test_a_body_that_comes_soon_after_its_head_needs_no_task(length, apart):
+    seen = []
+    connection = Connection(counting(seen))
+    whole = hot(b"x" * length)
+    begun = whole.index(b"\r\n\r\n") + 4 + (0 if apart else (length - 1) // 2)
+    for _ in range(2):
+        connection.protocol.data_received(whole[:begun])
+        await asyncio.sleep(0)
+        assert connection.transport.reading
+        for start in range(begun, len(whole), 100_000):
+            connection.protocol.data_received(whole[start : start + 100_000])
+            assert connection.transport.reading
+            assert not connection.state.tasks
+    assert seen == [length] * 2
+    assert answers(connection.transport.written) == [(200, b"a")] * 2
+
+
+@pytest.mark.parametrize("request_", [hot(b"x" * (1024 * 1024 + 1)), chunked(b"x" * 20)], ids=["large", "chunked"])
+async def test_a_body_that_may_be_long_in_coming_is_waited_for_in_a_task(request_):
+    seen = []
+    connection = Connection(counting(seen))
+    connection.protocol.data_received(request_[:-10])
+    assert seen == [None]
+    await connection.feed(request_[-10:])
+    assert len(answers(connection.transport.written)) == 1
+
+
+async def test_a_body_that_comes_late_is_waited_for_in_a_task():
+    seen = []
+    connection = Connection(counting(seen), soon_seconds=0.01)
+    connection.protocol.data_received(hot()[:-2])
+    assert seen == []
+    await asyncio.sleep(0.05)
+    assert seen == [None]
+    await connection.feed(hot()[-2:], hot()[:-2], hot()[-2:])
+    assert seen == [None, 5]
+    assert answers(connection.transport.written) == [asked(b"/hot"), (200, b"a")]
+
+
+async def test_a_client_that_leaves_right_after_its_head_leaves_nothing_behind():
+    seen = []
+    connection = Connection(counting(seen), soon_seconds=0.01)
+    connection.protocol.data_received(hot()[:-2])
+    connection.transport.lose()
+    await asyncio.sleep(0.05)
+    assert seen == []
+    assert connection.transport.writes == []
+
+
+async def test_a_server_that_ends_waits_for_a_body_that_comes_soon():
+    connection = Connection()
+    connection.protocol.data_received(hot()[:-2])
+    connection.protocol.shutdown()
+    assert not connection.transport.closing
+    await connection.feed(hot()[-2:])
+    assert answers(connection.transport.written) == [asked(b"/hot")]
+    assert connection.transport.closing
 
 
 # The connection's life
