@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 STAGES: Final = {
-    "socket and loop": "recv, epoll, uvloop's own work and waking tasks",
+    "socket and loop": "recv, epoll, uvloop's own work and waking tasks; sends that waited for the turn's end",
     "front": "HTTP/1.1 of the client: parser, body, answer, and its send",
     "read": "the head of the body, its model, scans of the body",
     "admit": "key, allowance, estimate",
@@ -41,6 +41,7 @@ _BESIDE: Final = (
 _WITHIN: Final = (
     ("spool", r"penstock_edge/(spool|spooled|segments|journal)\.py", ""),
     ("metrics", r"penstock_edge/(metrics|tallies)\.py", ""),
+    ("socket and loop", r"penstock_edge/corking\.py", "release|flush"),
     ("upstream", r"penstock_edge/upstream/", ""),
     ("upstream", r"penstock_edge/providers/", "head|request_head"),
     ("upstream", r"penstock_edge/attempts\.py", "_sending|_request"),
@@ -68,10 +69,10 @@ _WITHIN: Final = (
     ("relay", r"penstock_catalog/", ""),
     ("read", r"penstock_edge/dialects/|penstock_edge/(signatures|snapshot)\.py", ""),
     ("read", r"penstock_edge/routes/(inference|visible)\.py", "_prepare|_read|_resolve|_check|_includes|may_use"),
-    ("relay", r"penstock_edge/(dispatch|attempts)\.py", ""),
+    ("relay", r"penstock_edge/(dispatch|attempts|unattended|hints|ways|makers)\.py", ""),
     (
         "front",
-        r"uvicorn/|penstock_edge/(protocol|flow|direct_turn|answer_head|asgi_\w+|app|reply|bodies|keepalive|request_id)\b",
+        r"uvicorn/|penstock_edge/(protocol|flow|direct_turn|answer_head|asgi_\w+|app|reply|bodies|keepalive|patience|request_id)\b",
         "",
     ),
     ("front", r"penstock_edge/routes/", ""),

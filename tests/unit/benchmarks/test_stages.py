@@ -27,3 +27,12 @@ def test_samples_fall_to_stages(stages):
 @pytest.mark.parametrize("torn", ["", "MainThread", f"{LOOP};op (", "<frozen (x.py:1) \x00"])
 def test_a_torn_sample_counts_for_nothing(stages, torn):
     assert stages.by_stage([torn, f"{SPOOL} 3"])[0] == {"spool": 3}
+
+
+WRITE = f"{LOOP};try_whole (penstock_edge/direct_turn.py:200);write (penstock_edge/corking.py:90)"
+RELEASED = f"{LOOP};release (penstock_edge/corking.py:66);flush (penstock_edge/corking.py:120)"
+
+
+@pytest.mark.parametrize(("stack", "stage"), [(WRITE, "front"), (RELEASED, "socket and loop")])
+def test_a_send_is_whose_it_is_unless_it_waited_for_others(stages, stack, stage):
+    assert stages.by_stage([f"{stack} 1"])[0] == {stage: 1}
