@@ -7,6 +7,7 @@ import base64
 import hashlib
 import json
 import re
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +84,21 @@ def test_a_stream_comes_down_byte_for_byte(stack: tuple[Gateway, Simulator, str]
     assert seen.good
     (record,) = wait_until("the record is whole", lambda: [r for r in simulator.messages() if r["complete"]])
     assert seen.body == base64.b64decode(record["answer"])
+
+
+def test_a_stream_for_http_1_0_comes_without_chunks(stack: tuple[Gateway, Simulator, str]) -> None:
+    gateway, simulator, key = stack
+    simulator.forget()
+    body = payload("tokens=20", stream=True)
+    head = f"POST /v1/messages HTTP/1.0\r\nx-api-key: {key}\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=60) as connection:
+        connection.sendall(head.encode() + body)
+        got = b"".join(iter(lambda: connection.recv(65536), b""))
+    answered, _, events = got.partition(b"\r\n\r\n")
+    assert answered.startswith(b"HTTP/1.1 200 ")
+    assert b"transfer-encoding" not in answered.lower()
+    (record,) = wait_until("the record is whole", lambda: [r for r in simulator.messages() if r["complete"]])
+    assert events == base64.b64decode(record["answer"])
 
 
 def test_headers_and_query_are_carried_and_nothing_private_is(stack: tuple[Gateway, Simulator, str]) -> None:

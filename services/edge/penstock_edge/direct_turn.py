@@ -54,7 +54,7 @@ class DirectTurn:
 
     __slots__ = (
         "_callback",
-        "_chunked",
+        "_chunks",
         "_discarding",
         "_flow",
         "_held",
@@ -62,6 +62,7 @@ class DirectTurn:
         "_line",
         "_pieces",
         "_size",
+        "_streamed",
         "_waiter",
         "answered",
         "body_whole",
@@ -77,7 +78,7 @@ class DirectTurn:
     )
 
     def __init__(
-        self, line: Line, serve: Serve, url: bytes, headers: Headers, query: bytes, *, keep_alive: bool
+        self, line: Line, serve: Serve, url: bytes, headers: Headers, query: bytes, *, chunks: bool, keep_alive: bool
     ) -> None:
         self.serve = serve
         """What is behind the path that was asked for."""
@@ -107,7 +108,9 @@ class DirectTurn:
         self._discarding = False
         self._waiter: asyncio.Future[None] | None = None
         self._held = b""
-        self._chunked = False
+        self._chunks = chunks
+        # The other way to end a stream is to end the connection, all that HTTP/1.0 knows.
+        self._streamed = False
 
     @property
     def path(self) -> str:
@@ -269,8 +272,8 @@ class DirectTurn:
 
     def try_begin(self, status: int, headers: Headers) -> bool:
         """Make the head; it leaves with the first piece."""
-        self._held = self._head(status, headers, chunked=True)
-        self._chunked = True
+        self._held = self._head(status, headers, chunked=self._chunks)
+        self._streamed = True
         return True
 
     async def begin(self, status: int, headers: Headers) -> None:
@@ -284,7 +287,7 @@ class DirectTurn:
         if data and not self.gone:
             held, self._held = self._held, b""
             self.answered = True
-            self._line.transport.write(b"%b%x\r\n%b\r\n" % (held, len(data), data))
+            self._line.transport.write(b"%b%x\r\n%b\r\n" % (held, len(data), data) if self._chunks else held + data)
         return True
 
     async def piece(self, data: bytes) -> None:
@@ -306,12 +309,19 @@ class DirectTurn:
         self._finish(data)
 
     def _finish(self, data: bytes) -> None:
-        if self._chunked and not self.gone:
-            last = b"%b%x\r\n%b\r\n0\r\n\r\n" % (self._held, len(data), data) if data else self._held + b"0\r\n\r\n"
+        if self._streamed and not self.gone:
+            last = self._held + self._last(data)
             self._held = b""
             self.answered = True
-            self._line.transport.write(last)
+            if last:
+                self._line.transport.write(last)
         self._complete()
+
+    def _last(self, data: bytes) -> bytes:
+        """Return the end of a stream."""
+        if not self._chunks:
+            return data
+        return b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n"
 
     def _head(self, status: int, headers: Headers, *, chunked: bool = False) -> bytes:
         """Return a head. Raises ValueError when a header could be read as anything but itself."""

@@ -286,16 +286,18 @@ class EdgeProtocol(Line):
         if parser.should_upgrade() and parser.get_method() != b"CONNECT":
             self._upgrading = True
             return
-        plain = self._is_plain(parser)
+        version = self._plain_version(parser)
         # A key is known no longer than its request is; and trailers are not headers.
         url, headers = self._url, self._headers
         self._url, self._headers = b"", []
-        found: Found = self._find(url) if plain else None
+        found: Found = self._find(url) if version else None
         if found is None:
             self._leave_to_uvicorn(parser, url, headers)
             return
         serve, query = found
-        turn = DirectTurn(self, serve, url, headers, query, keep_alive=parser.should_keep_alive())
+        chunks = version == "1.1"
+        keep_alive = chunks and parser.should_keep_alive()
+        turn = DirectTurn(self, serve, url, headers, query, chunks=chunks, keep_alive=keep_alive)
         previous = self._last()
         self._turn, self._cycle = turn, None
         if previous is None or previous.response_complete:
@@ -303,15 +305,17 @@ class EdgeProtocol(Line):
         else:
             self._queue(turn, None)
 
-    def _is_plain(self, parser: httptools.HttpRequestParser) -> bool:
-        """Whether this is a POST by HTTP/1.1 whose body comes unasked."""
-        if self._expects:
-            return False
+    def _plain_version(self, parser: httptools.HttpRequestParser) -> str:
+        """Return the version of HTTP of a POST whose body comes unasked; "" of any other request."""
         end = 5 + len(self._url)
         # Nearly always; the parser makes a text of the version for each who asks.
         if self._opening[:5] == b"POST " and self._opening[end : end + 11] == b" HTTP/1.1\r\n":
-            return True
-        return parser.get_method() == b"POST" and parser.get_http_version() == "1.1"
+            return "" if self._expects else "1.1"
+        if parser.get_method() != b"POST":
+            return ""
+        version = parser.get_http_version()
+        # Who speaks 1.0 waits for no leave, whatever else is said (RFC 9110, 10.1.1).
+        return version if version == "1.0" or (version == "1.1" and not self._expects) else ""
 
     def _leave_to_uvicorn(self, parser: httptools.HttpRequestParser, url: bytes, headers: Headers) -> None:
         asgi = self._asgi

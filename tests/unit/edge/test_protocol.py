@@ -380,10 +380,25 @@ async def test_nothing_can_be_connected_to():
     assert connection.transport.closing
 
 
-async def test_http_1_0_ends_the_connection():
+@pytest.mark.parametrize("wish", [b"", b"Connection: keep-alive\r\n", b"Expect: 100-continue\r\n"])
+@pytest.mark.parametrize(("target", "body"), [(b"/hot", b"/hot?:hello"), (b"/hot?stream", b"hello!")])
+async def test_http_1_0_knows_no_chunks_and_ends_the_connection(target, body, wish):
     connection = Connection()
-    await connection.feed(hot(version=b"1.0"))
-    assert answers(connection.transport.written) == [asked(b"/hot")]
+    await connection.feed(hot(target=target, headers=wish, version=b"1.0"))
+    head, _, rest = connection.transport.written.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert rest == body
+    assert b"transfer-encoding" not in head
+    assert b"connection: close" in head
+    assert connection.transport.closing
+
+
+@pytest.mark.parametrize("request_", [COLD, POSTED])
+async def test_http_1_0_ends_the_connection_on_other_paths_too(request_):
+    connection = Connection()
+    await connection.feed(request_.replace(b"HTTP/1.1", b"HTTP/1.0"))
+    assert answers(connection.transport.written)[0][0] == 200
+    assert b"transfer-encoding" not in connection.transport.written
     assert connection.transport.closing
 
 
