@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from plan import CONNECTIONS, KINDS, Case
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from load import Row
 
@@ -95,13 +95,28 @@ class Figures:
         return statistics.median(found) if found else None
 
 
+def compared(case: Case, ours: Sequence[float], floor: Sequence[float]) -> float | None:
+    """Return what our rounds spent as a multiple of what the floor's spent."""
+    return typical(case, ours) / typical(case, floor) if ours and floor else None
+
+
+def typical(case: Case, spent: Sequence[float]) -> float:
+    """Return what a case costs by some rounds: the least, for noise only ever adds.
+
+    Not where a load pauses: what a packet costs depends then on who sleeps when it comes, so rounds spread widely, and
+    their least is the lower the more there are. There it is the median.
+    """
+    return statistics.median(spent) if case.pauses else min(spent)
+
+
 def ratios(rows: Iterable[Row]) -> dict[Case, float]:
     """Return Penstock's CPU in each case as a multiple of the floor's."""
     rows = list(rows)
     figures = Figures(rows)
     found = {}
     for case in {Case(row["form"], row["kind"], row["connections"]) for row in rows}:
-        times = figures.times(case, "penstock")
+        ours, floor = (figures.values(case, name, "cpu_us") for name in ("penstock", FLOOR))
+        times = compared(case, ours, floor)
         if times is not None:
             found[case] = times
     return found

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from figures import compared, typical
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -24,13 +26,6 @@ class Spent:
     ours: list[float] = field(default_factory=list)
     floor: list[float] = field(default_factory=list)
 
-    @property
-    def ratio(self) -> float | None:
-        """Return ours as a multiple of the floor's, least by least: noise only ever adds."""
-        if not self.ours or not self.floor:
-            return None
-        return min(self.ours) / min(self.floor)
-
 
 @dataclass(frozen=True)
 class Verdict:
@@ -41,9 +36,14 @@ class Verdict:
     spent: Spent
 
     @property
+    def ratio(self) -> float | None:
+        """Return ours as a multiple of the floor's."""
+        return compared(self.case, self.spent.ours, self.spent.floor)
+
+    @property
     def growth(self) -> float | None:
         """Return the ratio now as a multiple of the committed one."""
-        ratio = self.spent.ratio
+        ratio = self.ratio
         return ratio / self.committed if ratio is not None and self.committed else None
 
     @property
@@ -82,17 +82,17 @@ def _row(verdict: Verdict) -> tuple[str, ...]:
         word = f"DEARER: at most {(LIMIT - 1) * 100:+.0f} %"
     return (
         str(verdict.case),
-        _least(spent.ours),
-        _least(spent.floor),
-        _number(spent.ratio),
+        _typical(verdict.case, spent.ours),
+        _typical(verdict.case, spent.floor),
+        _number(verdict.ratio),
         _number(verdict.committed),
         change,
         word,
     )
 
 
-def _least(values: list[float]) -> str:
-    return f"{min(values):.1f}" if values else "–"
+def _typical(case: Case, spent: list[float]) -> str:
+    return f"{typical(case, spent):.1f}" if spent else "–"
 
 
 def _number(value: float | None) -> str:

@@ -44,6 +44,11 @@ class Case(NamedTuple):
         return bool(KINDS[self.kind].get("stream"))
 
     @property
+    def pauses(self) -> bool:
+        """Whether there is nothing to do now and then, however fast a gateway is."""
+        return bool(KINDS[self.kind].get("paced") or KINDS[self.kind].get("rate"))
+
+    @property
     def known_by(self) -> str:
         """The kind whose cost tells whether a gateway is fast enough for this."""
         return "unary 1 KB" if self.kind == RATED else self.kind

@@ -18,9 +18,9 @@ def module(monkeypatch):
     return importlib.import_module
 
 
-def judged(module, ours, floor, committed=4.0):
+def judged(module, ours, floor, committed=4.0, kind="unary 1 KB"):
     judging, plan = module("judging"), module("plan")
-    case = plan.CHECKED[0]
+    case = next(case for case in plan.CHECKED if case.kind == kind)
     known = {} if committed is None else {case: committed}
     return judging, judging.judge(known, {case: judging.Spent(ours, floor)})
 
@@ -45,6 +45,20 @@ def test_beyond_is_more_than_fifteen_percent_above_what_was_committed(module, ou
     judging, verdicts = judged(module, ours, floor)
     assert [verdict.beyond for verdict in verdicts] == [beyond]
     assert bool(judging.suspicious(verdicts)) == beyond
+
+
+@pytest.mark.parametrize(
+    ("ours", "floor", "beyond"),
+    [
+        # More rounds find a lower least, which proves nothing: 25 / 10 here, and 40 / 10 by what is usual.
+        ([40.0, 41.0, 25.0], [10.0, 10.0, 11.0], False),
+        ([40.0, 39.0, 41.0], [10.0, 6.0, 10.0], False),
+        ([47.0, 47.0, 25.0], [10.0, 10.0, 10.0], True),
+    ],
+)
+def test_where_a_load_pauses_medians_are_compared(module, ours, floor, beyond):
+    _, verdicts = judged(module, ours, floor, kind="paced streams")
+    assert [verdict.beyond for verdict in verdicts] == [beyond]
 
 
 def test_a_case_that_was_never_committed_is_told_and_blames_nobody(module):
@@ -75,13 +89,13 @@ def test_a_case_that_could_not_be_measured_says_so(module):
 def test_noise_in_further_rounds_of_ours_never_makes_it_dearer(ours, floor, more):
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(BENCHMARKS)
-        judging = importlib.import_module("judging")
-    before = judging.Spent(ours, floor).ratio
-    noisy = judging.Spent([*ours, *(min(ours) * times for times in more)], floor).ratio
+        figures, plan = importlib.import_module("figures"), importlib.import_module("plan")
+    before = figures.compared(plan.UNARY, ours, floor)
+    noisy = figures.compared(plan.UNARY, [*ours, *(min(ours) * times for times in more)], floor)
     assert noisy <= before
 
 
-def test_committed_ratios_compare_least_with_least_in_the_same_format(module):
+def test_committed_ratios_compare_in_the_same_format_and_as_the_check_does(module):
     figures, plan = module("figures"), module("plan")
     messages, chat = plan.Case("messages", "unary 1 KB", 64), plan.Case("chat", "unary 1 KB", 64)
 
@@ -96,8 +110,10 @@ def test_committed_ratios_compare_least_with_least_in_the_same_format(module):
         row(chat, "nginx", 0, 5.0),
         row(chat, "penstock", 0, 40.0),
         {**row(chat, "penstock", 1, 1.0), "n": 0},
+        *(row(plan.CHUNKS, "nginx", number, cpu) for number, cpu in enumerate([10.0, 12.0, 20.0])),
+        *(row(plan.CHUNKS, "penstock", number, cpu) for number, cpu in enumerate([20.0, 30.0, 40.0])),
     ]
-    assert figures.ratios(rows) == {messages: 4.0, chat: 8.0}
+    assert figures.ratios(rows) == {messages: 4.0, chat: 8.0, plan.CHUNKS: 2.5}
 
 
 def test_whatever_is_checked_is_measured_by_every_run(module):
