@@ -45,6 +45,7 @@ lock: setup ## Lock the dependencies anew
 	@UV="$$(scripts/find-uv.sh)" scripts/lock.sh
 
 mutants: setup ## Sabotage the code line by line and see that a test fails each time
+	@scripts/test-dependencies.sh
 	@$(BIN)/python tests/mutants/run.py $(ARGS)
 
 bench: setup ## Measure the gateway beside others (see benchmarks/README.md)

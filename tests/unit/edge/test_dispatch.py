@@ -68,8 +68,14 @@ async def test_a_key_that_is_known_asks_nobody(gateway, books, play, monkeypatch
     for name in ("admit", "identify"):
         honest = getattr(books, name)
         monkeypatch.setattr(books, name, lambda *told, name=name, honest=honest: asked.append(name) or honest(*told))
-    edge = await gateway([play.answer(), play.stream(), play.answer(body={"input_tokens": 9})])
+    edge = await gateway([play.answer(), play.answer(), play.stream(), play.answer(body={"input_tokens": 9})])
     assert (await edge.post()).status_code == 200
+
+    async def pieces():
+        yield json.dumps(edge.body()).encode()
+
+    # Whose length nobody knows is waited for elsewhere.
+    assert (await edge.http.post("/v1/messages", content=pieces())).status_code == 200
     assert (await edge.events())[1][-1] == "message_stop"
     body = {"model": "claude-sonnet-4-6", "messages": []}
     assert (await edge.http.post("/v1/messages/count_tokens", json=body)).status_code == 200
