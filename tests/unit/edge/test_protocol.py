@@ -436,6 +436,19 @@ async def test_a_crash_before_the_answer_is_told_and_one_after_it_cuts():
     assert connection.transport.closing
 
 
+@pytest.mark.parametrize("cut", [None, -2], ids=["whole", "body after its head"])
+async def test_a_crash_before_there_is_a_task_is_told_too(cut):
+    def serve(turn):
+        raise RuntimeError("secret")
+
+    connection = Connection(serve)
+    await connection.feed(*([hot()] if cut is None else [hot()[:cut], hot()[cut:]]))
+    ((status, body),) = answers(connection.transport.written)
+    assert (status, json.loads(body)["error"]["type"]) == (500, "api_error")
+    assert b"secret" not in body
+    assert connection.transport.closing
+
+
 async def test_a_client_that_does_not_read_is_cut_off_with_what_it_has_not_read():
     async def serve(turn):
         await turn.begin(200, [])
