@@ -72,7 +72,7 @@ _WITHIN: Final = (
     ("relay", r"penstock_edge/(dispatch|attempts|unattended|hints|ways|makers)\.py", ""),
     (
         "front",
-        r"uvicorn/|penstock_edge/(protocol|flow|direct_turn|answer_head|asgi_\w+|app|reply|bodies|keepalive|patience|request_id)\b",
+        r"uvicorn/|penstock_edge/(protocol|flow|direct_turn|answer_head|asgi_\w+|app|reply|bodies|keepalive|client_timers|request_id)\b",
         "",
     ),
     ("front", r"penstock_edge/routes/", ""),

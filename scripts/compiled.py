@@ -25,10 +25,10 @@ PACKAGES = (ROOT / "services/edge/penstock_edge", ROOT / "services/lib/routing/p
 # inherited from by modules that are not here; what no ordinary request passes.
 HOT = {
     "penstock_edge": "admission admission_policy allow_messages allowance amounts answer_head answering asking batch "
-    "bodies calls changes closing cost credentials decisions denials freshness giving_back hearing holdings holds "
-    "key_book key_facts leases limits metrics outage reminders session times unrecorded "
+    "bodies calls changes client_timers closing cost credentials decisions denials freshness giving_back hearing "
+    "holdings holds key_book key_facts leases limits metrics outage reminders session times unrecorded "
     "attempts corking crossing decoding direct_turn dispatch estimates exchange flow hints journal keepalive key_books "
-    "limit_headers outcome_messages outcomes passage patience patterns price protocol relay reply request_id "
+    "limit_headers outcome_messages outcomes passage patterns price protocol relay reply request_id "
     "settlement segments settlement_messages signatures snapshot spool sse standing store_clock tallies usage "
     "varints waiting ways "
     "dialects/anthropic dialects/dialect dialects/gemini/dialect dialects/gemini/framing "

@@ -16,10 +16,10 @@ from penstock_chassis import logs
 from penstock_edge import request_id
 from penstock_edge.answer_head import DefaultLines
 from penstock_edge.asgi_requests import AsgiRequests, leave
+from penstock_edge.client_timers import SOON_SECONDS, ClientTimers
 from penstock_edge.corking import Cork, CorkedTransport
 from penstock_edge.direct_turn import DirectTurn, Line
 from penstock_edge.flow import STALL_SECONDS, Flow
-from penstock_edge.patience import SOON_SECONDS, Patience
 from penstock_edge.unserved import CRASHED, MALFORMED, TOO_LARGE, whole_answer
 
 if TYPE_CHECKING:
@@ -73,11 +73,11 @@ class EdgeProtocol(Line):
         "_line",
         "_opening",
         "_parser",
-        "_patience",
         "_serving",
         "_soon_seconds",
         "_stall_seconds",
         "_state",
+        "_timers",
         "_turn",
         "_upgrading",
         "_url",
@@ -138,8 +138,8 @@ class EdgeProtocol(Line):
         self.transport = corked = CorkedTransport(transport, self._cork)
         self.flow = Flow(corked, self.loop, self._stall_seconds)
         self._state.connections.add(cast("Any", self))
-        self._patience = Patience(self.loop, corked, self._keep_alive_seconds, self._soon_seconds)
-        self._patience.await_head(self._head_late)
+        self._timers = ClientTimers(self.loop, corked, self._keep_alive_seconds, self._soon_seconds)
+        self._timers.await_head(self._head_late)
 
     def eof_received(self) -> None:
         """Let the transport close: who half-closes wants no answer but those given before."""
@@ -225,7 +225,7 @@ class EdgeProtocol(Line):
         if self._head_bytes > MOST_HEAD_BYTES:
             self._refuse(TOO_LARGE)
         elif self._in_head:
-            self._patience.await_head(self._head_late)
+            self._timers.await_head(self._head_late)
 
     def _refuse(self, why: Reason) -> None:
         """Answer what is no HTTP, in the same envelope as everything else, but not in the middle of another answer."""
@@ -247,10 +247,10 @@ class EdgeProtocol(Line):
             self.transport.close()
 
     def _head_late(self) -> None:
-        self._patience.head_over()
+        self._timers.head_over()
         if self._serving is not None:
             # A request is not ended because of the next one, of which perhaps nothing may be read now.
-            self._patience.await_head(self._head_late)
+            self._timers.await_head(self._head_late)
         elif not self.transport.is_closing():
             self.transport.close()
 
@@ -261,7 +261,7 @@ class EdgeProtocol(Line):
         self._between = False
         self._in_head = True
         self._head_bytes = 0
-        self._patience.request_begun()
+        self._timers.request_begun()
         self._expects = False
 
     def on_url(self, url: bytes) -> None:
@@ -282,7 +282,7 @@ class EdgeProtocol(Line):
             return
         self._in_head = False
         self._head_bytes = 0
-        self._patience.head_over()
+        self._timers.head_over()
         if parser.should_upgrade() and parser.get_method() != b"CONNECT":
             self._upgrading = True
             return
@@ -366,10 +366,10 @@ class EdgeProtocol(Line):
 
         A task to wait in would cost a fifth of all that the request does.
         """
-        if not self._patience.awaits_body:
+        if not self._timers.awaits_body:
             if not turn.comes_soon():
                 return False
-            self._patience.await_body(self._body_late)
+            self._timers.await_body(self._body_late)
         return True
 
     def _body_late(self) -> None:
@@ -378,7 +378,7 @@ class EdgeProtocol(Line):
 
     def _begin(self, turn: DirectTurn) -> None:
         self._due = None
-        self._patience.body_over()
+        self._timers.body_over()
         self._take(turn)
 
     def _take(self, turn: DirectTurn) -> None:
@@ -448,13 +448,13 @@ class EdgeProtocol(Line):
     def _idle(self) -> None:
         # Half of the next head may be there, which has a clock of its own.
         if not self._in_head:
-            self._patience.await_request()
+            self._timers.await_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell open requests that their client has left, and let go of everything."""
         del exc
         self._state.connections.discard(cast("Any", self))
-        self._patience.stop()
+        self._timers.stop()
         serving, self._serving = self._serving, None
         self._line.clear()
         # Parser, requests and connection name each other; without this, memory waits for the cycle collector.

@@ -590,7 +590,8 @@ async def test_a_body_that_comes_late_is_waited_for_in_a_task():
     assert seen == []
     await asyncio.sleep(0.05)
     assert seen == [None]
-    await connection.feed(hot()[-2:], hot()[:-2], hot()[-2:])
+    await connection.feed(hot()[-2:])
+    await connection.feed(hot()[:-2], hot()[-2:])
     assert seen == [None, 5]
     assert answers(connection.transport.written) == [asked(b"/hot"), (200, b"a")]
 

@@ -7,7 +7,7 @@ import gc
 
 import pytest
 
-from penstock_edge import patience
+from penstock_edge import client_timers
 from penstock_edge.protocol import MOST_WAITING
 from tests.unit.edge.test_protocol import COLD, Connection, answers, chunked, hot
 
@@ -108,7 +108,7 @@ async def test_trailers_without_end_are_not_kept(target, trailer):
 @pytest.mark.parametrize("request_", [hot(), COLD])
 @pytest.mark.parametrize("more", [b"\r\n", b"P"])
 async def test_what_is_no_request_does_not_keep_a_connection_open(request_, more, monkeypatch):
-    monkeypatch.setattr(patience, "HEAD_SECONDS", 0.1)
+    monkeypatch.setattr(client_timers, "HEAD_SECONDS", 0.1)
     connection = Connection(timeout_keep_alive=0.1)
     await connection.feed(request_)
     assert connection.transport.writes
@@ -142,7 +142,7 @@ async def test_a_wish_to_connect_ends_the_connection_and_not_the_request_before_
 
 async def test_a_head_that_cannot_come_is_not_late(monkeypatch):
     """While a request waits for the one before it, nothing is read: half a head behind it is not the client's fault."""
-    monkeypatch.setattr(patience, "HEAD_SECONDS", 0.05)
+    monkeypatch.setattr(client_timers, "HEAD_SECONDS", 0.05)
     go = asyncio.Event()
 
     async def serve(turn):

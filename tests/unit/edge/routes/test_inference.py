@@ -214,7 +214,7 @@ async def test_headers_as_large_as_real_clients_send_pass(gateway, play):
 
 
 async def test_a_head_that_does_not_come_ends_the_connection(gateway, play, monkeypatch):
-    monkeypatch.setattr("penstock_edge.patience.HEAD_SECONDS", 0.1)
+    monkeypatch.setattr("penstock_edge.client_timers.HEAD_SECONDS", 0.1)
     edge = await gateway([play.answer()])
     assert await raw(edge, b"") == b""
     assert await raw(edge, b"POST /v1/mess") == b""

@@ -7,7 +7,7 @@ import itertools
 
 import pytest
 
-from penstock_edge.patience import HEAD_SECONDS, Patience
+from penstock_edge.client_timers import HEAD_SECONDS, ClientTimers
 
 
 class Clock:
@@ -76,8 +76,8 @@ def transport(clock):
 
 
 @pytest.fixture
-def patience(clock, transport):
-    return Patience(clock, transport, keep_alive_seconds=10.0, soon_seconds=1.0)
+def timers(clock, transport):
+    return ClientTimers(clock, transport, keep_alive_seconds=10.0, soon_seconds=1.0)
 
 
 class Late:
@@ -96,61 +96,61 @@ def late(clock):
     return Late(clock)
 
 
-def test_a_head_has_its_time_from_its_first_byte_on(patience, clock, late):
-    patience.await_head(late)
+def test_a_head_has_its_time_from_its_first_byte_on(timers, clock, late):
+    timers.await_head(late)
     clock.go_to(110.0)
-    patience.await_head(late)
+    timers.await_head(late)
     clock.go_to(100.0 + HEAD_SECONDS)
     assert late.at == [100.0 + HEAD_SECONDS]
 
 
-def test_a_head_that_is_there_is_waited_for_no_longer(patience, clock, late):
-    patience.await_head(late)
-    patience.head_over()
+def test_a_head_that_is_there_is_waited_for_no_longer(timers, clock, late):
+    timers.await_head(late)
+    timers.head_over()
     clock.go_to(200.0)
     assert late.at == []
 
 
-def test_each_body_has_its_own_time(patience, clock, late):
+def test_each_body_has_its_own_time(timers, clock, late):
     for second in range(100, 103):
         clock.go_to(second + 0.0)
-        patience.await_body(late)
-        assert patience.awaits_body
+        timers.await_body(late)
+        assert timers.awaits_body
         clock.go_to(second + 0.7)
-        patience.body_over()
-        assert not patience.awaits_body
+        timers.body_over()
+        assert not timers.awaits_body
     clock.go_to(102.9)
-    patience.await_body(late)
+    timers.await_body(late)
     clock.go_to(110.0)
     assert late.at == [pytest.approx(103.9)]
 
 
-def test_a_thousand_bodies_in_a_moment_cost_one_timer(patience, clock, late):
+def test_a_thousand_bodies_in_a_moment_cost_one_timer(timers, clock, late):
     for _ in range(1000):
-        patience.await_body(late)
-        patience.body_over()
+        timers.await_body(late)
+        timers.body_over()
     assert clock.made == 1
 
 
-def test_a_connection_closes_when_no_request_comes(patience, clock, transport):
-    patience.await_request()
+def test_a_connection_closes_when_no_request_comes(timers, clock, transport):
+    timers.await_request()
     clock.go_to(105.0)
-    patience.request_begun()
+    timers.request_begun()
     clock.go_to(120.0)
     assert transport.closed_at is None
-    patience.await_request()
+    timers.await_request()
     clock.go_to(125.0)
-    patience.request_begun()
-    patience.await_request()
+    timers.request_begun()
+    timers.await_request()
     clock.go_to(150.0)
     assert transport.closed_at == 135.0
 
 
-def test_what_is_over_rings_no_more(patience, clock, transport, late):
-    patience.await_head(late)
-    patience.await_body(late)
-    patience.await_request()
-    patience.stop()
+def test_what_is_over_rings_no_more(timers, clock, transport, late):
+    timers.await_head(late)
+    timers.await_body(late)
+    timers.await_request()
+    timers.stop()
     clock.go_to(200.0)
     assert late.at == []
     assert transport.closed_at is None

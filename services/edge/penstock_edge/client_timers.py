@@ -17,11 +17,11 @@ SOON_SECONDS: Final = 1.0
 _TICK_SECONDS: Final = 0.002
 
 
-class Patience:
+class ClientTimers:
     """The timers of one connection.
 
-    Those that begin with every request are not made anew for each: when its time is over, a timer looks how long that
-    was.
+    Those for bodies and for the next request are not made anew each time: one that rings looks how long the wait has
+    been, and goes on if that is not long enough.
     """
 
     __slots__ = (
