@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from penstock_edge.bodies import DRAIN_SECONDS
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
@@ -109,6 +111,10 @@ class ClientTimers:
             self._idle_timer = self._loop.call_at(due, self._look_at_idle)
         else:
             self._transport.close()
+
+    def await_end(self) -> None:
+        """End the connection when the client does not."""
+        self._head_timer = self._loop.call_later(DRAIN_SECONDS, self._transport.abort)
 
     def stop(self) -> None:
         """Wait for nothing any more."""

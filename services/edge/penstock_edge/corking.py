@@ -120,6 +120,12 @@ class CorkedTransport:
         """Write what waits on any connection: what comes next may take long."""
         self._cork.release()
 
+    def write_eof(self) -> None:
+        """Say that nothing more follows what was written, where that can be said."""
+        self.flush()
+        if self._beneath.can_write_eof() and not self._beneath.is_closing():
+            self._beneath.write_eof()
+
     def close(self) -> None:
         """Close when all has gone out."""
         self.flush()

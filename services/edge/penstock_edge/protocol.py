@@ -16,6 +16,7 @@ from penstock_chassis import logs
 from penstock_edge import request_id
 from penstock_edge.answer_head import DefaultLines
 from penstock_edge.asgi_requests import AsgiRequests, leave
+from penstock_edge.bodies import DRAIN_BYTES
 from penstock_edge.client_timers import SOON_SECONDS, ClientTimers
 from penstock_edge.corking import Cork, CorkedTransport
 from penstock_edge.direct_turn import DirectTurn, Line
@@ -72,6 +73,7 @@ class EdgeProtocol(Line):
         "_keep_alive_seconds",
         "_line",
         "_opening",
+        "_overdue_bytes",
         "_parser",
         "_serving",
         "_soon_seconds",
@@ -125,6 +127,8 @@ class EdgeProtocol(Line):
         self._head_bytes = 0
         self._opening = b""
         """What has come just now, if a request begins at its beginning."""
+        self._overdue_bytes = 0
+        """How much has come after the last request."""
         self._parse_anew()
 
     def _parse_anew(self) -> None:
@@ -169,6 +173,7 @@ class EdgeProtocol(Line):
         """Parse, and count what comes before a head is whole."""
         parser = self._parser
         if parser is None:
+            self._pass_over(data)
             return
         if self._between:
             self._opening = data
@@ -189,7 +194,7 @@ class EdgeProtocol(Line):
         due = self._due
         if due is not None and (due.body_whole or not self._wait_for_body(due)):
             self._begin(due)
-        if not self._between and not self.transport.is_closing():
+        if not self._between and self._parser is not None and not self.transport.is_closing():
             self._unfinished()
 
     def _stay(self, rest: bytes) -> None:
@@ -229,15 +234,33 @@ class EdgeProtocol(Line):
 
     def _refuse(self, why: Reason) -> None:
         """Answer what is no HTTP, in the same envelope as everything else, but not in the middle of another answer."""
-        if not self._answering():
-            self.transport.write(whole_answer(why, request_id.new()))
-        self._hang_up()
+        if self._answering() or self.flow.write_paused:
+            self._hang_up()
+            return
+        self.transport.write(whole_answer(why, request_id.new()))
+        self._linger()
 
     def _answering(self) -> bool:
         serving = self._serving
         if isinstance(serving, DirectTurn):
             return serving.answered
         return serving is not None and serving.response_started
+
+    def _linger(self) -> None:
+        """End our side, and read what the client still sends: to close before it is read resets the connection.
+
+        A reset takes away an answer that the client has not read yet.
+        """
+        self._let_go()
+        self._overdue_bytes = 0
+        self.flow.resume_reading()
+        self._timers.await_end()
+        self.transport.write_eof()
+
+    def _pass_over(self, data: bytes) -> None:
+        self._overdue_bytes += len(data)
+        if self._overdue_bytes > DRAIN_BYTES:
+            self.transport.abort()
 
     def _hang_up(self) -> None:
         if self.flow.write_paused:
@@ -454,6 +477,10 @@ class EdgeProtocol(Line):
         """Tell open requests that their client has left, and let go of everything."""
         del exc
         self._state.connections.discard(cast("Any", self))
+        self.flow.resume_writing()
+        self._let_go()
+
+    def _let_go(self) -> None:
         self._timers.stop()
         serving, self._serving = self._serving, None
         self._line.clear()
@@ -461,7 +488,6 @@ class EdgeProtocol(Line):
         self._parser = None
         self._turn = self._cycle = self._asgi = self._due = None
         self._find = _nothing
-        self.flow.resume_writing()
         if isinstance(serving, DirectTurn):
             serving.leave()
         elif serving is not None:

@@ -173,22 +173,21 @@ async def test_slots_are_never_passed_and_wander_between_edges(tmp_path):
     now = most = 0
     served = [0, 0]
     async with edges(auth, tmp_path) as pair:
-        start = time.monotonic()
 
         async def client(n, i):
             nonlocal now, most
             rng = random.Random(i)
             # The first edge is busy first, then the second: its slots must come over.
-            while time.monotonic() - start < 2.4:
-                if (time.monotonic() - start < 1.0) == (n == 1):
+            while served[n] < 100:
+                if n == 1 and served[0] < 100:
                     await asyncio.sleep(0.02)
                     continue
                 answer = await pair[n].admit(Need(1, 1, 1), seconds=1.0)
                 if isinstance(answer, Admitted):
                     now += 1
                     most = max(most, now)
-                    served[n] += 1
                     await asyncio.sleep(0.1 * rng.random())
+                    served[n] += 1
                     now -= 1
                     pair[n].admission.ended(answer)
                     await asyncio.sleep(0.02)
@@ -196,9 +195,9 @@ async def test_slots_are_never_passed_and_wander_between_edges(tmp_path):
                 else:
                     await asyncio.sleep(0.02)
 
-        await asyncio.gather(*(client(n, i) for n in range(2) for i in range(32)))
+        async with asyncio.timeout(30):
+            await asyncio.gather(*(client(n, i) for n in range(2) for i in range(32)))
     assert most == 10
-    assert min(served) > 50
 
 
 async def test_tokens_are_never_passed(tmp_path):

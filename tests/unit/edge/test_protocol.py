@@ -33,6 +33,8 @@ class Transport:
     def __init__(self):
         self.writes = []
         self.closing = self.aborted = False
+        self.patient = False
+        """Its client goes on after we have said that nothing more follows."""
         self.reading = True
         self.unread = 0
         self.protocol = None
@@ -57,6 +59,13 @@ class Transport:
 
     def writelines(self, pieces):
         self.write(b"".join(pieces))
+
+    def can_write_eof(self):
+        return True
+
+    def write_eof(self):
+        if not self.patient:
+            self.close()
 
     def close(self):
         if not self.closing:
@@ -458,6 +467,50 @@ async def test_a_client_that_does_not_read_is_cut_off_with_what_it_has_not_read(
     connection = Connection(serve)
     await connection.feed(hot())
     assert connection.transport.aborted
+
+
+MALFORMED = b"POST\x00/hot HTTP/1.1\r\n"
+
+
+@pytest.mark.parametrize("request_", [MALFORMED, b"POST /hot HTTP/1.1\r\nx: " + b"a" * 400_000, hot() + MALFORMED])
+async def test_what_comes_after_a_refusal_is_passed_over_within_bounds(monkeypatch, request_):
+    monkeypatch.setattr("penstock_edge.client_timers.DRAIN_SECONDS", 0.1)
+    monkeypatch.setattr("penstock_edge.protocol.DRAIN_BYTES", 1_000_000)
+    for much in (False, True):
+        connection = Connection()
+        connection.transport.patient = True
+        half = len(request_) // 2
+        await connection.feed(request_[:half], request_[half:])
+        said = connection.transport.written
+        assert said
+        for _ in range(7):
+            connection.protocol.data_received(b"a" * 100_000)
+        assert not connection.transport.closing
+        if much:
+            connection.protocol.data_received(b"a" * 300_001)
+        else:
+            await asyncio.sleep(0.2)
+        assert connection.transport.aborted
+        await connection.settle()
+        assert connection.transport.written == said
+        assert not connection.state.connections
+
+
+async def test_a_request_that_is_served_ends_with_the_refusal_of_what_follows_it():
+    ended = asyncio.Event()
+
+    async def serve(turn):
+        turn.listen(ended.set)
+        await ended.wait()
+        await turn.whole(200, [(b"content-length", b"1")], b"a")
+
+    connection = Connection(serve)
+    connection.transport.patient = True
+    await connection.feed(hot(), MALFORMED)
+    assert ended.is_set()
+    assert [status for status, _ in answers(connection.transport.written)] == [400]
+    connection.protocol.shutdown()
+    assert connection.transport.closing
 
 
 # Bodies

@@ -207,6 +207,21 @@ async def test_large_headers_are_refused(gateway, play):
     assert json.loads(body)["error"]["type"] == "invalid_request_error"
 
 
+async def test_who_still_sends_hears_the_refusal_too(gateway, play):
+    edge = await gateway([play.answer()])
+    reader, writer = await asyncio.open_connection("127.0.0.1", edge.server.port)
+    writer.write(b"POST /v1/messages HTTP/1.1\r\nhost: x\r\nx: " + b"a" * 300_000)
+    await writer.drain()
+    for _ in range(5):
+        await asyncio.sleep(0.02)
+        writer.write(b"a" * 300_000)
+        await writer.drain()
+    async with asyncio.timeout(5):
+        answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 431 ")
+    writer.close()
+
+
 async def test_headers_as_large_as_real_clients_send_pass(gateway, play):
     edge = await gateway([play.answer()])
     answer = await edge.post(headers={"x-codex-turn-metadata": "a" * 30_000})
