@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from penstock_chassis.streams import forget_unwritten
 from penstock_cli import connection, moments, money
 from penstock_cli.admin import Admin
 from penstock_cli.errors import CommandError
@@ -51,6 +52,7 @@ def exit_codes() -> Iterator[None]:
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         sys.stderr.write(f"penstock: {error.strerror or error}{where}\n")
+        forget_unwritten(sys.stdout)
         raise typer.Exit(1) from error
     except CommandError as error:
         sys.stderr.write(f"penstock: {error}\n")

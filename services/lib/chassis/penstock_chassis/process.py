@@ -19,6 +19,7 @@ from penstock_chassis.ending import Ending
 from penstock_chassis.http import AddressTakenError, HttpServer, listen
 from penstock_chassis.probes import Probes, Pulse
 from penstock_chassis.settings import ProcessSettings, SettingsError
+from penstock_chassis.streams import forget_unwritten
 from penstock_chassis.telemetry_settings import TelemetrySettings
 
 if TYPE_CHECKING:
@@ -77,6 +78,8 @@ def run(build: Callable[[], Service], settings: ProcessSettings) -> int:
     except (StartError, AddressTakenError) as error:
         log.error("start_failed", reason=str(error))  # noqa: TRY400 -- the message is for people; a traceback says no more
         return 1
+    finally:
+        forget_unwritten(sys.stderr)
 
 
 def _service(kind: type[ProcessSettings]) -> str:
