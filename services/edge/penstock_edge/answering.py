@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from penstock_edge.answer_head import READY, lines
-from penstock_edge.cost import charge_micro, tokens_of, whole_input
+from penstock_edge.cost import charge_micro, whole_input
 from penstock_edge.limit_headers import LimitHeaders
 from penstock_edge.route_header import route_header
 from penstock_routing import outcomes
@@ -72,7 +72,7 @@ class Answering:
         model = exchange.model
         if exchange.operation != outcomes.MESSAGES or model is None or not attempt.meter.reported:
             return b""
-        tokens = tokens_of(attempt.meter.usage())
+        tokens = attempt.meter.tokens()
         line, price, admitted = self._model_line(model.name), exchange.price, exchange.admitted
         if price is None or admitted is None:
             return line + _TOKENS % (whole_input(tokens), tokens[1])

@@ -11,8 +11,9 @@ import asyncio
 import contextlib
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from penstock_edge.cost import whole_input
 from penstock_edge.decoding import UndecodableError
 from penstock_edge.hints import HintReader
 from penstock_edge.providers.failure import of_transport
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
     from penstock_edge.upstream import Call, Deadlines, Target, UpstreamClient
     from penstock_edge.ways import Way
 
-_MOST_ERROR_BYTES = 256 * 1024
-_LARGE_BYTES = 64 * 1024
+_MOST_ERROR_BYTES: Final = 256 * 1024
+_LARGE_BYTES: Final = 64 * 1024
 
 
 class Attempts:
@@ -305,8 +306,8 @@ def _outcome(exchange: Exchange, attempt: Attempt, cls: str, now: float) -> Outc
     traits = exchange.traits
     tokens = -1
     if attempt.meter.reported:
-        usage = attempt.meter.usage()
-        tokens = usage.whole_input + usage.output_tokens
+        used = attempt.meter.tokens()
+        tokens = whole_input(used) + used[1]
     return Outcome(
         request_id=exchange.request_id,
         project="" if traits is None else traits.project,

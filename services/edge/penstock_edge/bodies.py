@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from penstock_edge.errors import BODY_TOO_LARGE, ProblemError, invalid
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
     Receive = Callable[[], Awaitable[dict[str, Any]]]
 
-LIMIT_BYTES = 32 * 1024 * 1024
+LIMIT_BYTES: Final = 32 * 1024 * 1024
 # A client that has not read its 413 yet is still sending; so much and so long is read and thrown away.
-DRAIN_BYTES = 64 * 1024 * 1024
-DRAIN_SECONDS = 10.0
-_MOST_DIGITS = 20
+DRAIN_BYTES: Final = 64 * 1024 * 1024
+DRAIN_SECONDS: Final = 10.0
+_MOST_DIGITS: Final = 20
 
 
 class ClientLeftError(Exception):

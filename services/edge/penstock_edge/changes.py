@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import grpc
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 _log = logs.get(__name__)
 
-_SILENCE_SECONDS = 2.0
-_FIRST_PAUSE_SECONDS = 0.05
-_LAST_PAUSE_SECONDS = 0.4
-_MOVE_SECONDS = 5.0
+_SILENCE_SECONDS: Final = 2.0
+_FIRST_PAUSE_SECONDS: Final = 0.05
+_LAST_PAUSE_SECONDS: Final = 0.4
+_MOVE_SECONDS: Final = 5.0
 
 
 class Listener(Protocol):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from penstock_edge.corking import CorkedTransport
 
-HEAD_SECONDS = 30.0
+HEAD_SECONDS: Final = 30.0
 SOON_SECONDS: Final = 1.0
 """So long a body may come after its head before its request gets a task to wait in."""
 # Timers of libuv have milliseconds.

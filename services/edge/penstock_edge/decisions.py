@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from penstock_edge.allowance import COUNT_TOKENS, Allowance
 from penstock_edge.denials import OF_THE_KEY
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from penstock_edge.reminders import Reminders
     from penstock_edge.store_clock import StoreClock
 
-_FRESH_SECONDS = 30.0
+_FRESH_SECONDS: Final = 30.0
 
 
 class Decisions:

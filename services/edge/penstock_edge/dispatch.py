@@ -109,11 +109,12 @@ class Dispatcher:
 
         None when it has been sent: then the upstream's answer takes it further.
         """
-        tries = self._accept(exchange)
+        now = time.monotonic()
+        tries = self._accept(exchange, now)
         if exchange.interrupted:
             return self.go_on(exchange, tries)
         try:
-            call = self._try_begin(exchange, tries)
+            call = self._try_begin(exchange, tries, now)
         except Exception as error:  # noqa: BLE001 -- raised anew where such things are dealt with
             tries.crash, call = error, None
         attempt = tries.begun
@@ -122,8 +123,8 @@ class Dispatcher:
         Unattended(self, exchange, turn, tries, attempt, call).wait()
         return None
 
-    def _try_begin(self, exchange: Exchange, tries: Tries) -> Call | None:
-        choice = tries.choice = self._try_pick(exchange, _NOBODY, time.monotonic())
+    def _try_begin(self, exchange: Exchange, tries: Tries, now: float) -> Call | None:
+        choice = tries.choice = self._try_pick(exchange, _NOBODY, now)
         if choice is None or isinstance(choice, NoneLeft):
             return None
         tries.choice = None
@@ -137,7 +138,7 @@ class Dispatcher:
 
     async def serve(self, exchange: Exchange) -> None:
         """Take an admitted exchange to its end: answered, settled and reported, whatever happens."""
-        await self._serve(exchange, self._accept(exchange))
+        await self._serve(exchange, self._accept(exchange, time.monotonic()))
         self.answered(exchange)
 
     async def _serve(self, exchange: Exchange, tries: Tries) -> None:
@@ -170,10 +171,10 @@ class Dispatcher:
         self._close(exchange, tries)
         self.answered(exchange)
 
-    def _accept(self, exchange: Exchange) -> Tries:
+    def _accept(self, exchange: Exchange, now: float) -> Tries:
         exchange.turn.listen(exchange.client_left)
         self.active.add(exchange)
-        self._budget.request(time.monotonic())
+        self._budget.request(now)
         return Tries(self._keep_alive(exchange) if exchange.streamed else None)
 
     def _close(self, exchange: Exchange, tries: Tries) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from penstock_edge.cost import hold_micro
+from penstock_edge.cost import hold_micro, tokens_of, whole_input
 from penstock_edge.records import Kind, Need
 
 if TYPE_CHECKING:
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     from penstock_edge.price import Price
     from penstock_edge.records import Usage
 
-_BYTES_PER_TOKEN = 4.0
-_CHARACTERS_PER_OUTPUT_TOKEN = 4.0
+_BYTES_PER_TOKEN: Final = 4.0
+_CHARACTERS_PER_OUTPUT_TOKEN: Final = 4.0
 # Far above any model: what a client asks for beyond it must still fit where holds are written.
-_MOST_OUTPUT_TOKENS = 1_000_000_000
-_IMAGE_TOKENS = 1_600
-_DOCUMENT_TOKENS = 6_000
-_FIRST_OUTPUT_GUESS = 1_024
-_KNOWN_AT_MOST = 50_000
+_MOST_OUTPUT_TOKENS: Final = 1_000_000_000
+_IMAGE_TOKENS: Final = 1_600
+_DOCUMENT_TOKENS: Final = 6_000
+_FIRST_OUTPUT_GUESS: Final = 1_024
+_KNOWN_AT_MOST: Final = 50_000
 # As the Messages format and Gemini's write it, and as data URLs.
-_BASE64 = re.compile(rb'(?:"data"\s*:\s*"|;base64,)[A-Za-z0-9+/=\\]{128,}"')
+_BASE64: Final = re.compile(rb'(?:"data"\s*:\s*"|;base64,)[A-Za-z0-9+/=\\]{128,}"')
 # What shows that a body may hold some, by wire format: looking for it is what a long prompt costs.
-_BLOB_SIGNS = {"messages": b'"base64"', "chat": b";base64,", "responses": b";base64,", "generate": b"nline"}
-_PDF = b"application/pdf"
+_BLOB_SIGNS: Final = {"messages": b'"base64"', "chat": b";base64,", "responses": b";base64,", "generate": b"nline"}
+_PDF: Final = b"application/pdf"
 
 
 def has_blobs(body: bytes, wire: str) -> bool:
@@ -119,12 +119,13 @@ class Estimates:
         self, *, digest: bytes, model: str, body_bytes: int, has_blobs: bool, characters: int, usage: Usage
     ) -> None:
         """Learn from a complete answer; `characters` 0 when they were not counted."""
-        self._outputs.learn((digest, model), usage.output_tokens)
-        whole_input = 0 if has_blobs else usage.whole_input
-        if whole_input > 0:
-            self._bytes_per_token.learn(model, min(64.0, max(0.5, body_bytes / whole_input)))
-        if characters > 0 and usage.output_tokens > 1:
-            self._characters_per_token.learn(model, min(64.0, max(0.25, characters / usage.output_tokens)))
+        tokens = tokens_of(usage)
+        read, written = 0 if has_blobs else whole_input(tokens), tokens[1]
+        self._outputs.learn((digest, model), written)
+        if read > 0:
+            self._bytes_per_token.learn(model, min(64.0, max(0.5, body_bytes / read)))
+        if characters > 0 and written > 1:
+            self._characters_per_token.learn(model, min(64.0, max(0.25, characters / written)))
 
     def _usual_output(self, digest: bytes, model: str) -> int:
         usual = self._outputs.get((digest, model))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 OutageReason = Literal["AUTH_UNAVAILABLE", "STORE_DOWN"]
 
-DEGRADED_SECONDS = 15 * 60.0
+DEGRADED_SECONDS: Final = 15 * 60.0
 
 
 class Outage:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import grpc
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 _log = logs.get(__name__)
 
-_CALM = frozenset({classes.OK, classes.CLIENT_LEFT, classes.CLIENT_FAULT})
-_BATCH = 2_000
+_CALM: Final = frozenset({classes.OK, classes.CLIENT_LEFT, classes.CLIENT_FAULT})
+_BATCH: Final = 2_000
 # So many are written, or let go of, at once, and more where many wait, so that a long turn of the loop disposes of as
 # many as came in it; between them the loop serves whoever waits.
-_AT_A_STRETCH = 16
-_OF_THOSE_WAITING = 16
+_AT_A_STRETCH: Final = 16
+_OF_THOSE_WAITING: Final = 16
 # Demand that has not changed is said again so often, lest a mistake last for ever.
-_WHOLE_SECONDS = 15.0
+_WHOLE_SECONDS: Final = 15.0
 
 
 class Reporter:

@@ -5,7 +5,7 @@ Pure: bodies and events in, bodies and events out. Same wire format: what passes
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from penstock_edge import canonical
 from penstock_edge.canonical import UnreadableError
@@ -272,7 +272,7 @@ class TranslatedFollower:
             self._meter.merge(usage)
 
 
-_PRELUDE = frozenset({canonical.MessageStart, canonical.Ping})
+_PRELUDE: Final = frozenset({canonical.MessageStart, canonical.Ping})
 
 
 def _undisguise(block: Json, names: dict[str, str]) -> None:

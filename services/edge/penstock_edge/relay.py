@@ -40,11 +40,11 @@ _OUR_OWN: Final = frozenset(
     }
 )
 
-MOST_ANSWER_BYTES = 64 * 1024 * 1024
-_MOST_HELD_BYTES = 1024 * 1024
+MOST_ANSWER_BYTES: Final = 64 * 1024 * 1024
+_MOST_HELD_BYTES: Final = 1024 * 1024
 _OPENING_EVENTS: Final = 4
 """So many events may open an answer before its output, and each may repeat the whole request."""
-BROKEN = Failure(outcomes.UNSTABLE)
+BROKEN: Final = Failure(outcomes.UNSTABLE)
 """An answer that came and cannot be used."""
 
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import uuid
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import grpc
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 _log = logs.get(__name__)
 
-_RETRY_SECONDS = 0.2
-_FAREWELL_PAUSE_SECONDS = 0.05
-_DOUBT_SECONDS = 0.5
+_RETRY_SECONDS: Final = 0.2
+_FAREWELL_PAUSE_SECONDS: Final = 0.05
+_DOUBT_SECONDS: Final = 0.5
 
 
 class Declarable(Protocol):

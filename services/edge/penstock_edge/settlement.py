@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import grpc
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 _log = logs.get(__name__)
 
-_FIRST_PAUSE_SECONDS = 0.1
-_LAST_PAUSE_SECONDS = 2.0
+_FIRST_PAUSE_SECONDS: Final = 0.1
+_LAST_PAUSE_SECONDS: Final = 2.0
 # So many are let go at once, and more where many wait, so that a long turn of the loop lets go of as many as came in
 # it; between them the loop serves whoever waits.
-_AT_A_STRETCH = 8
-_OF_THOSE_WAITING = 32
+_AT_A_STRETCH: Final = 8
+_OF_THOSE_WAITING: Final = 32
 # Failures that mean "not now" say nothing of the batch; any other may be the fault of one settlement in it.
-_NOT_NOW = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED})
+_NOT_NOW: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED})
 
 
 class Books(Protocol):

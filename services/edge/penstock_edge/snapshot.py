@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import grpc
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 _log = logs.get(__name__)
 
-_SILENCE_SECONDS = 3.0
-_FIRST_PAUSE_SECONDS = 0.05
-_LAST_PAUSE_SECONDS = 0.5
+_SILENCE_SECONDS: Final = 3.0
+_FIRST_PAUSE_SECONDS: Final = 0.05
+_LAST_PAUSE_SECONDS: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +64,9 @@ class RouterView:
         pool: Pool,
         *,
         session_id: str,
-        edge: str = "",
         clock: Callable[[], float],
         rng: Callable[[], float],
+        edge: str = "",
         silence_seconds: float = _SILENCE_SECONDS,
     ) -> None:
         self.pool = pool

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _log = logs.get(__name__)
 
 SUFFIX: Final = ".spool"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 # So many segments may stand before one is copied forward: by then what it still holds are long requests, and not
 # those that will be settled a moment later anyway.
 _PATIENCE: Final = 4

@@ -9,12 +9,12 @@ import re
 from typing import Final
 
 # Atomic groups, so that one CRLF is never read as two line ends.
-_BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
-_LINE_END = re.compile(rb"\r\n|\n|\r")
+_BLANK_LINE: Final = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
+_LINE_END: Final = re.compile(rb"\r\n|\n|\r")
 # As a number: CPython looks for a byte in a fifth of the time that it takes to look for bytes.
 _CR: Final = 0x0D
 # A blank line is at most four bytes, so this many bytes before new data may be the beginning of one.
-_OVERLAP = 3
+_OVERLAP: Final = 3
 # What a stream may begin with, and says nothing.
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 

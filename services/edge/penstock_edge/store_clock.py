@@ -5,7 +5,9 @@ The estimate is never early: a request dated late is counted for longer, one dat
 
 from __future__ import annotations
 
-_WINDOW_SECONDS = 15.0
+from typing import Final
+
+_WINDOW_SECONDS: Final = 15.0
 
 
 class StoreClock:

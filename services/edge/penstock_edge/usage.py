@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from penstock_edge.records import Usage
 
 if TYPE_CHECKING:
+    from penstock_edge.cost import Tokens
     from penstock_edge.usage_report import UsageReport
 
 # Far above any context; a figure beyond it is nonsense, and must fit where figures are written and summed.
@@ -68,18 +69,19 @@ class UsageMeter:
             if split.ephemeral_1h_input_tokens is not None:
                 self._write_1h = _sane(split.ephemeral_1h_input_tokens)
 
-    def usage(self) -> Usage:
-        """Return the figures as they stand. Cache writes without a stated lifetime count as five-minute ones.
-
-        It is one object until the next report.
-        """
-        if self._usage is not None:
-            return self._usage
+    def tokens(self) -> Tokens:
+        """Return the figures as they stand. Cache writes without a stated lifetime count as five-minute ones."""
         write_1h = self._write_1h or 0
         write_5m = self._write_5m or 0
         if self._written is not None:
             write_5m = max(write_5m, self._written - write_1h)
-        self._usage = Usage(self._input, self._output, self._read, write_5m, write_1h)
+        return self._input, self._output, self._read, write_5m, write_1h
+
+    def usage(self) -> Usage:
+        """Return the figures as a record; it is one object until the next report."""
+        if self._usage is None:
+            plain, output, read, write_5m, write_1h = self.tokens()
+            self._usage = Usage(plain, output, read, write_5m, write_1h)
         return self._usage
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from penstock_routing import NoneLeft
 from penstock_routing.waiting_room import WaitingRoom, Wish
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Answer = Pick | NoneLeft
 
 # Routing's words for a share without a free slot, which a larger one would help, and for a trial that another edge has.
-_WANTED = frozenset({"SlotsFull", "HalfOpen"})
+_WANTED: Final = frozenset({"SlotsFull", "HalfOpen"})
 
 
 class WaitingLine:

@@ -48,14 +48,15 @@ def _read(decode: Callable[[bytes], MessagesBody | CountBody], body: bytes) -> H
         asked = decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise ProblemError(invalid(_explain(error))) from None
-    if not asked.model:
+    model, messages, metadata = asked.model, asked.messages, asked.metadata
+    if not model:
         raise ProblemError(invalid("model: String should have at least 1 character"))
-    session = (asked.metadata.user_id or "") if asked.metadata is not None else ""
-    first = asked.messages[0] if asked.messages else EMPTY
+    session = "" if metadata is None else metadata.user_id or ""
+    first = messages[0] if messages else EMPTY
     # Places in the body: copies of a long prompt would cost as much as reading it.
     prefix = (asked.tools, asked.system, first)
-    plain = are_plain(body, asked.messages)
-    return Head(asked.model, bool(asked.stream), asked.max_tokens, session, prefix, plain=plain)
+    plain = are_plain(body, messages)
+    return Head(model, bool(asked.stream), asked.max_tokens, session, prefix, plain=plain)
 
 
 def _explain(error: Exception) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 KEEP_ALIVE: Final = b": keep-alive\n\n"
 DONE: Final = b"data: [DONE]\n\n"
 
-_PARAM = re.compile(r"([A-Za-z_][A-Za-z0-9_.\[\]]{0,199}): ")
+_PARAM: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_.\[\]]{0,199}): ")
 
 
 def stream_headers() -> Headers:

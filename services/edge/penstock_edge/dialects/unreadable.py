@@ -12,9 +12,9 @@ from penstock_edge.errors import ProblemError, invalid
 UNREADABLE: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 """All that a msgspec decoder may raise."""
 
-_MISSING = re.compile(r"Object missing required field `([^`]+)`(?: - at `\$\.?([^`]*)`)?")
-_EXPECTED = re.compile(r"Expected `([^`]+)`, got `([^`]+)`(?: - at `\$\.?([^`]*)`)?")
-_INDEX = re.compile(r"\[(\d+|\.\.\.)\]")
+_MISSING: Final = re.compile(r"Object missing required field `([^`]+)`(?: - at `\$\.?([^`]*)`)?")
+_EXPECTED: Final = re.compile(r"Expected `([^`]+)`, got `([^`]+)`(?: - at `\$\.?([^`]*)`)?")
+_INDEX: Final = re.compile(r"\[(\d+|\.\.\.)\]")
 _TYPES: Final = {
     "str": "a valid string",
     "int": "a valid integer",

@@ -152,7 +152,9 @@ def _kind(status: int) -> str:
 # Limits
 
 _PREFIX: Final = b"x-ratelimit-"
-_DURATION = re.compile(rb"(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9}(?:\.\d{1,9})?)s)?(?:(\d{1,12}(?:\.\d{1,9})?)ms)?")
+_DURATION: Final = re.compile(
+    rb"(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9}(?:\.\d{1,9})?)s)?(?:(\d{1,12}(?:\.\d{1,9})?)ms)?"
+)
 
 
 def retry_after(headers: Headers, now: datetime | None = None) -> float | None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 # Strings are skipped whole, so that braces and names inside texts are never seen.
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"|[{}\[\],:]', re.DOTALL)
+_TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"|[{}\[\],:]', re.DOTALL)
 _SPACE: Final = b" \t\r\n"
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from penstock_chassis import logs
 from penstock_edge import errors, request_id, signatures
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 
 log = logs.get(__name__)
 
-_SMALL_BODY_BYTES = 1024 * 1024
-_SESSION_HEADERS = frozenset({b"x-claude-code-session-id", b"x-session-affinity", b"session-id"})
-_TRACE_HEADER = b"traceparent"
-_NOTED_HEADERS = _SESSION_HEADERS | {_TRACE_HEADER}
+_SMALL_BODY_BYTES: Final = 1024 * 1024
+_SESSION_HEADERS: Final = frozenset({b"x-claude-code-session-id", b"x-session-affinity", b"session-id"})
+_TRACE_HEADER: Final = b"traceparent"
+_NOTED_HEADERS: Final = _SESSION_HEADERS | {_TRACE_HEADER}
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +269,8 @@ class Inference:
                         break
                 elif may_ask and exchange.trace is None and self._tracing is not None:
                     exchange.trace = self._tracing.asked(value)
-        project, head = admitted.key.project, exchange.asked
+        project, need, head = admitted.key.project, admitted.need, exchange.asked
+        output = need.output_tokens
         affinity = affinity_key(
             project,
             session or head.session,
@@ -281,8 +282,8 @@ class Inference:
             operation=exchange.operation,
             affinity=affinity,
             project=project,
-            estimated_tokens=admitted.need.input_tokens + admitted.need.output_tokens,
-            estimated_output=admitted.need.output_tokens,
+            estimated_tokens=need.input_tokens + output,
+            estimated_output=output,
             session=self._session,
             providers=providers,
         )

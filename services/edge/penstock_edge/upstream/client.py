@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from penstock_edge.upstream.connection import Connection
     from penstock_edge.upstream.deadlines import Deadlines
 
-_DIRECT = Proxies({})
+_DIRECT: Final = Proxies({})
 _SWEEP_SECONDS: Final = 1.0
 
 

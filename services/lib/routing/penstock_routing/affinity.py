@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import Protocol
+from typing import Final, Protocol
 
 # An upstream caches prefixes of at least 1,024 tokens; this is that in bytes.
-_CACHEABLE_BYTES = 4096
+_CACHEABLE_BYTES: Final = 4096
 # Of each part that is longer than three of these so much from its beginning, its middle and its end.
-_LOOKED_AT_BYTES = 512
-_MARK = b'"cache_control"'
+_LOOKED_AT_BYTES: Final = 512
+_MARK: Final = b'"cache_control"'
 
 
 class Part(Protocol):

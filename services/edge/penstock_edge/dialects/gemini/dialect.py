@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -138,4 +138,4 @@ def _renamed(body: bytes, model: bytes, *, nested: bool) -> bytes:
     return splice(body, values) if values else body
 
 
-DIALECT = GeminiDialect()
+DIALECT: Final = GeminiDialect()
