@@ -73,8 +73,8 @@ class EdgeProtocol(Line):
         "_keep_alive_seconds",
         "_line",
         "_opening",
-        "_overdue_bytes",
         "_parser",
+        "_passed_over_bytes",
         "_serving",
         "_soon_seconds",
         "_stall_seconds",
@@ -127,7 +127,7 @@ class EdgeProtocol(Line):
         self._head_bytes = 0
         self._opening = b""
         """What has come just now, if a request begins at its beginning."""
-        self._overdue_bytes = 0
+        self._passed_over_bytes = 0
         """How much has come after the last request."""
         self._parse_anew()
 
@@ -252,14 +252,14 @@ class EdgeProtocol(Line):
         A reset takes away an answer that the client has not read yet.
         """
         self._let_go()
-        self._overdue_bytes = 0
+        self._passed_over_bytes = 0
         self.flow.resume_reading()
         self._timers.await_end()
         self.transport.write_eof()
 
     def _pass_over(self, data: bytes) -> None:
-        self._overdue_bytes += len(data)
-        if self._overdue_bytes > DRAIN_BYTES:
+        self._passed_over_bytes += len(data)
+        if self._passed_over_bytes > DRAIN_BYTES:
             self.transport.abort()
 
     def _hang_up(self) -> None:
