@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Build the image of all processes with buildah, podman or docker, whichever is there, and put its list of parts into dist/.
 # Told by the environment: IMAGE and TAG (its name), BASE_IMAGE and BASE_DIGEST (what it stands on), COMPILED (0: the
-# sources alone), BUILDER, BUILD_NETWORK.
+# sources alone), COMPILER_IMAGE (what compiles; empty: the base), BUILDER, BUILD_NETWORK.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 say() { echo "images: $*" >&2; }
@@ -21,6 +21,9 @@ version=$(sed -nE 's/^version = "(.*)"/\1/p' services/edge/pyproject.toml)
 name=${IMAGE:-penstock}:${TAG:-$version}
 [ "$builder" = docker ] || [[ $name == */* ]] || name=localhost/$name
 base=${BASE_IMAGE:-python:3.13-slim}
+# The same Debian with the same Python, and gcc. What goes with another base is not known here.
+compiler=${COMPILER_IMAGE-$([ -n "${BASE_IMAGE:-}" ] || echo python:3.13)}
+[ "${COMPILED:-1}" != 0 ] || compiler=
 
 digest_of() { # the digest of an image that is on this machine; nothing where it has none
   case $builder in
@@ -37,12 +40,22 @@ is_here() { # whether an image is on this machine
   esac
 }
 
+fetch() { # fetch an image, unless it is this machine's own; $2: what to do where it cannot be had
+  [[ $1 == localhost/* ]] || "$builder" pull -q "$1" >/dev/null || is_here "$1" || die "$1 cannot be pulled; $2"
+}
+
 # A tag moves. What is built stands on one digest: the one that was asked for, else the one that the tag has now.
 digest=${BASE_DIGEST:-}
 if [ -z "$digest" ] && [[ $base != *@sha256:* ]]; then
-  if [[ $base != localhost/* ]]; then "$builder" pull -q "$base" >/dev/null || is_here "$base" || die "$base cannot be pulled; BASE_IMAGE names another base, such as one that scripts/debian-base.sh makes"; fi
+  fetch "$base" "BASE_IMAGE names another base, such as one that scripts/debian-base.sh makes"
   digest=$(digest_of "$base")
   say "BASE_DIGEST is not given; $base is ${digest:-without a digest} now"
+fi
+if [ -n "$compiler" ] && [[ $compiler != *@sha256:* ]]; then
+  fetch "$compiler" "COMPILER_IMAGE names another image to compile in; where it is empty the base compiles, which makes a slower edge"
+  found=$(digest_of "$compiler")
+  say "$compiler compiles; it is ${found:-without a digest} now"
+  compiler+=${found:+@$found}
 fi
 
 work=$(mktemp -d)
@@ -57,12 +70,12 @@ fi
 
 # The same commit gives the same labels; what is not committed is said.
 revision=$(git rev-parse HEAD 2>/dev/null || true)
-[ -z "$revision" ] || git diff --quiet HEAD -- gen operator services deploy requirements scripts/compiled.py 2>/dev/null || revision+=-modified
+[ -z "$revision" ] || git diff --quiet HEAD -- gen operator services deploy requirements scripts/compiled.py scripts/training.py 2>/dev/null || revision+=-modified
 created=$(git log -1 --format=%cI 2>/dev/null || date -u +%Y-%m-%dT%H:%M:%SZ)
 arguments=(--file deploy/Containerfile --tag "$name" --iidfile "$work/id"
   --build-arg "BASE_IMAGE=$base" --build-arg "BASE_DIGEST=$digest"
   --build-arg "VERSION=$version" --build-arg "REVISION=$revision" --build-arg "CREATED=$created"
-  --build-arg "COMPILED=${COMPILED:-1}"
+  --build-arg "COMPILED=${COMPILED:-1}" --build-arg "COMPILER_IMAGE=$compiler"
   --secret "id=pip.conf,src=$work/pip.conf" --secret "id=uv.toml,src=$work/uv.toml" --secret "id=ca.pem,src=$work/ca.pem")
 [ -z "${BUILD_NETWORK:-}" ] || arguments+=(--network "$BUILD_NETWORK")
 say "building $name with $builder on $base${digest:+@$digest}"

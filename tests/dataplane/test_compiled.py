@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
-from scripts import compiled
+from scripts import compiled, training
 
 from tests.client import Exchange, exchange, many, payload
 from tests.stack import MODEL, plan, running, wait_until
@@ -70,6 +72,42 @@ def test_what_is_named_is_compiled_and_taken_from_the_folder(path: str) -> None:
     files = subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout.split()
     assert len(files) == len(names) > 40
     assert all(Path(file).is_relative_to(path) and file.endswith(".so") for file in files), files
+
+
+def test_gcc_compiles_for_what_the_modules_were_seen_to_do(path: str) -> None:
+    compiler = subprocess.run(["cc", "--version"], check=True, capture_output=True, text=True).stdout
+    assert "Free Software Foundation" in compiler, "the tests install gcc"
+    asked = re.search(r"^training: (\d+) requests", (Path(path) / "build.log").read_text(), re.MULTILINE)
+    assert asked is not None
+    assert int(asked[1]) > 10 * len(training.questions())
+
+
+def test_what_is_trained_on_is_every_dialect_of_every_provider() -> None:
+    asked = {(question.path.partition("/models/")[0], question.body.get("model")) for question in training.questions()}
+    for way in ("/v1/messages", "/v1/chat/completions", "/v1/responses"):
+        assert {model for path, model in asked if path == way} == set(training.MODELS)
+    assert ("/v1beta", None) in asked
+
+
+def test_a_training_that_is_not_answered_ends_the_compilation() -> None:
+    def refuse(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(401, text="no such key", request=request)
+
+    with pytest.raises(training.UnansweredError, match="401 no such key"):
+        asyncio.run(training.ask("http://gateway", "psk_none", httpx.MockTransport(refuse)))
+
+
+def test_other_compilers_compile_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_text("#!/bin/sh\necho clang version 22\n")
+    other.chmod(0o755)
+    monkeypatch.setenv("CC", f"{other} -mcpu=baseline")
+    (step,) = compiled.steps(tmp_path / "profile")
+    assert not step["then"]
+    assert "profile" not in step["flags"]["CFLAGS"] + step["flags"]["LDFLAGS"]
+    monkeypatch.setenv("CC", str(tmp_path / "none"))
+    with pytest.raises(SystemExit, match="no C compiler was found"):
+        compiled.steps(tmp_path / "profile")
 
 
 def test_a_folder_is_current_until_a_source_changes(path: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
