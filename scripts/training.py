@@ -84,7 +84,11 @@ def gateway(folder: Path) -> Iterator[tuple[str, str]]:
         yield url, (folder / "data/secrets/demo-key/api-key").read_text().strip()
     finally:
         process.terminate()
-        ended = process.wait(END_SECONDS)
+        try:
+            ended = process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            ended = process.wait()
     if ended:
         sys.exit(f"training: the gateway ended with {ended}:\n{log.read_text()[-3000:]}")
 
