@@ -56,6 +56,8 @@ if [ -n "$compiler" ] && [[ $compiler != *@sha256:* ]]; then
   found=$(digest_of "$compiler")
   say "$compiler compiles; it is ${found:-without a digest} now"
   compiler+=${found:+@$found}
+elif [ -z "$compiler" ] && [ "${COMPILED:-1}" != 0 ]; then
+  say "the base compiles; where it has no gcc, COMPILER_IMAGE=... of the same Debian and Python that has makes a faster edge"
 fi
 
 work=$(mktemp -d)

@@ -84,7 +84,8 @@ def test_compiles_where_gcc_is_unless_told_otherwise(tmp_path, told, compiler):
     cleared = {"BASE_IMAGE", "COMPILER_IMAGE", "COMPILED", "BASE_DIGEST"} - set(told)
     environment = {name: value for name, value in os.environ.items() if name not in cleared} | told
     environment |= {"PATH": f"{tmp_path}:{environment['PATH']}", "BUILDER": "podman"}
-    subprocess.run(["scripts/images.sh"], env=environment, capture_output=True, check=False)
+    done = subprocess.run(["scripts/images.sh"], env=environment, capture_output=True, text=True, check=False)
+    assert ("makes a faster edge" in done.stderr) == (not compiler and told.get("COMPILED") != "0")
     assert f"COMPILER_IMAGE={compiler}" in (tmp_path / "asked").read_text().splitlines()
 
 
