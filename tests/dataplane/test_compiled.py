@@ -83,10 +83,15 @@ def test_gcc_compiles_for_what_the_modules_were_seen_to_do(path: str) -> None:
 
 
 def test_what_is_trained_on_is_every_dialect_of_every_provider() -> None:
-    asked = {(question.path.partition("/models/")[0], question.body.get("model")) for question in training.questions()}
+    asked = training.questions()
     for way in ("/v1/messages", "/v1/chat/completions", "/v1/responses"):
-        assert {model for path, model in asked if path == way} == set(training.MODELS)
-    assert ("/v1beta", None) in asked
+        for streams in (False, True):
+            named = [body["model"] for path, body in asked if path == way and ("stream" in body) == streams]
+            assert set(named) == set(training.MODELS), (way, streams)
+    paths = {path for path, _ in asked}
+    for model in training.MODELS:
+        gemini = f"/v1beta/models/{model}"
+        assert {f"{gemini}:generateContent", f"{gemini}:streamGenerateContent?alt=sse"} <= paths
 
 
 def test_a_training_that_is_not_answered_ends_the_compilation() -> None:

@@ -73,8 +73,8 @@ def build(name: str = NAME, **told: str) -> None:
         "PIP_TRUSTED_HOST": CANARY,
         **told,
     }
-    for name_of_other in ("BASE_DIGEST", "COMPILER_IMAGE"):
-        environment.pop(name_of_other, None)
+    for variable in ("BASE_DIGEST", "COMPILER_IMAGE"):
+        environment.pop(variable, None)
     script = [str(ROOT / "scripts" / "images.sh")]
     done = subprocess.run(script, env=environment, capture_output=True, text=True, timeout=1200, check=False)
     assert done.returncode == 0, done.stderr[-6000:]
