@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -183,6 +185,49 @@ def test_tools_are_called_and_their_results_are_heard(stack: Stack, dialect: str
     assert answer.status_code == 200, answer.text
     heard = (dialects.read_stream if stream else dialects.read)(dialect, answer.content)
     assert heard.calls == [] or heard.stop == "tool"
+
+
+PNG = re.compile(rb"iVBORw0KGgo[A-Za-z0-9+/=]*")
+
+
+@pytest.mark.parametrize("model", ["gemini-2.5-flash-image", "gemini-3-pro-image"])
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_an_image_that_a_model_makes_arrives_and_comes_back(
+    stack: Stack, dialect: str, stream: bool, model: str
+) -> None:
+    prompt = "[[sim: say=there image_bytes=1500000 thinking=0]] a cat"
+    body = dialects.request(dialect, model, prompt, stream=stream, most=4000)
+    answer = stack.ask(dialect, body, model, stream=stream)
+    assert answer.status_code == 200, answer.text
+    said = (dialects.read_stream if stream else dialects.read)(dialect, answer.content)
+    said.request_id = answer.headers["request-id"]  # type: ignore[attr-defined]  # for the comparison of books
+    assert (said.text, said.stop) == ("there", "stop")
+    (image,) = set(PNG.findall(answer.content))
+    assert len(base64.b64decode(image)) == 1_500_000
+    assert books_agree(stack, said)["output_tokens"] == 2 + 1290
+    if stream:
+        return
+    # Both models want to see what they made, and the newer one also its signature.
+    history = {"gemini": "contents", "openai_responses": "input"}.get(dialect, "messages")
+    turns = said.turn if isinstance(said.turn, list) else [said.turn]
+    again = body | {history: [*body[history], *turns, body[history][0]]}
+    moved = stack.ask(dialect, again, model, stream=False)
+    assert moved.status_code == 200, moved.text
+    assert "penstock-ignored-fields" not in moved.headers
+    (record,) = stack.simulator.records(request_id=moved.headers["request-id"])
+    assert PNG.findall(stack.simulator.body(record)) == [image]
+
+
+@pytest.mark.parametrize("dialect", ["openai_chat", "gemini"])
+def test_images_are_asked_only_of_who_makes_them(stack: Stack, dialect: str) -> None:
+    body = dialects.request(dialect, "claude-haiku-4-5", "a cat")
+    if dialect == "gemini":
+        body["generationConfig"]["responseModalities"] = ["IMAGE"]
+    else:
+        body["modalities"] = ["image"]
+    answer = stack.ask(dialect, body, "claude-haiku-4-5", stream=False)
+    assert (answer.status_code, "text only" in answer.json()["error"]["message"]) == (400, True)
 
 
 @pytest.mark.parametrize(("dialect", "provider"), PAIRS)

@@ -39,6 +39,8 @@ class Extras:
     presence_penalty: float | None = None
     json_object: bool = False
     """Any JSON object, without a schema (`output_config.format` has those with one)."""
+    images: bool = False
+    """Images are wanted in the answer, not just words."""
     schema_name: str = ""
     """What the client calls the schema of `output_config.format`."""
     cached: bool = False
@@ -64,7 +66,7 @@ class Request:
 
 
 class Message(msgspec.Struct):
-    """A whole answer. `content` are blocks of the Messages format."""
+    """A whole answer. `content` are blocks of the Messages format, and images that the model has made."""
 
     id: str
     model: str
@@ -86,7 +88,7 @@ class BlockStart(msgspec.Struct):
     """A content block begins; indexes count from 0, and a block ends before the next one begins.
 
     `block` is as the Messages format starts it: `{"type": "text", "text": ""}`, `{"type": "thinking", "thinking": "",
-    "signature": ""}`, `{"type": "tool_use", "id", "name", "input": {}}`; other types come whole.
+    "signature": ""}`, `{"type": "tool_use", "id", "name", "input": {}}`; other types come whole, images too.
     """
 
     index: int

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from penstock_edge import canonical
 from penstock_edge.canonical import UnreadableError
 from penstock_edge.client_words import in_client_words
+from penstock_edge.images import refuse_where_none_are_made
 from penstock_edge.providers.wire import Addressee, Signal
 from penstock_edge.tool_disguise import disguised
 
@@ -163,6 +164,7 @@ class TranslatedPassage:
         self, conversation: Conversation, wire: Wire, to: Addressee, *, streamed: bool, counting: bool
     ) -> None:
         request = conversation.request
+        refuse_where_none_are_made(request, to.provider)
         named, self._names = disguised(request, to.provider)
         written = wire.write_count(named, to) if counting else wire.write(named, to, streamed=streamed)
         self.wire = wire

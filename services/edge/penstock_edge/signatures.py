@@ -21,9 +21,11 @@ _RARE_AT: Final = _SHOWN_BYTES.index(_RARE)
 _TRIES: Final = 32
 
 UNSIGNED_CALL: Final = "skip_thought_signature_validator"
-"""What Google's documentation names for function calls that come from elsewhere; in place of a signature."""
+"""What Google's documentation names for function calls and images from elsewhere; in place of a signature."""
 
 _NOBODY_AT_ALL: Final[frozenset[str]] = frozenset()
+_SIGNED_ALWAYS: Final = frozenset({"functionCall", "function_call", "inlineData", "inline_data"})
+"""Parts of the model's that Google wants signed."""
 _KEYS: Final = ("signature", "thoughtSignature", "thought_signature", "encrypted_content", "data")
 
 
@@ -126,7 +128,7 @@ def _clean(value: Any, provider: str, path: str, dropped: list[str]) -> Any:
             dropped.append(path if whole else where)
             if whole:
                 return _DROP
-            if "functionCall" in value or "function_call" in value:
+            if not _SIGNED_ALWAYS.isdisjoint(value):
                 result[key] = UNSIGNED_CALL
             continue
         result[key] = _clean(item, provider, where, dropped)

@@ -96,6 +96,8 @@ class Behaviour(msgspec.Struct, frozen=True):
     """Exactly this input for the tool: a JSON object."""
     tool_bytes: int = 0
     """Size of the tool's input; bounded by max_tokens."""
+    image_bytes: int = 0
+    """Size of an image of a model that makes images; 0: as small as can be."""
     stop: str = ""
     """This stop_reason or finish_reason; OpenAI: also refusal, failed (Responses)."""
     pings: int = 0

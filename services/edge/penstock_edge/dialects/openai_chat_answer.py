@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from penstock_edge import canonical, signatures
+from penstock_edge import canonical, images, signatures
 from penstock_edge.dialects.openai_errors import DONE, KEEP_ALIVE, error_event
 from penstock_edge.usage_report import UsageReport
 
@@ -95,6 +95,7 @@ def _message(message: Message, names: Names, *, legacy: bool) -> Json:
     texts: list[str] = []
     thoughts: list[str] = []
     calls: list[Json] = []
+    made: list[Json] = []
     signature = ""
     for block in message.content:
         kind = block.get("type")
@@ -109,6 +110,9 @@ def _message(message: Message, names: Names, *, legacy: bool) -> Json:
         elif kind == "tool_use":
             calls.append(_call(block, names, signature))
             signature = ""
+        elif kind == "image":
+            made.append(_image(block, len(made), signature))
+            signature = ""
     text = "".join(texts)
     written: Json = {
         "role": "assistant",
@@ -118,11 +122,18 @@ def _message(message: Message, names: Names, *, legacy: bool) -> Json:
     thought = "".join(thoughts)
     if thought:
         written["reasoning_content"] = thought
+    if made:
+        written["images"] = made
     if calls and legacy:
         written["function_call"] = calls[0]["function"]
     elif calls:
         written["tool_calls"] = calls
     return written
+
+
+def _image(block: Json, place: int, signature: str) -> Json:
+    entry = images.entry(block, place)
+    return entry | {"extra_content": _signed(signature)} if signature else entry
 
 
 def _call(block: Json, names: Names, signature: str) -> Json:
@@ -142,6 +153,7 @@ class Writer:
         "_count",
         "_finish",
         "_head",
+        "_images",
         "_legacy",
         "_names",
         "_open",
@@ -169,6 +181,7 @@ class Writer:
         self._calls: dict[int, int] = {}
         """Which call a block is: calls are counted by themselves."""
         self._count = 0
+        self._images = 0
         self._said = False
         """The open call has said something of its arguments."""
         self._signature = ""
@@ -219,8 +232,12 @@ class Writer:
             return self._call(index, block)
         if kind == "thinking":
             self._silent = True
-        else:
-            self._signature = ""
+            return b""
+        signature, self._signature = self._signature, ""
+        if kind == "image":
+            made = _image(block, self._images, signature)
+            self._images += 1
+            return self._chunk(_encode({"images": [made]}))
         text = block.get("text") if kind == "text" else None
         return self._chunk(b'{"content":' + _encode(text) + b"}") if text else b""
 

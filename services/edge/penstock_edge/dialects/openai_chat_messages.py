@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from penstock_edge import images
 from penstock_edge.dialects.openai_chat_parts import blocks_of, hint_of, plain_blocks, texts
 from penstock_edge.dialects.unreadable import UNREADABLE, within, wrong, wrong_type
 from penstock_edge.errors import ProblemError
@@ -24,7 +25,7 @@ _CARRIED_OF: Final = {
     "user": _CARRIED,
     "system": _CARRIED,
     "developer": _CARRIED,
-    "assistant": _CARRIED | {"tool_calls", "function_call", "refusal"},
+    "assistant": _CARRIED | {"tool_calls", "function_call", "refusal", "images"},
     "tool": _CARRIED | {"tool_call_id"},
     "function": _CARRIED | {"name"},
 }
@@ -128,6 +129,8 @@ class Messages:
         blocks = [] if content is None else texts(f"messages.{index}.content", content, self._ignored.once)
         if not blocks and isinstance(message.get("refusal"), str) and message["refusal"]:
             blocks.append({"type": "text", "text": message["refusal"]})
+        if message.get("images"):
+            blocks += _images(f"messages.{index}.images", message["images"])
         calls = message.get("tool_calls")
         if calls:
             if not isinstance(calls, list):
@@ -239,9 +242,24 @@ def _arguments(arguments: Any) -> Json:
         raise wrong("arguments", "Input should be a JSON object") from None
 
 
-def _signature(call: Json) -> str:
-    """Return the signature that came with a call and went out with it."""
-    value: Any = call
+def _images(where: str, given: Any) -> list[Json]:
+    """Return the images that a model made earlier, as they came with its answer."""
+    if not isinstance(given, list):
+        raise wrong_type(where, "array")
+    blocks: list[Json] = []
+    for place, entry in enumerate(given):
+        block = images.from_entry(entry)
+        if block is None:
+            raise wrong(f"{where}.{place}", "Input should be an image_url with a data URL or an http(s) URL")
+        if signature := _signature(entry):
+            blocks.append({"type": "thinking", "thinking": "", "signature": signature})
+        blocks.append(block)
+    return blocks
+
+
+def _signature(made: Any) -> str:
+    """Return the signature that a call or an image came with and went out with."""
+    value: Any = made
     for name in ("extra_content", "google", "thought_signature"):
         value = value.get(name) if isinstance(value, dict) else None
     return value if isinstance(value, str) else ""

@@ -44,6 +44,7 @@ _CARRIED: Final = frozenset(
         "seed",
         "frequency_penalty",
         "presence_penalty",
+        "modalities",
     }
 )
 # What asks for nothing, so that nothing is lost with it.
@@ -52,12 +53,13 @@ _IDLE: Final[dict[str, tuple[object, ...]]] = {
     "top_logprobs": (0,),
     "store": (False,),
     "logit_bias": ({},),
-    "modalities": (["text"], []),
     "service_tier": ("auto", "default"),
     "verbosity": ("medium",),
     "prompt_cache_options": CACHE_OPTIONS,
     "prompt_cache_retention": CACHE_RETENTIONS,
 }
+# A tuple, because what is looked for may be of any type.
+_MODALITIES: Final = ("text", "image")
 _NAMES: Final = {
     "messages": "messages",
     "tools": "tools",
@@ -253,6 +255,7 @@ def _extras(document: Json) -> Extras:
         frequency_penalty=_number(document, "frequency_penalty"),
         presence_penalty=_number(document, "presence_penalty"),
         json_object=wanted["type"] == "json_object",
+        images="image" in (document.get("modalities") or ()),
         schema_name=name if isinstance(name, str) else "",
         cached=wants_cache(document),
     )
@@ -266,8 +269,8 @@ def _refuse_the_uncarriable(document: Json) -> None:
         if document.get(name):
             raise wrong(name, "this model gives no log probabilities")
     modalities = document.get("modalities")
-    if modalities and modalities != ["text"]:
-        raise wrong("modalities", "this model answers with text only")
+    if modalities and (not isinstance(modalities, list) or any(one not in _MODALITIES for one in modalities)):
+        raise wrong("modalities", "this model answers with text or images only")
 
 
 def _list_the_rest(document: Json, ignored: list[str]) -> None:

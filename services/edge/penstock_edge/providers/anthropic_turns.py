@@ -25,15 +25,15 @@ def turns(messages: list[Json], ignored: list[str]) -> list[Json]:
     """Return the messages, never changing them. Raises ProblemError when nothing of them is left."""
     kept: list[Json] = []
     for index, message in enumerate(distinct(messages)):
-        content = message["content"]
+        content, said = message["content"], message["role"] == "assistant"
         for block in content:
             # By far the most are texts that say something: quickly done.
-            if (block["type"] != "text" or not block["text"] or block["text"].isspace()) and _is_unfit(block):
+            if (block["type"] != "text" or not block["text"] or block["text"].isspace()) and _is_unfit(block, said):
                 break
         else:
             kept += [message] if content else []
             continue
-        content = _blocks(content, f"messages.{index}.content", ignored)
+        content = _blocks(content, f"messages.{index}.content", ignored, said=said)
         if content:
             kept.append({**message, "content": content})
     if not kept:
@@ -53,11 +53,12 @@ def texts(blocks: list[Json], where: str, ignored: list[str]) -> list[Json]:
     return _blocks(blocks, where, ignored)
 
 
-def _is_unfit(block: Json) -> bool:
+def _is_unfit(block: Json, said: bool) -> bool:
+    """Whether the API would refuse a block as it is; `said`: by the assistant."""
     kind = block["type"]
     if kind == "text":
         return _is_blank(block)
-    if kind == "thinking":
+    if kind == "thinking" or (kind == "image" and said):
         return True
     name = _ID_FIELDS.get(kind)
     if name is None:
@@ -71,7 +72,7 @@ def _is_blank(block: Json) -> bool:
     return block.get("type") == "text" and isinstance(text, str) and (not text or text.isspace())
 
 
-def _blocks(content: list[Json], where: str, ignored: list[str]) -> list[Json]:
+def _blocks(content: list[Json], where: str, ignored: list[str], *, said: bool = False) -> list[Json]:
     kept: list[Json] = []
     for place, block in enumerate(content):
         here = f"{where}.{place}"
@@ -81,6 +82,9 @@ def _blocks(content: list[Json], where: str, ignored: list[str]) -> list[Json]:
         elif block["type"] == "thinking":
             thinking = _own_thinking(block, here, ignored)
             kept += [] if thinking is None else [thinking]
+        elif block["type"] == "image" and said:
+            # Claude makes none, so it may have made none.
+            ignored.append(f"{here} (image)")
         elif block["type"] in _ID_FIELDS:
             kept.append(_with_sound_id(_with_sound_content(block, here, ignored)))
         else:

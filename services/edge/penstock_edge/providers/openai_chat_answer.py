@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from penstock_edge import signatures
+from penstock_edge import images, signatures
 from penstock_edge.canonical import Json, Message, UnreadableError
 from penstock_edge.providers.odd_json import mended
 from penstock_edge.providers.openai_chat_usage import UNREADABLE, report_of
@@ -54,6 +54,7 @@ class _Message(msgspec.Struct):
     reasoning_content: str | None = None
     reasoning: str | None = None
     tool_calls: list[_Call] | None = None
+    images: Any = None
 
 
 class _Choice(msgspec.Struct):
@@ -140,6 +141,12 @@ def text_of(content: Any) -> str:
     return "".join(text for text in parts if isinstance(text, str))
 
 
+def images_of(given: Any) -> list[Json]:
+    """Return the blocks of a message's or a delta's `images`."""
+    found = [images.from_entry(entry) for entry in given] if isinstance(given, list) else []
+    return [block for block in found if block is not None]
+
+
 def _content(message: _Message, answer: str, *, cut: bool) -> list[Json]:
     blocks: list[Json] = []
     thought = message.reasoning_content or message.reasoning
@@ -148,6 +155,7 @@ def _content(message: _Message, answer: str, *, cut: bool) -> list[Json]:
     text = text_of(message.content) + (message.refusal or "")
     if text:
         blocks.append({"type": "text", "text": text})
+    blocks += images_of(message.images)
     for place, call in enumerate(message.tool_calls or ()):
         function = call.function
         if function is None or not function.name:

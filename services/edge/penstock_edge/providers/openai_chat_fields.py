@@ -36,6 +36,7 @@ class Delta(msgspec.Struct):
     reasoning_content: str | None = None
     reasoning: str | None = None
     tool_calls: list[Call] | None = None
+    images: list[msgspec.Raw] | None = None
 
 
 class Choice(msgspec.Struct):

@@ -76,6 +76,8 @@ class _Draft:
         self._thinking(body)
         self._format(body)
         self._person(body)
+        if self._extras.images:
+            body["modalities"] = ["image", "text"]
         self.ignored += [name for name in self._canonical if name not in _READ]
         if turns.dropped_hint:
             self.ignored.once("cache_control")

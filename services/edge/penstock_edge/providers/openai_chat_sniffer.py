@@ -102,7 +102,7 @@ class ChatSniffer:
                     said += len(call.function.arguments or "")
             self.characters += said
             # The first chunk only names the role; what is not known here (audio) is output too.
-            if said or delta.tool_calls or delta.role is None:
+            if said or delta.tool_calls or delta.images or delta.role is None:
                 seen = Signal.OUTPUT
         return seen
 

@@ -16,6 +16,7 @@ from penstock_edge.providers.openai_chat_answer import (
     PROVIDER,
     Function,
     call_id,
+    images_of,
     reason_of,
     signature_of,
     stop_sequence_of,
@@ -47,6 +48,7 @@ class _Delta(msgspec.Struct):
     reasoning_content: str | None = None
     reasoning: str | None = None
     tool_calls: list[_CallDelta] | None = None
+    images: Any = None
 
 
 class _Choice(msgspec.Struct):
@@ -197,6 +199,8 @@ class ChatParser:
             if delta.refusal:
                 self._refused = True
                 self._text(delta.refusal)
+            for image in images_of(delta.images):
+                self._image(image)
             for call in delta.tool_calls or ():
                 self._call(call)
         # Some servers say an empty reason all along.
@@ -223,6 +227,11 @@ class ChatParser:
         self._close()
         self._begin("text", {"type": "text", "text": ""})
         self._events.append(canonical.TextDelta(self._index, text))
+
+    def _image(self, block: canonical.Json) -> None:
+        self._close()
+        self._begin("", block)
+        self._events.append(canonical.BlockStop(self._index))
 
     def _begin(self, kind: str, block: canonical.Json) -> None:
         self._index += 1

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from penstock_edge import signatures
+from penstock_edge import images, signatures
 from penstock_edge.errors import ProblemError, invalid
 
 if TYPE_CHECKING:
@@ -130,6 +130,7 @@ class Turns:
         texts: list[Json] = []
         calls: list[Json] = []
         thoughts: list[str] = []
+        made: list[Json] = []
         signature = ""
         for place, block in enumerate(content):
             kind = block["type"]
@@ -145,6 +146,10 @@ class Turns:
                 if own is not None:
                     signature = own or signature
                     thoughts += [block["thinking"]] if not own and current else []
+            elif kind == "image" and self._provider == "OpenAI":
+                self._ignored.append(f"{where} (image)")
+            elif kind == "image":
+                made.append(images.entry(block, len(made)))
             else:
                 raise _uncarriable(where, f"{str(kind)[:64]} blocks")
         message: Json = {"role": "assistant", "content": self._joined(texts, "") if texts else None}
@@ -153,7 +158,9 @@ class Turns:
             message["reasoning_content"] = thought
         if calls:
             message["tool_calls"] = calls
-        if calls or texts:
+        if made:
+            message["images"] = made
+        if calls or texts or made:
             self._messages.append(message)
 
     def _own(self, where: str, block: Json) -> str | None:

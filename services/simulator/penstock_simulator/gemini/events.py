@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from penstock_simulator import text
+from penstock_simulator import drawing, text
 from penstock_simulator.answer import Event
 from penstock_simulator.gemini.messages import HARMS
 from penstock_simulator.records import Usage
@@ -91,11 +91,14 @@ def unary(message: Message, told: Told) -> bytes:
 
 
 def _part(part: Part, piece: str) -> dict[str, Any]:
+    signed = {"thoughtSignature": part.signature} if part.signature else {}
+    if part.kind == "image":
+        return {"inlineData": {"mimeType": drawing.MEDIA_TYPE, "data": part.text}} | signed
     if part.kind != "call":
         return {"text": piece, "thought": True} if part.kind == "thought" else {"text": piece}
     call: dict[str, Any] = {"id": part.id} if part.id else {}
     call |= {"name": part.name, "args": msgspec.Raw(part.text.encode())}
-    return {"functionCall": call, "thoughtSignature": part.signature} if part.signature else {"functionCall": call}
+    return {"functionCall": call} | signed
 
 
 def _candidate(parts: list[dict[str, Any]], message: Message, *, last: bool) -> dict[str, Any]:
@@ -125,6 +128,12 @@ def pieces(message: Message, told: Told, how: Behaviour) -> Pieces:
     # Thoughts that are not shown have been thought before the first piece.
     hidden = message.thoughts_tokens if not any(part.kind == "thought" for part in message.parts) else 0
     for part in message.parts:
+        if part.kind == "image":
+            # It comes whole, and late.
+            tokens = message.candidates_tokens, message.thoughts_tokens
+            element = told.element(_candidate([_part(part, "")], message, last=False), told.metadata(*tokens))
+            yield element, Event(b"", usage=told.usage(*tokens), paced=True)
+            continue
         for piece in text.pieces(part.text, part.chunks) if part.kind != "call" else [part.text]:
             sent["thought" if part.kind == "thought" else "said"] += len(piece)
             tokens = text.tokens(sent["said"]), hidden or text.tokens(sent["thought"])

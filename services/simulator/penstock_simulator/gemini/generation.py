@@ -10,6 +10,8 @@ from penstock_simulator.gemini.messages import HARMS
 from penstock_simulator.gemini.openapi import check_schema, json_schema
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from penstock_simulator.gemini.complaints import Complaints
     from penstock_simulator.gemini.models import Model
 
@@ -34,6 +36,10 @@ class Generation:
     thinking_budget: int = -1
     """Most thinking tokens; -1: as many as it likes."""
     thoughts_shown: bool = False
+    words: bool = True
+    """The answer may hold text."""
+    images: bool = False
+    """The answer holds an image."""
 
     @property
     def structured(self) -> bool:
@@ -104,6 +110,7 @@ def read_generation(config: dict[str, Any], model: Model) -> Generation:
     if given is None and config.get("response_schema") is not None:
         given = json_schema(config["response_schema"])
     generation.schema = given
+    _read_modalities(generation, config.get("response_modalities", ()), model)
     _read_thinking(generation, config.get("thinking_config", {}), model)
     return generation
 
@@ -116,9 +123,17 @@ def _check_abilities(config: dict[str, Any], model: Model) -> None:
         raise invalid(f"Penalty is not enabled for models/{model.name}")
     if config.get("response_logprobs") or config.get("logprobs"):
         raise invalid(f"Logprobs is not enabled for models/{model.name}")
-    for name in config.get("response_modalities", ()):
-        if name not in {"TEXT", "MODALITY_UNSPECIFIED"}:
+    if model.draws and config.get("response_mime_type") == _JSON:
+        raise invalid(f"JSON mode is not enabled for models/{model.name}")
+
+
+def _read_modalities(generation: Generation, asked: Sequence[str], model: Model) -> None:
+    asked = [name for name in asked if name != "MODALITY_UNSPECIFIED"]
+    for name in asked:
+        if name not in ({"TEXT", "IMAGE"} if model.draws else {"TEXT"}):
             raise invalid("Model does not support the requested response modalities: " + name.lower())
+    generation.words = not asked or "TEXT" in asked
+    generation.images = model.draws and (not asked or "IMAGE" in asked)
 
 
 def _read_thinking(generation: Generation, config: dict[str, Any], model: Model) -> None:

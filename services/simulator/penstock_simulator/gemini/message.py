@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from penstock_simulator import text
+from penstock_simulator import drawing, text
 from penstock_simulator.gemini import signature
 from penstock_simulator.gemini.turns import held
 from penstock_simulator.sample import sample
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from penstock_simulator.gemini.tools import Function
 
 _THINKING_TOKENS = 32
+_IMAGE_TOKENS = 1290
 _BLOCKED = "blocked"
+_IN_WORDS = {"text", "call"}
 # The words of other formats for the same, so that a script can be the same for all.
 _FOREIGN = {
     "end_turn": "STOP",
@@ -37,9 +39,9 @@ class Part:
     """One part of an answer."""
 
     kind: str
-    """thought, text or call."""
+    """thought, text, call or image."""
     text: str
-    """What is said, or the JSON of a call's arguments."""
+    """What is said, the JSON of a call's arguments, or an image as base64."""
     name: str = ""
     id: str = ""
     signature: str = ""
@@ -63,7 +65,12 @@ class Message:
     @property
     def chars(self) -> int:
         """Output characters that are not thoughts."""
-        return sum(len(part.text) for part in self.parts if part.kind != "thought")
+        return sum(len(part.text) for part in self.parts if part.kind in _IN_WORDS)
+
+    @property
+    def image_tokens(self) -> int:
+        """Output tokens of images, however large they are."""
+        return sum(_IMAGE_TOKENS for part in self.parts if part.kind == "image")
 
     @property
     def shown_chars(self) -> int:
@@ -73,7 +80,7 @@ class Message:
     @property
     def candidates_tokens(self) -> int:
         """Output tokens that are not thoughts."""
-        return text.tokens(self.chars)
+        return text.tokens(self.chars) + self.image_tokens
 
     @property
     def orderly(self) -> bool:
@@ -96,7 +103,10 @@ def compose(checked: Checked, how: Behaviour, *, identity: str, seed: int, defau
     elif functions:
         _call(message, checked, functions, how, seed, room)
     else:
-        _speak(message, checked, how, seed, room, default_tokens)
+        if checked.generation.words:
+            _speak(message, checked, how, seed, room, default_tokens)
+        if checked.generation.images:
+            _draw(message, checked, how, seed, room)
     if how.stop:
         message.finish_reason = _FOREIGN.get(how.stop, how.stop.upper())
     if message.finish_reason in _UNSAID:
@@ -176,6 +186,17 @@ def _speak(message: Message, checked: Checked, how: Behaviour, seed: int, room: 
     if said:
         message.parts.append(Part("text", said, chunks=how.chunks or text.piece_count(len(said))))
         message.closing_signature = signature.issue(seed, 0) if checked.model.third else ""
+
+
+def _draw(message: Message, checked: Checked, how: Behaviour, seed: int, room: int) -> None:
+    """Add an image, if there is room for all of it."""
+    if text.tokens(message.chars) + _IMAGE_TOKENS > room // text.CHARS_PER_TOKEN:
+        message.finish_reason = "MAX_TOKENS"
+        return
+    part = Part("image", drawing.as_base64(seed, how.image_bytes))
+    if checked.model.third:
+        part.signature = signature.issue(seed, 1)
+    message.parts.append(part)
 
 
 def _structured(checked: Checked, seed: int) -> str:

@@ -37,6 +37,8 @@ class Model:
     thinks_unasked: bool = True
     caches: bool = True
     """Remembers prompts without being asked (implicit caching)."""
+    draws: bool = False
+    """Makes an image beside its words; it calls no functions and writes no JSON."""
     embeds: bool = False
     """Gives embeddings and nothing else."""
 
@@ -101,6 +103,8 @@ _BUILT_IN = (
     Model("gemini-2.5-pro", "Gemini 2.5 Pro", _M, _K, budgets=(128, 32_768), always_thinks=True),
     Model("gemini-2.5-flash", "Gemini 2.5 Flash", _M, _K, budgets=(0, 24_576)),
     Model("gemini-2.5-flash-lite", "Gemini 2.5 Flash-Lite", _M, _K, budgets=(512, 24_576), thinks_unasked=False),
+    Model("gemini-2.5-flash-image", "Nano Banana", 65_536, 32_768, caches=False, draws=True),
+    Model("gemini-3-pro-image", "Nano Banana Pro", 65_536, 32_768, third=True, budgets=_THIRD, draws=True),
     Model("gemini-2.0-flash", "Gemini 2.0 Flash", _M, 8_192, caches=False),
     Model("gemini-embedding-001", "Gemini Embedding 001", 2_048, 1, embeds=True),
 )
@@ -123,6 +127,7 @@ def _added(one: ModelSettings) -> Model:
         budgets=_THIRD if third else (0, one.max_output_tokens),
         always_thinks=third and "pro" in one.id,
         thinks_unasked=third,
+        draws="-image" in one.id,
     )
 
 

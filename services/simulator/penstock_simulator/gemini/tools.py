@@ -62,6 +62,8 @@ def read_tools(document: dict[str, Any], model: Model) -> Tools:
     for tool in document.get("tools", ()):
         tools.built_in |= bool(tool.keys() - {"function_declarations"})
         tools.functions += [_function(one) for one in tool.get("function_declarations", ())]
+    if tools.functions and model.draws:
+        raise invalid(f"Function calling is not enabled for models/{model.name}")
     names = [function.name for function in tools.functions]
     for index, name in enumerate(names):
         if name in names[:index]:

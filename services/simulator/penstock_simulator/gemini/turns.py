@@ -36,6 +36,8 @@ def check_turns(contents: list[dict[str, Any]], model: Model) -> None:
     _check_signatures(contents)
     if model.third:
         _check_missing(contents)
+    if model.third and model.draws:
+        _check_images(contents)
 
 
 def _merged(contents: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -93,6 +95,18 @@ def _check_missing(contents: list[dict[str, Any]]) -> None:
                 f"data, function call `default_api:{name}` , position {index + 1}. Please refer to "
                 "https://ai.google.dev/gemini-api/docs/thought-signatures for more details."
             )
+
+
+def _check_images(contents: list[dict[str, Any]]) -> None:
+    """Images that the model has made come back signed, from whenever they are."""
+    for index, content in enumerate(contents):
+        for place, part in enumerate(content.get("parts", ())):
+            if role(content) == "model" and "inline_data" in part and not part.get("thought_signature"):
+                raise invalid(
+                    f"Image part is missing a thought_signature in content position {index + 1}, part position "
+                    f"{place + 1}. Please refer to https://ai.google.dev/gemini-api/docs/thought-signatures for more "
+                    "details regarding how to do this."
+                )
 
 
 def _current_turn(contents: list[dict[str, Any]]) -> int:

@@ -548,7 +548,7 @@ def test_a_name_that_does_not_fit_is_replaced_alike_everywhere():
         ({"n": [1]}, "n: only one choice can be asked of this model"),
         ({"logprobs": True}, "logprobs: this model gives no log probabilities"),
         ({"top_logprobs": 3}, "top_logprobs: this model gives no log probabilities"),
-        ({"modalities": ["text", "audio"]}, "modalities: this model answers with text only"),
+        ({"modalities": ["text", "audio"]}, "modalities: this model answers with text or images only"),
         ({"max_completion_tokens": 0}, "max_completion_tokens: Input should be greater than 0"),
         ({"max_tokens": 1.5}, "max_tokens: Input should be a valid integer"),
         ({"metadata": []}, "metadata: Input should be a valid dictionary"),

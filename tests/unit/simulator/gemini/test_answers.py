@@ -1,5 +1,6 @@
 """Good answers, as a reader of raw bytes meets them: whole, as events, and as one list."""
 
+import base64
 import json
 
 from .conftest import (
@@ -122,6 +123,19 @@ async def test_a_conversation_with_calls_goes_on(http):
     del first["parts"][0]["thoughtSignature"]
     refused = await http.post(path(model=THIRD), json=document)
     assert "missing a thought_signature" in refused.json()["error"]["message"]
+
+
+@EVERY
+async def test_an_image_comes_whole(sim, http, method):
+    document = asked("say=there image_bytes=5000")
+    answer = await http.post(path(method, "gemini-2.5-flash-image"), json=document)
+    found = [answer.json()] if method == UNARY else elements(answer.text)
+    (image,) = [part["inlineData"] for one in found for part in parts_of(one) if "inlineData" in part]
+    assert (image["mimeType"], len(base64.b64decode(image["data"]))) == ("image/png", 5000)
+    assert spoken(found) == "there"
+    assert found[-1]["usageMetadata"]["candidatesTokenCount"] == 2 + 1290
+    (record,) = sim.records
+    assert record.usage.output_tokens == 2 + 1290
 
 
 @STREAMS

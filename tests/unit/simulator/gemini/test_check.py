@@ -12,6 +12,7 @@ from penstock_simulator.gemini.signature import issue
 from penstock_simulator.refusal import RefusalError
 
 OLD, PRO, FLASH, LITE = "gemini-2.0-flash", "gemini-2.5-pro", "gemini-2.5-flash", "gemini-2.5-flash-lite"
+PAINTER, THIRD_PAINTER = "gemini-2.5-flash-image", "gemini-3-pro-image"
 THIRD, THIRD_FLASH = "gemini-3-pro-preview", "gemini-3-flash-preview"
 SIGNED = issue(1, 0)
 PIXEL = base64.b64encode(b"pixel").decode()
@@ -175,6 +176,7 @@ REFUSED = [
     (request(**config(frequencyPenalty=-0.5)), f"Penalty is not enabled for models/{FLASH}"),
     (request(**config(responseLogprobs=True)), f"Logprobs is not enabled for models/{FLASH}"),
     (request(**config(responseModalities=["TEXT", "AUDIO"])), "does not support the requested response modalities: audio"),
+    (request(**config(responseModalities=["IMAGE"])), "does not support the requested response modalities: image"),
     (request(**config(responseMimeType="text/html")), f"{AT}generation_config.response_mime_type: allowed mimetypes are"),
     (request(**config(responseSchema={"type": "STRING"})), f"{AT}generation_config.response_schema: only supported with"),
     (request(**config(responseJsonSchema={})), f"{AT}generation_config.response_json_schema: only supported with"),
@@ -206,6 +208,10 @@ REFUSED_BY = [
     (PRO, request(**thinking(thinkingBudget=127)), "Please choose a value between 128 and 32768."),
     (LITE, request(**thinking(thinkingBudget=511)), "Please choose a value between 512 and 24576."),
     (LITE, request(**thinking(includeThoughts=True)), "Thinking_config.include_thoughts is only enabled when"),
+    (PAINTER, request(**config(responseModalities=["AUDIO"])), "requested response modalities: audio"),
+    (PAINTER, request(**config(responseMimeType="application/json")), f"JSON mode is not enabled for models/{PAINTER}"),
+    (PAINTER, request(**functions()), f"Function calling is not enabled for models/{PAINTER}"),
+    (THIRD_PAINTER, request(user("a"), model(blob("image/png")), user("b")), "content position 2, part position 1."),
     (THIRD, request(**thinking(thinkingBudget=0)), "Budget 0 is invalid."),
     (THIRD, request(**thinking(thinkingBudget=32_769)), "Please choose a value between 1 and 32768."),
     (THIRD, request(**thinking(thinkingLevel="MINIMAL")), "Thinking level MINIMAL is not supported for this model."),
@@ -256,6 +262,9 @@ TAKEN = [
     (THIRD, request(user("a"), model(call(signature="skip_thought_signature_validator")), user(result()))),
     (THIRD, request(user("a"), model(call(signature=SIGNED, id="1")), user(result(id="1")))),
     (THIRD, request(user("a"), model(call(signature=SIGNED, id="1")), user(result()))),
+    (PAINTER, request(**config(responseModalities=["TEXT", "IMAGE"]))),
+    (PAINTER, request(user("a"), model(blob("image/png")), user("b", blob("image/png")))),
+    (THIRD_PAINTER, request(user("a"), model(blob("image/png") | {"thoughtSignature": SIGNED}), user(blob("image/png")))),
     (FLASH, request(safetySettings=[{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "OFF"}], store=True,
                     serviceTier="flex")),
 ]  # fmt: skip

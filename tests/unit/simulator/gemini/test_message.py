@@ -209,3 +209,46 @@ def test_a_blocked_prompt_has_no_answer():
     message = made(Behaviour(stop="blocked"))
     assert (message.blocked, message.parts, message.thoughts_tokens) == ("PROHIBITED_CONTENT", [], 0)
     assert made(Behaviour(stop="blocked:safety")).blocked == "SAFETY"
+
+
+PAINTER, THIRD_PAINTER = "gemini-2.5-flash-image", "gemini-3-pro-image"
+
+
+def test_a_model_that_makes_images_makes_one_beside_its_words():
+    message = made(Behaviour(say="Here."), PAINTER)
+    assert [part.kind for part in message.parts] == ["text", "image"]
+    assert message.candidates_tokens == tokens(len("Here.")) + 1290
+    assert base64.b64decode(message.parts[1].text).startswith(b"\x89PNG")
+    assert not message.parts[1].signature
+    third = made(Behaviour(say="Here.", thinking=0), THIRD_PAINTER)
+    assert known(base64.b64decode(third.parts[-1].signature))
+
+
+@pytest.mark.parametrize(
+    ("modalities", "kinds"),
+    [
+        ([], ["text", "image"]),
+        (["MODALITY_UNSPECIFIED"], ["text", "image"]),
+        (["TEXT", "IMAGE"], ["text", "image"]),
+        (["IMAGE"], ["image"]),
+        (["TEXT"], ["text"]),
+    ],
+)
+def test_what_it_makes_is_what_was_asked_for(modalities, kinds):
+    message = made(Behaviour(say="Here."), PAINTER, **config(responseModalities=modalities))
+    assert [part.kind for part in message.parts] == kinds
+
+
+@pytest.mark.parametrize(("room", "reason", "kinds"), [(1292, "STOP", ["text", "image"]), (1291, "MAX_TOKENS", ["text"])])
+def test_an_image_needs_room(room, reason, kinds):
+    message = made(Behaviour(say="12345"), PAINTER, **config(maxOutputTokens=room))
+    assert (message.finish_reason, [part.kind for part in message.parts]) == (reason, kinds)
+    assert message.candidates_tokens <= room
+
+
+def test_an_image_is_as_large_as_it_is_told_to_be():
+    small, large = (
+        base64.b64decode(made(Behaviour(image_bytes=size), PAINTER).parts[-1].text) for size in (0, 1_000_000)
+    )
+    assert len(small) < 100
+    assert len(large) == 1_000_000

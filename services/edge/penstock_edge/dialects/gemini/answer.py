@@ -47,6 +47,13 @@ class PartsWriter:
         """Return the part of a text."""
         return self._signed({"text": text})
 
+    def image(self, block: Json) -> Json:
+        """Return the part of an image."""
+        source = block["source"]
+        if source["type"] == "url":
+            return self._signed({"fileData": {"fileUri": source["url"]}})
+        return self._signed({"inlineData": {"mimeType": source["media_type"], "data": source["data"]}})
+
     def thought(self, text: str) -> Json | None:
         """Return the part of a thought; None when the client did not ask for thoughts."""
         return {"text": text, "thought": True} if self._thoughts and text else None
@@ -100,6 +107,8 @@ class PartsWriter:
                 parts += self._thinking(block)
             elif kind == "tool_use":
                 parts.append(self.call(block.get("id", ""), block.get("name", ""), block.get("input")))
+            elif kind == "image":
+                parts.append(self.image(block))
         parts.append(self.last())
         return [part for part in parts if part is not None]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from penstock_edge import signatures
 from penstock_edge.dialects.gemini.function_result import result_block
-from penstock_edge.dialects.gemini.media import file_block, inline_block, standard_base64
+from penstock_edge.dialects.gemini.media import file_block, inline_block, is_image, standard_base64
 from penstock_edge.dialects.gemini.spelling import CAMEL, many, members, text
 from penstock_edge.errors import ProblemError, invalid
 
@@ -146,6 +146,9 @@ class ContentsReader:
             blocks.append(self._call(value, path))
         elif name == "functionResponse":
             raise ProblemError(invalid(f"{path}: function responses belong to role 'user'"))
+        elif name == "inlineData" and is_image(value):
+            self._close()
+            blocks.append(inline_block(value, path, self._ignored))
         else:
             self._ignored.append(path)
 

@@ -74,19 +74,22 @@ class GenerationReader:
             return False
         return True
 
-    @staticmethod
-    def _refuse(name: str, path: str, value: Any) -> None:
+    def _refuse(self, name: str, path: str, value: Any) -> None:
         """Refuse what would make the answer mean something else."""
         if name == "candidateCount" and integer(value, path) != 1:
             raise ProblemError(invalid(f"{path}: only one candidate can be had from the provider of this model"))
         if name == "responseLogprobs" and value is not False:
             raise uncarriable(path)
         if name == "responseModalities":
-            wanted = value if isinstance(value, list) else [value]
-            if any(text(one, path).upper() not in {"TEXT", "MODALITY_UNSPECIFIED"} for one in wanted):
-                raise uncarriable(path)
+            self._modalities(path, value)
         if name == "responseFormat":
             raise uncarriable(path)
+
+    def _modalities(self, path: str, value: Any) -> None:
+        wanted = {text(one, path).upper() for one in (value if isinstance(value, list) else [value])}
+        if not wanted <= {"TEXT", "IMAGE", "MODALITY_UNSPECIFIED"}:
+            raise uncarriable(path)
+        self._extras.images = "IMAGE" in wanted
 
     def _format(self, where: str) -> None:
         if self._mime == _ENUM:

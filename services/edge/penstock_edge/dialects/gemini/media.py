@@ -35,6 +35,12 @@ def inline_block(value: Any, where: str, ignored: list[str]) -> Json:
     return _block(kind, {"type": "base64", "media_type": kind, "data": standard_base64(data)}, where)
 
 
+def is_image(value: Any) -> bool:
+    """Whether `inlineData` is an image that can be carried."""
+    given = (value.get("mimeType") or value.get("mime_type")) if isinstance(value, dict) else None
+    return isinstance(given, str) and given.lower() in _IMAGES
+
+
 def file_block(value: Any, where: str, ignored: list[str]) -> Json:
     """Return the block of `fileData`. Raises ProblemError for a file that only Google can reach."""
     found = _fields(value, where, {"mimeType", "fileUri"}, ignored)

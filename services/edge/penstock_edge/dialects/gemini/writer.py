@@ -116,7 +116,7 @@ class GeminiWriter:
         if kind == "thinking":
             out = self._think(block.get("thinking") or "")
             return out + self._chunk(self._written.signature(block.get("signature") or "", thought=self._thought))
-        return b""
+        return self._chunk(self._written.image(block)) if kind == "image" else b""
 
     def _end_block(self) -> bytes:
         call, self._call = self._call, None

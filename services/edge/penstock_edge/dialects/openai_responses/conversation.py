@@ -78,6 +78,8 @@ def _output(answer: Message, ids: items.Ids, book: ToolBook, call_ids: CallIds) 
                 arguments = _encode(block["input"]).decode()
                 call_id = call_ids.renamed(block)["id"]
                 output.append(items.call(tool, item_id, call_id, arguments, items.COMPLETED))
+            case "image":
+                output.append(items.image(ids.item("ig", index), block, items.COMPLETED))
             case _:
                 continue
     if not answer.content and answer.stop_reason == "refusal":

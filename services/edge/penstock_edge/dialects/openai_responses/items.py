@@ -8,6 +8,7 @@ import msgspec
 
 from penstock_edge.dialects.openai_responses.client_tools import CLIENT_TOOLS
 from penstock_edge.dialects.openai_responses.partial_input import whole_input
+from penstock_edge.images import data_of
 from penstock_edge.providers.odd_json import decoded
 
 if TYPE_CHECKING:
@@ -61,6 +62,15 @@ def reasoning(item_id: str, thinking: str, signature: str) -> Json:
         item["summary"] = [{"type": "summary_text", "text": thinking}]
     if signature:
         item["encrypted_content"] = signature
+    return item
+
+
+def image(item_id: str, block: Json | None, status: str) -> Json:
+    """Return an item of an image that was made; `block` is None while it is not there yet."""
+    item: Json = {"id": item_id, "type": "image_generation_call", "status": status, "result": None}
+    if block is not None:
+        item["result"] = data_of(block)
+        item["output_format"] = block["source"].get("media_type", "").removeprefix("image/") or None
     return item
 
 

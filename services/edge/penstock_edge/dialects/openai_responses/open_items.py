@@ -114,6 +114,32 @@ class OpenReasoning:
         return self._sequence.event(b"response.reasoning_summary_part." + stage, fields)
 
 
+class OpenImage:
+    """An image, which comes whole."""
+
+    __slots__ = ("_block", "_index", "_item_id", "_place", "_sequence")
+
+    def __init__(self, sequence: Sequence, index: int, item_id: str, block: Json) -> None:
+        self._sequence = sequence
+        self._index = index
+        self._item_id = item_id
+        self._block = block
+        self._place = b'"item_id":"%s","output_index":%d' % (item_id.encode(), index)
+
+    def begin(self) -> bytes:
+        """Return what announces the item."""
+        item = _encode(items.image(self._item_id, None, items.IN_PROGRESS))
+        return self._sequence.item(b"added", self._index, item) + self._stage(b"in_progress") + self._stage(b"generating")
+
+    def end(self) -> tuple[bytes, bytes]:
+        """Return what ends the item, and the whole item."""
+        item = _encode(items.image(self._item_id, self._block, items.COMPLETED))
+        return self._stage(b"completed") + self._sequence.item(b"done", self._index, item), item
+
+    def _stage(self, stage: bytes) -> bytes:
+        return self._sequence.event(b"response.image_generation_call." + stage, self._place)
+
+
 class OpenCall:
     """A tool call."""
 

@@ -13,6 +13,7 @@ from penstock_edge.dialects.openai_responses.refusal import dictionary, optional
 from penstock_edge.dialects.openai_responses.tool_book import Tool
 from penstock_edge.dialects.unreadable import within
 from penstock_edge.errors import ProblemError
+from penstock_edge.images import image_block
 from penstock_edge.providers.odd_json import mended
 
 if TYPE_CHECKING:
@@ -116,6 +117,8 @@ class Transcript:
             self._client_result(item, kind, where)
         elif kind == "additional_tools":
             self._tools.read(required(item, "tools", list, where), f"{where}.tools")
+        elif kind == "image_generation_call" and item.get("result"):
+            self._say("assistant", [_made(item, where)])
         elif kind in _UNREADABLE:
             raise uncarriable(where, f"an item of the type {kind}")
         else:
@@ -209,6 +212,12 @@ def _arguments(text: str) -> Json:
         if plain := mended(text.encode()):
             return _arguments(plain.decode())
         raise refused("arguments", "Input should be a JSON object") from None
+
+
+def _made(item: Json, where: str) -> Json:
+    """Return the image that a model made earlier, in the form in which images are made unless asked otherwise."""
+    form = optional(item, "output_format", str, where) or "png"
+    return image_block(f"image/{form[:16].lower()}", required(item, "result", str, where))
 
 
 def _joined(parts: Any, where: str) -> str:

@@ -9,7 +9,7 @@ import msgspec
 from penstock_edge import canonical
 from penstock_edge.dialects import openai_errors
 from penstock_edge.dialects.openai_responses import items
-from penstock_edge.dialects.openai_responses.open_items import OpenCall, OpenMessage, OpenReasoning
+from penstock_edge.dialects.openai_responses.open_items import OpenCall, OpenImage, OpenMessage, OpenReasoning
 from penstock_edge.dialects.openai_responses.sequence import Sequence
 from penstock_edge.usage_report import UsageReport
 
@@ -50,7 +50,7 @@ class ResponsesWriter:
         self._output: list[bytes] = []
         self._message: OpenMessage | None = None
         """Stays open behind its block: another text may follow, as its next part."""
-        self._block: OpenMessage | OpenReasoning | OpenCall | None = None
+        self._block: OpenMessage | OpenReasoning | OpenCall | OpenImage | None = None
         self._stop_reason: StopReason | None = None
         self._usage = UsageReport()
 
@@ -102,7 +102,7 @@ class ResponsesWriter:
         kind = block["type"]
         if kind == "text":
             return self._begin_text()
-        if kind not in {"thinking", "tool_use"}:
+        if kind not in {"thinking", "tool_use", "image"}:
             # What a provider's own tools did is nothing that this format could tell.
             self._block = None
             return b""
@@ -110,6 +110,8 @@ class ResponsesWriter:
         index, ids = len(self._output), self._envelope.ids
         if kind == "thinking":
             self._block = OpenReasoning(self._sequence, index, ids.item("rs", index))
+        elif kind == "image":
+            self._block = OpenImage(self._sequence, index, ids.item("ig", index), block)
         else:
             tool = self._book.tool(block["name"])
             item_id = ids.item(items.call_prefix(tool), index)

@@ -107,6 +107,9 @@ def _add(part: Part, content: list[Json], ids: CallIds) -> None:
             content[-1]["text"] += part.text
         else:
             content.append({"type": "text", "text": part.text})
+    image = part.image
+    if image is not None:
+        content.append(image)
     if part.call is not None:
         arguments = _arguments.decode(part.call.arguments())
         content.append({"type": "tool_use", "id": ids.take(part.call.id), "name": part.call.name, "input": arguments})

@@ -64,6 +64,7 @@ class ContentsWriter:
             self._ignored.append("messages (a first turn of the user was added)")
         if self._signs_calls:
             _sign_calls(contents)
+            _sign_images(contents)
         return contents
 
     def _check(self, block: Json, where: str) -> str:
@@ -114,6 +115,8 @@ class ContentsWriter:
                 self._names[block["id"]] = block["name"]
                 call = {"id": block["id"], "name": block["name"], "args": block["input"]}
                 parts.append(self._signed({"functionCall": call}))
+            elif kind == "image":
+                parts += [self._signed(part) for part in self._media(block, f"{where}.{place}")]
             else:
                 self._ignored.append(f"{where}.{place} ({kind})")
         if self._signature:
@@ -205,6 +208,15 @@ def _sign_calls(contents: list[Json]) -> None:
             if "functionCall" in part:
                 part.setdefault("thoughtSignature", signatures.UNSIGNED_CALL)
                 break
+
+
+def _sign_images(contents: list[Json]) -> None:
+    """See that each image that a model made is signed: those that make images ask it of all, however old."""
+    for content in contents:
+        if content["role"] == "model":
+            for part in content["parts"]:
+                if "inlineData" in part:
+                    part.setdefault("thoughtSignature", signatures.UNSIGNED_CALL)
 
 
 def _object_or_result(said: str) -> Any:

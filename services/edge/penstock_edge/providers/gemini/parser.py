@@ -94,8 +94,16 @@ class GeminiParser:
         if part.text:
             self._begin("text", events)
             events.append(canonical.TextDelta(self._index, part.text))
+        image = part.image
+        if image is not None:
+            self._whole(image, events)
         if part.call is not None:
             self._call(part.call, events, ids)
+
+    def _whole(self, block: Json, events: list[Event]) -> None:
+        self._close(events)
+        self._index += 1
+        events += (canonical.BlockStart(self._index, block), canonical.BlockStop(self._index))
 
     def _think(self, text: str, signature: str, events: list[Event]) -> None:
         self._begin("thinking", events)

@@ -94,6 +94,8 @@ def _generation(request: Request, to: Addressee, ignored: list[str]) -> Json:
         config["maxOutputTokens"] = _bounded("max_tokens", asked, 1, to.max_output_tokens or asked, ignored)
     if "temperature" in body:
         config["temperature"] = _bounded("temperature", body["temperature"], 0, _MOST_TEMPERATURE, ignored)
+    if extras.images:
+        config["responseModalities"] = ["TEXT", "IMAGE"]
     if extras.seed is not None:
         config["seed"] = extras.seed & _LARGEST_SEED if abs(extras.seed) > _LARGEST_SEED else extras.seed
     for name, penalty in _PENALTIES.items():

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from penstock_edge.images import image_block
 from penstock_edge.signatures import UNSIGNED_CALL
 from penstock_edge.usage_report import OutputDetails, UsageReport
 
 if TYPE_CHECKING:
-    from penstock_edge.canonical import StopReason
+    from penstock_edge.canonical import Json, StopReason
 
 PROVIDER: Final = "Gemini"
 """Whose signatures these are."""
@@ -51,13 +52,29 @@ class FunctionCall(msgspec.Struct):
         return raw if raw.startswith(b"{") else b"{}"
 
 
+class InlineData(msgspec.Struct):
+    """Something that is no text."""
+
+    mime: str = msgspec.field(default="", name="mimeType")
+    data: str = ""
+
+
 class Part(msgspec.Struct):
-    """A part. What only images, files and Google's own tools say is passed over."""
+    """A part. What only sounds, files and Google's own tools say is passed over: no other dialect can ask for them."""
 
     text: str | None = None
     thought: bool | None = None
     given_signature: str | None = msgspec.field(default=None, name="thoughtSignature")
     call: FunctionCall | None = msgspec.field(default=None, name="functionCall")
+    inline: InlineData | None = msgspec.field(default=None, name="inlineData")
+
+    @property
+    def image(self) -> Json | None:
+        """The block of an image, where it is one."""
+        inline = self.inline
+        if inline is None or not inline.data or not inline.mime.startswith("image/"):
+            return None
+        return image_block(inline.mime, inline.data)
 
     @property
     def signature(self) -> str | None:
