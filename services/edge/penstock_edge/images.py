@@ -52,10 +52,14 @@ def data_of(block: Json) -> str:
     return data
 
 
-def entry(block: Json, index: int) -> Json:
-    """Return an image block as one of a chat message's `images`."""
+def url_of(block: Json) -> str:
+    """Return an image's URL, mostly one that holds its data."""
     data = data_of(block)
-    url = data if _is_url(data) else f"data:{block['source']['media_type']};base64,{data}"
+    return data if _is_url(data) else f"data:{block['source']['media_type']};base64,{data}"
+
+
+def entry(url: str, index: int) -> Json:
+    """Return one of a chat message's `images`."""
     return {"index": index, "type": "image_url", "image_url": {"url": url}}
 
 

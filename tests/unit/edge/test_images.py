@@ -9,7 +9,17 @@ import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from penstock_edge import images, signatures
-from penstock_edge.canonical import BlockStart, BlockStop, Extras, Message, MessageDelta, MessageStart, MessageStop, Request
+from penstock_edge.canonical import (
+    BlockStart,
+    BlockStop,
+    Extras,
+    Message,
+    MessageDelta,
+    MessageStart,
+    MessageStop,
+    Request,
+    SignatureDelta,
+)
 from penstock_edge.dialects import gemini, openai_chat, openai_responses
 from penstock_edge.dialects.anthropic import DIALECT as ANTHROPIC
 from penstock_edge.dialects.dialect import Birth
@@ -58,8 +68,9 @@ def test_an_entry_is_read_as_others_write_it(entry, block):
 
 @pytest.mark.parametrize("block", [IMAGE, LINK])
 def test_an_entry_comes_back_as_it_went_out(block):
-    assert images.from_entry(images.entry(block, 3)) == block
-    assert images.entry(block, 3)["index"] == 3
+    entry = images.entry(images.url_of(block), 3)
+    assert images.from_entry(entry) == block
+    assert entry["index"] == 3
 
 
 # Conversations of each dialect, with a model that makes images
@@ -93,7 +104,10 @@ def streamed(conversation, *blocks):
     writer = conversation.writer()
     said = [writer.write(MessageStart("id", "m"))]
     for index, block in enumerate(blocks):
-        said += [writer.write(BlockStart(index, dict(block))), writer.write(BlockStop(index))]
+        said.append(writer.write(BlockStart(index, block | {"signature": ""} if block == SILENT else dict(block))))
+        if block == SILENT:
+            said.append(writer.write(SignatureDelta(index, SIGNED)))
+        said.append(writer.write(BlockStop(index)))
     said += [writer.write(MessageDelta("end_turn")), writer.write(MessageStop())]
     return b"".join(said)
 
@@ -128,7 +142,9 @@ def test_an_images_signature_travels_with_it_in_a_chat():
     assert back.request.body["messages"][1]["content"] == [SILENT, IMAGE]
     assert not back.request.ignored
 
-    (made,) = [one for one in data(streamed(chat(stream=True), SILENT, IMAGE)) if one["choices"][0]["delta"].get("images")]
+    (made,) = [
+        one for one in data(streamed(chat(stream=True), SILENT, IMAGE)) if one["choices"][0]["delta"].get("images")
+    ]
     assert made["choices"][0]["delta"]["images"][0] == entry
 
 
@@ -175,6 +191,12 @@ def test_messages_have_a_block_for_an_image():
     assert answered(messages(), HELLO, IMAGE)["content"] == [HELLO, IMAGE]
     starts = [one for one in data(streamed(messages(stream=True), IMAGE)) if one["type"] == "content_block_start"]
     assert [one["content_block"] for one in starts] == [IMAGE]
+    # Its signature goes out with it, also to who did not ask for thinking.
+    assert answered(messages(), SILENT, HELLO, SILENT, IMAGE)["content"] == [HELLO, SILENT, IMAGE]
+    starts = [
+        one for one in data(streamed(messages(stream=True), SILENT, IMAGE)) if one["type"] == "content_block_start"
+    ]
+    assert [one["content_block"]["type"] for one in starts] == ["thinking", "image"]
     back = messages(messages=[*ASKED["messages"], {"role": "assistant", "content": [IMAGE]}, *ASKED["messages"]])
     assert back.request.body["messages"][1] == {"role": "assistant", "content": [IMAGE]}
 
@@ -207,10 +229,10 @@ def test_an_image_of_googles_model_comes_back():
 @pytest.mark.parametrize(
     ("conversation", "wanted"),
     [
-        (lambda: chat(), False),
+        (chat, False),
         (lambda: chat(modalities=["text"]), False),
         (lambda: chat(modalities=["image", "text"]), True),
-        (lambda: googles(), False),
+        (googles, False),
         (lambda: googles(generationConfig={"responseModalities": ["TEXT"]}), False),
         (lambda: googles(generationConfig={"responseModalities": ["TEXT", "IMAGE"]}), True),
     ],
@@ -341,3 +363,11 @@ def test_others_are_not_shown_what_they_would_refuse_and_it_is_said(wire, provid
     body, ignored = written(wire, provider, "claude-haiku-4-5" if provider == "Anthropic" else "gpt-5-mini")
     assert "messages.1.content.2 (image)" in ignored
     assert json.dumps(body).count(DATA) == 1
+
+
+@pytest.mark.parametrize("block", [{"type": "image"}, {"type": "image", "source": {}}, {"type": "image", "source": 1}])
+@pytest.mark.parametrize(("wire", "provider"), [(google.WIRE, "Gemini"), (chat_provider.WIRE, "OpenAICompatible")])
+def test_an_image_without_anything_in_it_is_refused(wire, provider, block):
+    with pytest.raises(ProblemError, match=r"messages.1.content.0.source") as refusal:
+        written(wire, provider, turns=[MADE[0], {"role": "assistant", "content": [block]}])
+    assert refusal.value.problem.status == 400

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Shown = Literal["whole", "signed", "before calls"]
 """How much of the thinking a client gets: all; only that there was some, with its signature; or, of a client that did
-not ask for any and may not expect it, only what a model wants back with a tool's result.
+not ask for any and may not expect it, only what a model wants back with a tool's result or an image that it made.
 
 Thinking without words is held back until something follows it: Claude never ends with any, and who reads an answer by
 its last block would find it empty."""
@@ -60,6 +60,8 @@ def _blocks(content: list[Json], how: Shown, ids: CallIds) -> list[Json]:
                 continue
         elif block["type"] == "tool_use":
             held.append(ids.renamed(block))
+        elif block["type"] == "image":
+            held.append(block)
         else:
             held = [block] if how == "before calls" else [*held, block]
         kept += held
@@ -162,7 +164,7 @@ class Writer:
             return self._think(block.get("thinking") or "")
         if block["type"] == "tool_use":
             return self._let_go() + self._open(self._ids.renamed(block))
-        if self._how == "before calls":
+        if self._how == "before calls" and block["type"] != "image":
             self._held = []
         return self._let_go() + self._open(block)
 

@@ -132,7 +132,7 @@ def _message(message: Message, names: Names, *, legacy: bool) -> Json:
 
 
 def _image(block: Json, place: int, signature: str) -> Json:
-    entry = images.entry(block, place)
+    entry = images.entry(images.url_of(block), place)
     return entry | {"extra_content": _signed(signature)} if signature else entry
 
 

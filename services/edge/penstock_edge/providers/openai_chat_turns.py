@@ -149,7 +149,7 @@ class Turns:
             elif kind == "image" and self._provider == "OpenAI":
                 self._ignored.append(f"{where} (image)")
             elif kind == "image":
-                made.append(images.entry(block, len(made)))
+                made.append(images.entry(_url(where, block), len(made)))
             else:
                 raise _uncarriable(where, f"{str(kind)[:64]} blocks")
         message: Json = {"role": "assistant", "content": self._joined(texts, "") if texts else None}

@@ -239,7 +239,9 @@ def test_what_it_makes_is_what_was_asked_for(modalities, kinds):
     assert [part.kind for part in message.parts] == kinds
 
 
-@pytest.mark.parametrize(("room", "reason", "kinds"), [(1292, "STOP", ["text", "image"]), (1291, "MAX_TOKENS", ["text"])])
+@pytest.mark.parametrize(
+    ("room", "reason", "kinds"), [(1292, "STOP", ["text", "image"]), (1291, "MAX_TOKENS", ["text"])]
+)
 def test_an_image_needs_room(room, reason, kinds):
     message = made(Behaviour(say="12345"), PAINTER, **config(maxOutputTokens=room))
     assert (message.finish_reason, [part.kind for part in message.parts]) == (reason, kinds)

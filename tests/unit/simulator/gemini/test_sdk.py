@@ -99,7 +99,7 @@ async def test_images(sdk):
 
 async def test_models(sdk):
     names = [model.name async for model in await sdk.list(config={"page_size": 3, "query_base": True})]
-    assert len(names) == len(set(names)) == 8
+    assert len(names) == len(set(names)) == 10
     assert (await sdk.get(model=MODEL)).output_token_limit == 65_536
     with pytest.raises(errors.ClientError, match="NOT_FOUND"):
         await sdk.get(model="gemini-9")

@@ -129,7 +129,9 @@ class OpenImage:
     def begin(self) -> bytes:
         """Return what announces the item."""
         item = _encode(items.image(self._item_id, None, items.IN_PROGRESS))
-        return self._sequence.item(b"added", self._index, item) + self._stage(b"in_progress") + self._stage(b"generating")
+        return (
+            self._sequence.item(b"added", self._index, item) + self._stage(b"in_progress") + self._stage(b"generating")
+        )
 
     def end(self) -> tuple[bytes, bytes]:
         """Return what ends the item, and the whole item."""

@@ -307,7 +307,7 @@ def test_what_cannot_be_carried_is_listed(gemini):
     body = {
         "contents": [
             {"parts": [{"text": "a", "videoMetadata": {"fps": 1}, "partMetadata": None}], "name": "x"},
-            model({"executableCode": {"code": "1"}}, {"inline_data": {"mimeType": "image/png", "data": PIXEL}}, call()),
+            model({"executableCode": {"code": "1"}}, {"inline_data": {"mimeType": "audio/wav", "data": PIXEL}}, call()),
             user(back(scheduling="SILENT")),
         ]
     }

@@ -229,7 +229,7 @@ CARRY = ": this cannot be carried to the provider of this model"
         ),
         ({"generationConfig": {"responseLogprobs": True}}, "generationConfig.responseLogprobs" + CARRY),
         (
-            {"generationConfig": {"responseModalities": ["TEXT", "IMAGE"]}},
+            {"generationConfig": {"responseModalities": ["TEXT", "AUDIO"]}},
             "generationConfig.responseModalities" + CARRY,
         ),
         ({"generationConfig": {"responseMimeType": "text/x.enum"}}, "generationConfig.responseMimeType" + CARRY),

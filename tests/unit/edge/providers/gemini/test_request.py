@@ -434,11 +434,12 @@ def test_caching_is_listed_once():
 
 def test_what_blocks_say_beyond_the_usual_is_listed():
     document = {"type": "document", "source": {"type": "text", "data": "a"}, "title": "t", "context": None}
-    messages = [user(document), assistant(text("b", citations=[]), {"type": "image", "source": {}})]
+    messages = [user(document), assistant(text("b", citations=[]), document)]
     assert write(messages)[1] == [
         "messages.0.content.0.title",
         "messages.1.content.0.citations",
-        "messages.1.content.1 (image)",
+        "messages.1.content.1.title",
+        "messages.1.content.1 (document)",
     ]
 
 
