@@ -31,7 +31,7 @@ HOT = {
     "bodies calls changes client_timers closing cost credentials decisions denials freshness giving_back hearing "
     "holdings holds key_book key_facts leases limits metrics outage reminders session times unrecorded "
     "attempts corking crossing decoding direct_turn dispatch estimates exchange flow hints journal keepalive key_books "
-    "limit_headers outcome_messages outcomes passage patterns price protocol relay reply request_id "
+    "limit_headers outcome_messages outcomes passage patterns price protocol relay reply request_id request_reader "
     "settlement segments settlement_messages signatures snapshot spool sse standing store_clock tallies usage "
     "varints waiting ways "
     "dialects/anthropic dialects/dialect dialects/gemini/dialect dialects/gemini/framing "

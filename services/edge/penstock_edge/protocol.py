@@ -19,8 +19,9 @@ from penstock_edge.asgi_requests import AsgiRequests, leave
 from penstock_edge.bodies import DRAIN_BYTES
 from penstock_edge.client_timers import SOON_SECONDS, ClientTimers
 from penstock_edge.corking import Cork, CorkedTransport
-from penstock_edge.direct_turn import DirectTurn, Line
+from penstock_edge.direct_turn import DirectTurn
 from penstock_edge.flow import STALL_SECONDS, Flow
+from penstock_edge.request_reader import RequestReader
 from penstock_edge.unserved import CRASHED, MALFORMED, TOO_LARGE, whole_answer
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ log = logs.get(__name__)
 MOST_HEAD_BYTES: Final = 128 * 1024
 MOST_WAITING: Final = 100
 """Requests that may wait for another one on a connection."""
-_UPGRADING: Final = frozenset({b"upgrade", b"http2-settings"})
 _DEFAULTS: Final = DefaultLines()
 
 
@@ -53,36 +53,26 @@ def _nothing(url: bytes) -> Found:
     return None
 
 
-class EdgeProtocol(Line):
+class EdgeProtocol(RequestReader):
     """One client connection."""
 
     __slots__ = (
         "__weakref__",
         "_app_state",
         "_asgi",
-        "_between",
         "_config",
         "_cork",
         "_cycle",
         "_due",
-        "_expects",
         "_find",
-        "_head_bytes",
-        "_headers",
-        "_in_head",
         "_keep_alive_seconds",
         "_line",
-        "_opening",
-        "_parser",
         "_passed_over_bytes",
         "_serving",
         "_soon_seconds",
         "_stall_seconds",
         "_state",
-        "_timers",
         "_turn",
-        "_upgrading",
-        "_url",
     )
 
     def __init__(
@@ -95,6 +85,7 @@ class EdgeProtocol(Line):
         soon_seconds: float = SOON_SECONDS,
         cork: Cork | None = None,
     ) -> None:
+        super().__init__()
         self.loop = _loop or asyncio.get_running_loop()
         self._config = config
         self._state = server_state
@@ -105,7 +96,6 @@ class EdgeProtocol(Line):
         # Apps that are not the edge's, roots and limits are uvicorn's to deal with.
         plain = not config.root_path and config.limit_concurrency is None
         self._find: Any = getattr(config.loaded_app, "find", _nothing) if plain else _nothing
-        self._parser: httptools.HttpRequestParser | None = None
         self._asgi: AsgiRequests | None = None
         self._stall_seconds = stall_seconds
         self._soon_seconds = soon_seconds
@@ -119,23 +109,8 @@ class EdgeProtocol(Line):
         self._serving: DirectTurn | RequestResponseCycle | None = None
         self._line: list[tuple[DirectTurn | RequestResponseCycle, Any]] = []
         """Requests that wait for those before them; uvicorn's with their app."""
-        self._url = b""
-        self._headers: Headers = []
-        self._expects = False
-        self._upgrading = False
-        self._in_head = True
-        self._head_bytes = 0
-        self._opening = b""
-        """What has come just now, if a request begins at its beginning."""
         self._passed_over_bytes = 0
         """How much has come after the last request."""
-        self._parse_anew()
-
-    def _parse_anew(self) -> None:
-        self._parser = httptools.HttpRequestParser(self)
-        # A request that follows one with `Connection: close` is passed over instead of refused.
-        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
-        self._between = True
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Start the clock of the first head."""
@@ -170,60 +145,21 @@ class EdgeProtocol(Line):
         return self._turn if self._turn is not None else self._cycle
 
     def data_received(self, data: bytes) -> None:
-        """Parse, and count what comes before a head is whole."""
-        parser = self._parser
-        if parser is None:
+        """Read, and serve what has come whole."""
+        if self._parser is None:
             self._pass_over(data)
             return
-        if self._between:
-            self._opening = data
-        else:
-            self._opening = b""
-            self._head_bytes += len(data)
         try:
-            parser.feed_data(data)
+            self.read(data)
         except httptools.HttpParserError:
             self._due = None
             self._refuse(MALFORMED)
             return
-        except httptools.HttpParserUpgrade as upgrade:
-            if self._upgrading:
-                self._stay(data[upgrade.args[0] :])
-                return
-            self._read_no_more()
         due = self._due
         if due is not None and (due.body_whole or not self._wait_for_body(due)):
             self._begin(due)
         if not self._between and self._parser is not None and not self.transport.is_closing():
             self._unfinished()
-
-    def _stay(self, rest: bytes) -> None:
-        """Parse a request anew without its wish for another protocol: a server may pass over that, its parser does not.
-
-        Java's own client wishes for HTTP/2 with every first request, those with a body too.
-        """
-        self._upgrading = False
-        parser = self._parser
-        if parser is None:
-            return
-        url, headers = self._url, self._headers
-        self._url, self._headers = b"", []
-        head = [b"%b %b HTTP/%b" % (parser.get_method(), url, parser.get_http_version().encode())]
-        for name, value in headers:
-            if name == b"connection":
-                words = [word for word in map(bytes.strip, value.split(b",")) if word.lower() not in _UPGRADING]
-                head += [b"connection: " + b", ".join(words)] if words else []
-            elif name not in _UPGRADING:
-                head.append(name + b": " + value)
-        self._parse_anew()
-        self.data_received(b"\r\n".join(head) + b"\r\n\r\n" + rest)
-
-    def _read_no_more(self) -> None:
-        """End the connection with the last request: it wished to connect, and what follows is no HTTP."""
-        self._parser = None
-        last = self._last()
-        if last is not None:
-            last.keep_alive = False
 
     def _unfinished(self) -> None:
         """Bound what a request that is not whole has besides its body: a head, extensions of chunks, trailers."""
@@ -277,42 +213,10 @@ class EdgeProtocol(Line):
         elif not self.transport.is_closing():
             self.transport.close()
 
-    # The parser's callbacks
+    # What is read
 
-    def on_message_begin(self) -> None:
-        """Begin a head."""
-        self._between = False
-        self._in_head = True
-        self._head_bytes = 0
-        self._timers.request_begun()
-        self._expects = False
-
-    def on_url(self, url: bytes) -> None:
-        """Take a piece of the URL."""
-        self._url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header, or a trailer, which is forgotten with the request's end."""
-        name = name.lower()
-        if name == b"expect" and value.lower() == b"100-continue":
-            self._expects = True
-        self._headers.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        """End a head, and find who serves the request."""
-        parser = self._parser
-        if parser is None:
-            return
-        self._in_head = False
-        self._head_bytes = 0
-        self._timers.head_over()
-        if parser.should_upgrade() and parser.get_method() != b"CONNECT":
-            self._upgrading = True
-            return
-        version = self._plain_version(parser)
-        # A key is known no longer than its request is; and trailers are not headers.
-        url, headers = self._url, self._headers
-        self._url, self._headers = b"", []
+    def head_read(self, parser: httptools.HttpRequestParser, url: bytes, headers: Headers, version: str) -> None:
+        """Find who serves the request."""
         found: Found = self._find(url) if version else None
         if found is None:
             self._leave_to_uvicorn(parser, url, headers)
@@ -327,18 +231,6 @@ class EdgeProtocol(Line):
             self._serving = self._due = turn
         else:
             self._queue(turn, None)
-
-    def _plain_version(self, parser: httptools.HttpRequestParser) -> str:
-        """Return the version of HTTP of a POST whose body comes unasked; "" of any other request."""
-        end = 5 + len(self._url)
-        # Nearly always; the parser makes a text of the version for each who asks.
-        if self._opening[:5] == b"POST " and self._opening[end : end + 11] == b" HTTP/1.1\r\n":
-            return "" if self._expects else "1.1"
-        if parser.get_method() != b"POST":
-            return ""
-        version = parser.get_http_version()
-        # Who speaks 1.0 waits for no leave, whatever else is said (RFC 9110, 10.1.1).
-        return version if version == "1.0" or (version == "1.1" and not self._expects) else ""
 
     def _leave_to_uvicorn(self, parser: httptools.HttpRequestParser, url: bytes, headers: Headers) -> None:
         asgi = self._asgi
@@ -361,26 +253,25 @@ class EdgeProtocol(Line):
         self.flow.pause_reading()
         self._line.append((request, app))
 
-    def on_body(self, body: bytes) -> None:
+    def body_read(self, piece: bytes) -> None:
         """Hand on a piece of the body."""
-        self._head_bytes = 0
         if self._turn is not None:
-            self._turn.feed(body)
+            self._turn.feed(piece)
         elif self._asgi is not None and self._cycle is not None:
-            self._asgi.feed(self._cycle, body)
+            self._asgi.feed(self._cycle, piece)
 
-    def on_message_complete(self) -> None:
+    def request_read(self) -> None:
         """Hand on the body's end."""
-        self._opening = b""
-        if self._upgrading:
-            return
-        self._between = True
-        if self._headers:
-            self._headers = []
         if self._turn is not None:
             self._turn.finish()
         elif self._asgi is not None and self._cycle is not None:
             self._asgi.finish(self._cycle)
+
+    def nothing_follows(self) -> None:
+        """End the connection with the last request."""
+        last = self._last()
+        if last is not None:
+            last.keep_alive = False
 
     # One request after another
 
