@@ -42,9 +42,9 @@ HOT = {
     "providers/gemini/wire providers/openai_chat providers/openai_chat_sniffer "
     "providers/openai_chat_usage providers/openai_embeddings providers/openai_failure "
     "providers/openai_head providers/openai_responses/sniffer providers/openai_responses/wire "
-    "providers/splice providers/wire providers/wires routes/inference unattended upstream/answers "
-    "upstream/call upstream/client upstream/connection upstream/deadlines upstream/fields upstream/outgoing "
-    "upstream/pool",
+    "providers/splice providers/wire providers/wires routes/inference unattended "
+    "upstream/answer_reader upstream/answers upstream/call upstream/client upstream/connection "
+    "upstream/deadlines upstream/fields upstream/outgoing upstream/pool",
     "penstock_routing": "access accounts affinity buckets candidates choosing condition fair_queue gates gauges "
     "health lanes outcomes policy pool rendezvous retry retry_budget selection serving shares storms waiting_room "
     "warmth words",

@@ -2,73 +2,52 @@
 
 from __future__ import annotations
 
-import asyncio
 import select
 from typing import TYPE_CHECKING, Final, cast
 
-import httptools
-
 from penstock_edge.corking import CorkedTransport
-from penstock_edge.upstream.answers import check_coding, declared_idle_seconds, ends_by_itself
+from penstock_edge.upstream.answer_reader import AnswerReader
+from penstock_edge.upstream.answers import declared_idle_seconds, ends_by_itself
 from penstock_edge.upstream.call import Call
 from penstock_edge.upstream.errors import (
     ConnectionLostError,
     DeadlineError,
-    MalformedAnswerError,
-    ProxyError,
     TruncatedBodyError,
     UpstreamError,
 )
 from penstock_edge.upstream.outgoing import Outgoing
-from penstock_edge.upstream.proxies import PROXY_AUTHENTICATION_REQUIRED
 
 if TYPE_CHECKING:
+    import asyncio
     import ssl
     from collections.abc import Callable
 
     from penstock_edge.corking import Cork
     from penstock_edge.upstream.deadlines import Deadlines
 
-# Of a head, and of whatever else holds no body: interim answers, chunk sizes, trailers.
-MAX_HEAD_BYTES: Final = 128 * 1024
-_MAX_HEADERS: Final = 512
-_MAX_INTERIM_ANSWERS: Final = 16
 _FOREVER: Final = float("inf")
-_CODING: Final = b"transfer-encoding"
-_CODING_LENGTH: Final = 17
 
 
-class Connection(asyncio.Protocol):
+class Connection(AnswerReader):
     """Speaks HTTP/1.1 as a client. `on_free` is called when it can take another call, `on_closed` once at its end."""
 
     __slots__ = (
         "__weakref__",
-        "_bodiless",
-        "_call",
         "_clock",
-        "_coding",
-        "_codings",
         "_cork",
         "_deadline",
         "_eof",
-        "_feed",
-        "_forwarded",
         "_idle_seconds",
-        "_in_head",
-        "_interim",
         "_loop",
         "_on_closed",
         "_on_first_answer",
         "_on_free",
         "_outgoing",
-        "_over",
-        "_parser",
         "_phase",
         "_poll",
         "_retire_at",
         "_reused",
         "_rings_at",
-        "_spoiled",
         "_streamed",
         "_timer",
         "_transport",
@@ -90,18 +69,15 @@ class Connection(asyncio.Protocol):
         on_first_answer: Callable[[Connection], None] | None = None,
     ) -> None:
         """Begin unconnected. `forwarded`: a proxy stands between, and answers itself when it does not know us."""
+        super().__init__(forwarded=forwarded)
         self._loop = loop
         self._cork = cork
-        # Methods that every answer calls are kept bound: looking them up costs as much as they do.
         self._clock: Callable[[], float] = loop.time
-        self._feed: Callable[[bytes], None] | None = None
         self._on_free = on_free
         self._on_closed: Callable[[Connection], None] | None = on_closed
         self._transport: CorkedTransport | None = None
         self._outgoing: Outgoing | None = None
-        self._parser: httptools.HttpResponseParser | None = None
         self._poll: Callable[[int], list[tuple[int, int]]] | None = None
-        self._call: Call | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._rings_at = 0.0
         self._deadline = 0.0
@@ -112,23 +88,12 @@ class Connection(asyncio.Protocol):
         self._eof = False
         self._unanswerable = False
         self._retire_at = loop.time() + age_seconds
-        self._forwarded = forwarded
         self._on_first_answer = on_first_answer
-        self._reset_answer()
         self.idle_since = 0.0
         self.idle_limit = _FOREVER
         """Seconds after which the upstream closes an idle connection, as far as it said so."""
         self.lost = False
         """It has ended."""
-
-    def _reset_answer(self) -> None:
-        self._bodiless = 0
-        self._interim = 0
-        self._in_head = True
-        self._codings = 0
-        self._coding = b""
-        self._over = False
-        self._spoiled = False
 
     # What the pool asks.
 
@@ -207,8 +172,7 @@ class Connection(asyncio.Protocol):
         """Take the transport."""
         self._transport = made = CorkedTransport(cast("asyncio.Transport", transport), self._cork)
         self._outgoing = Outgoing(self._loop, made, self._waits, self._stalled)
-        self._parser = httptools.HttpResponseParser(self)
-        self._feed = self._parser.feed_data
+        self.begin_reading()
         self.idle_since = self._loop.time()
         descriptor = transport.get_extra_info("socket")
         if descriptor is not None:
@@ -219,8 +183,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came and wake the call."""
-        call, feed = self._call, self._feed
-        if call is None or feed is None:
+        call = self._call
+        if call is None:
             # Nobody asked: an upstream that says goodbye (408) or that sends more than it announced.
             self.close()
             return
@@ -232,19 +196,12 @@ class Connection(asyncio.Protocol):
                 return
             call.answered = True
             call.first_byte_at = now
-        self._bodiless += len(data)
-        try:
-            feed(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            if not self._over:
-                self._fail(_told(error))
-                return
-            self._spoiled = True
+        wrong = self.read(data)
+        if wrong is not None:
+            self._fail(wrong)
+            return
         if self._over:
             self._end_call(now)
-            return
-        if self._bodiless > MAX_HEAD_BYTES:
-            self._fail(MalformedAnswerError("the head of the upstream's answer is too large"))
             return
         if self._streamed and call.head_done and not call.discarding:
             self._arm(now + self._idle_seconds, "idle")
@@ -276,8 +233,7 @@ class Connection(asyncio.Protocol):
             self._outgoing.stop()
         # These and the connection name each other; without this, memory waits for the cycle collector.
         self._outgoing = None
-        self._parser = None
-        self._feed = None
+        self.end_reading()
         self._transport = None
         self._poll = None
         on_closed, self._on_closed = self._on_closed, None
@@ -310,70 +266,6 @@ class Connection(asyncio.Protocol):
 
     def _stalled(self) -> None:
         self._fail(DeadlineError("write"))
-
-    # httptools' callbacks
-
-    def on_message_begin(self) -> None:
-        """Note an answer that nobody asked for."""
-        if self._over:
-            self._spoiled = True
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header; trailers are dropped, because what follows a body changes nothing about it."""
-        call = self._call
-        if call is None or not self._in_head:
-            return
-        fields = call.fields
-        fields.append(name)
-        fields.append(value)
-        if len(name) == _CODING_LENGTH and name.lower() == _CODING:
-            self._codings += 1
-            self._coding = value
-
-    def on_headers_complete(self) -> None:
-        """Hand a final answer's head to the call."""
-        call, parser = self._call, self._parser
-        if call is None or parser is None or self._over:
-            return
-        status = parser.get_status_code()
-        if 100 <= status < 200:
-            return
-        if status < 100 or len(call.fields) > 2 * _MAX_HEADERS:
-            raise MalformedAnswerError("the head of the upstream's answer is no answer's")
-        if status == PROXY_AUTHENTICATION_REQUIRED and self._forwarded:
-            raise ProxyError("the proxy wants other credentials (407)")
-        if self._codings:
-            check_coding(status, self._codings, self._coding, parser)
-        self._in_head = False
-        call.status = status
-        call.begin_body()
-
-    def on_body(self, body: bytes) -> None:
-        """Hand a piece of the body to the call."""
-        self._bodiless = 0
-        if self._call is not None and not self._over:
-            self._call.take(body)
-
-    def on_message_complete(self) -> None:
-        """Note the answer's end, or pass over an interim one (1xx)."""
-        if self._over:
-            return
-        parser = self._parser
-        if self._in_head:
-            self._forget_interim()
-            self._interim += 1
-            if self._interim > _MAX_INTERIM_ANSWERS or parser is None or parser.get_status_code() == 101:
-                raise ValueError("too many interim answers")
-            return
-        self._over = True
-        # The parser knows about `Connection: close` here and only here.
-        if parser is None or not parser.should_keep_alive():
-            self._spoiled = True
-
-    def _forget_interim(self) -> None:
-        self._codings = 0
-        if self._call is not None:
-            self._call.fields.clear()
 
     # Ends
 
@@ -448,11 +340,3 @@ class Connection(asyncio.Protocol):
         # Without the whole request nobody can have answered it.
         waited_for = "write" if not call.answered and outgoing.unsent() else self._phase
         self._fail(DeadlineError(waited_for))
-
-
-def _told(error: Exception) -> UpstreamError:
-    """Return our own error from under the parser's, which wraps what its callbacks raise."""
-    cause = error.__context__
-    if isinstance(cause, UpstreamError):
-        return cause
-    return MalformedAnswerError("the upstream's answer is not valid HTTP/1.1")
