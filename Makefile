@@ -51,7 +51,7 @@ mutants: setup ## Sabotage the code line by line and see that a test fails each 
 bench: setup ## Measure the gateway beside others (see benchmarks/README.md)
 	@benchmarks/run.sh $(ARGS)
 
-bench-check: setup ## Fail when a request costs more beside nginx than was committed (about two minutes; see benchmarks/README.md)
+bench-check: setup ## Fail when a request costs more beside nginx than was committed (three minutes, or seven; see benchmarks/README.md)
 	@benchmarks/run.sh check $(ARGS)
 
 bench-routing: setup ## Compare routing policies in virtual time (SEED=n; see benchmarks/ROUTING.md)

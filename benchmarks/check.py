@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Fail when Penstock's CPU per request, as a multiple of nginx's in this run, has grown by more than 15 %.
 
-Started by `make bench-check`. Measures a few cases of both in turn; what looks dearer is repeated before it counts.
+Started by `make bench-check`. Measures a few cases of nginx, the sources and the compiled modules in turn; what looks
+dearer is repeated before it counts.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from figures import ratios
+from figures import FLOOR, OURS, Measured, ratios
 from judging import ADVICE, Spent, judge, suspicious, table
 from plan import CHECKED, Turn
 from relaying import Bench, say
@@ -24,58 +25,66 @@ from running import HERE, LOGS, OTHER_CORE, end_in_order, pin
 from upstreams import upstreams
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from plan import Case
+    from collections.abc import Iterable, Sequence
 
 ROWS = HERE / "relaying.json"
-PAIR = ("nginx", "penstock")
-BUDGET_SECONDS = 165.0
-"""From the first start; no measurement begins later."""
+BUDGET_SECONDS = 240.0
+"""From when all have started; no measurement begins later."""
 NOTHING_TO_COMPARE = 2
 
 
 class Check:
-    """Both gateways, and what they spent so far."""
+    """The gateways, and what they spent so far."""
 
-    def __init__(self, bench: Bench, seconds: float, deadline: float) -> None:
+    def __init__(self, bench: Bench, ours: Sequence[str], seconds: float, deadline: float) -> None:
         self._bench = bench
         self._seconds = seconds
         self._deadline = deadline
         self._round = 0
-        self.spent = {case: Spent() for case in CHECKED}
+        self.spent = {Measured(name, case): Spent() for name in ours for case in CHECKED}
         self.others: list[float] = []
         """The part of the gateways' core that others used, in each measurement."""
 
-    def round(self, cases: Iterable[Case]) -> bool:
-        """Measure cases once, in both gateways, one right after the other; returns whether there was time."""
+    def round(self, wanted: Iterable[Measured]) -> bool:
+        """Measure once, case by case, nginx and ours right after each other; returns whether there was time."""
         self._round += 1
-        pair = PAIR if self._round % 2 else PAIR[::-1]
-        for case in cases:
+        asked = list(wanted)
+        for case in dict.fromkeys(measured.case for measured in asked):
             if time.monotonic() > self._deadline:
                 return False
-            for name in pair:
-                row = self._bench.take(Turn(self._round, case, name), self._seconds)
-                mine = self.spent[case].floor if name == "nginx" else self.spent[case].ours
-                if row["n"] and not row["errs"]:
-                    mine.append(row["cpu_us"])
-                    self.others.append(row.get("others", 0.0))
-                words = f"{row.get('cpu_us', 0):7.1f} us" if row["n"] else row.get("err", "no answer")
-                say(f"round {self._round} {name:9} {case!s:42} {words}  errors {row['errs']}")
+            ours = [measured for measured in asked if measured.case == case]
+            names = [FLOOR, *(measured.gateway for measured in ours)]
+            for name in names if self._round % 2 else reversed(names):
+                cpu_us = self._take(Turn(self._round, case, name))
+                for measured in ours:
+                    if cpu_us is not None and name == FLOOR:
+                        self.spent[measured].floor.append(cpu_us)
+                    elif cpu_us is not None and name == measured.gateway:
+                        self.spent[measured].ours.append(cpu_us)
         return True
 
+    def _take(self, turn: Turn) -> float | None:
+        """Measure one gateway in one case; None where it failed."""
+        row = self._bench.take(turn, self._seconds)
+        words = f"{row.get('cpu_us', 0):7.1f} us" if row["n"] else row.get("err", "no answer")
+        say(f"round {turn.round} {turn.gateway:17} {turn.case!s:42} {words}  errors {row['errs']}")
+        if not row["n"] or row["errs"]:
+            return None
+        self.others.append(row.get("others", 0.0))
+        return float(row["cpu_us"])
 
-def run(rounds: int, repeats: int, seconds: float, committed: dict[Case, float]) -> Check:
+
+def run(rounds: int, repeats: int, seconds: float, committed: dict[Measured, float]) -> Check:
     """Measure, and repeat what looks dearer."""
-    deadline = time.monotonic() + BUDGET_SECONDS
     with upstreams() as base, ExitStack() as stack:
         bench = Bench(base, stack)
-        bench.start(PAIR)
-        if not all(name in bench for name in PAIR):
-            sys.exit("Nothing was compared: one of the two could not be run.")
-        check = Check(bench, seconds, deadline)
+        bench.start((FLOOR, *OURS))
+        ours = [name for name in OURS if name in bench]
+        if FLOOR not in bench or not ours:
+            sys.exit("Nothing was compared: nginx or Penstock could not be run.")
+        check = Check(bench, ours, seconds, time.monotonic() + BUDGET_SECONDS)
         for _ in range(rounds):
-            check.round(CHECKED)
+            check.round(check.spent)
         for _ in range(repeats):
             again = suspicious(judge(committed, check.spent))
             if not again or not check.round(again):
@@ -95,7 +104,7 @@ def main() -> int:
         return NOTHING_TO_COMPARE
     document = json.loads(ROWS.read_text())
     committed = ratios(document["rows"])
-    if not any(case in committed for case in CHECKED):
+    if not any(measured.case in CHECKED for measured in committed):
         say(f"{ROWS.name} has none of the cases that are compared. `make bench` measures them.")
         return NOTHING_TO_COMPARE
     LOGS.mkdir(exist_ok=True)
@@ -105,6 +114,9 @@ def main() -> int:
     verdicts = judge(committed, check.spent)
     print(table(verdicts))
     print(f"\nCommitted: {document['made']['date']}, {document['made']['machine']}. Here: {machine()}.")
+    for name in OURS:
+        if not any(measured.gateway == name for measured in check.spent):
+            print(f"Not compared, since it could not be run: {name}; see {LOGS.name}/{name}.log.")
     if check.others:
         print(f"Others used {statistics.median(check.others) * 100:.0f} % of the gateways' core meanwhile.")
     if suspicious(verdicts):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plan import CONNECTIONS, KINDS, Case
 
@@ -15,6 +15,15 @@ if TYPE_CHECKING:
 FLOOR = "nginx"
 BLIND = "blind-relay"
 """What Python costs before it reads anything."""
+OURS = ("penstock", "penstock-compiled")
+"""Penstock from its sources, and as the image has it."""
+
+
+class Measured(NamedTuple):
+    """One of ours in one case."""
+
+    gateway: str
+    case: Case
 
 
 class Figures:
@@ -109,16 +118,17 @@ def typical(case: Case, spent: Sequence[float]) -> float:
     return statistics.median(spent) if case.pauses else min(spent)
 
 
-def ratios(rows: Iterable[Row]) -> dict[Case, float]:
-    """Return Penstock's CPU in each case as a multiple of the floor's."""
+def ratios(rows: Iterable[Row]) -> dict[Measured, float]:
+    """Return the CPU of each of ours in each case as a multiple of the floor's."""
     rows = list(rows)
     figures = Figures(rows)
     found = {}
     for case in {Case(row["form"], row["kind"], row["connections"]) for row in rows}:
-        ours, floor = (figures.values(case, name, "cpu_us") for name in ("penstock", FLOOR))
-        times = compared(case, ours, floor)
-        if times is not None:
-            found[case] = times
+        floor = figures.values(case, FLOOR, "cpu_us")
+        for gateway in OURS:
+            times = compared(case, figures.values(case, gateway, "cpu_us"), floor)
+            if times is not None:
+                found[Measured(gateway, case)] = times
     return found
 
 

@@ -10,6 +10,7 @@ from figures import compared, typical
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from figures import Measured
     from plan import Case
 
 LIMIT = 1.15
@@ -31,14 +32,14 @@ class Spent:
 class Verdict:
     """One case."""
 
-    case: Case
+    measured: Measured
     committed: float | None
     spent: Spent
 
     @property
     def ratio(self) -> float | None:
         """Return ours as a multiple of the floor's."""
-        return compared(self.case, self.spent.ours, self.spent.floor)
+        return compared(self.measured.case, self.spent.ours, self.spent.floor)
 
     @property
     def growth(self) -> float | None:
@@ -54,19 +55,19 @@ class Verdict:
         return self.growth is None or self.growth > LIMIT
 
 
-def judge(committed: Mapping[Case, float], spent: Mapping[Case, Spent]) -> list[Verdict]:
-    """Judge every case that was measured."""
-    return [Verdict(case, committed.get(case), found) for case, found in spent.items()]
+def judge(committed: Mapping[Measured, float], spent: Mapping[Measured, Spent]) -> list[Verdict]:
+    """Judge all that was measured."""
+    return [Verdict(measured, committed.get(measured), found) for measured, found in spent.items()]
 
 
-def suspicious(verdicts: Iterable[Verdict]) -> list[Case]:
-    """List the cases to repeat before anybody is blamed."""
-    return [verdict.case for verdict in verdicts if verdict.beyond]
+def suspicious(verdicts: Iterable[Verdict]) -> list[Measured]:
+    """List what to repeat before anybody is blamed."""
+    return [verdict.measured for verdict in verdicts if verdict.beyond]
 
 
 def table(verdicts: Iterable[Verdict]) -> str:
     """Return the verdicts for a terminal."""
-    heads = ("case", "penstock µs", "nginx µs", "ratio", "committed", "change", "")
+    heads = ("gateway", "case", "µs", "nginx µs", "ratio", "committed", "change", "")
     rows = [heads, *(_row(verdict) for verdict in verdicts)]
     widths = [max(len(row[number]) for row in rows) for number in range(len(heads))]
     return "\n".join(
@@ -81,9 +82,10 @@ def _row(verdict: Verdict) -> tuple[str, ...]:
     if growth is not None and verdict.beyond:
         word = f"DEARER: at most {(LIMIT - 1) * 100:+.0f} %"
     return (
-        str(verdict.case),
-        _typical(verdict.case, spent.ours),
-        _typical(verdict.case, spent.floor),
+        verdict.measured.gateway,
+        str(verdict.measured.case),
+        _typical(verdict.measured.case, spent.ours),
+        _typical(verdict.measured.case, spent.floor),
         _number(verdict.ratio),
         _number(verdict.committed),
         change,

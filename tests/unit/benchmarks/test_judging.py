@@ -19,10 +19,10 @@ def module(monkeypatch):
 
 
 def judged(module, ours, floor, committed=4.0, kind="unary 1 KB"):
-    judging, plan = module("judging"), module("plan")
-    case = next(case for case in plan.CHECKED if case.kind == kind)
-    known = {} if committed is None else {case: committed}
-    return judging, judging.judge(known, {case: judging.Spent(ours, floor)})
+    judging, plan, figures = module("judging"), module("plan"), module("figures")
+    measured = figures.Measured("penstock", next(case for case in plan.CHECKED if case.kind == kind))
+    known = {} if committed is None else {measured: committed}
+    return judging, judging.judge(known, {measured: judging.Spent(ours, floor)})
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,8 @@ def test_a_case_that_was_never_committed_is_told_and_blames_nobody(module):
 def test_the_table_says_which_case_and_by_how_much(module):
     judging, verdicts = judged(module, [60.0, 52.0], [10.0, 11.0])
     line = judging.table(verdicts).splitlines()[1]
-    assert line.split("  ")[0] == str(module("plan").CHECKED[0])
+    assert line.split()[0] == "penstock"
+    assert str(module("plan").CHECKED[0]) in line
     for word in ("52.0", "10.0", "5.20", "4.00", "+30 %", "DEARER: at most +15 %"):
         assert word in line
     assert "make profile" in judging.ADVICE
@@ -110,13 +111,28 @@ def test_committed_ratios_compare_in_the_same_format_and_as_the_check_does(modul
         row(chat, "nginx", 0, 5.0),
         row(chat, "penstock", 0, 40.0),
         {**row(chat, "penstock", 1, 1.0), "n": 0},
+        row(chat, "penstock-compiled", 0, 20.0),
+        row(chat, "litellm", 0, 9000.0),
         *(row(plan.CHUNKS, "nginx", number, cpu) for number, cpu in enumerate([10.0, 12.0, 20.0])),
         *(row(plan.CHUNKS, "penstock", number, cpu) for number, cpu in enumerate([20.0, 30.0, 40.0])),
     ]
-    assert figures.ratios(rows) == {messages: 4.0, chat: 8.0, plan.CHUNKS: 2.5}
+    assert figures.ratios(rows) == {
+        ("penstock", messages): 4.0,
+        ("penstock", chat): 8.0,
+        ("penstock-compiled", chat): 4.0,
+        ("penstock", plan.CHUNKS): 2.5,
+    }
 
 
 def test_whatever_is_checked_is_measured_by_every_run(module):
     plan = module("plan")
     for quick in (False, True):
         assert set(plan.CHECKED) <= set(plan.cases(quick=quick))
+
+
+def test_what_only_compiled_modules_lose_is_seen(module):
+    judging, figures, case = module("judging"), module("figures"), module("plan").UNARY
+    ours = [figures.Measured(name, case) for name in figures.OURS]
+    spent = {ours[0]: judging.Spent([80.0], [20.0]), ours[1]: judging.Spent([80.0], [20.0])}
+    verdicts = judging.judge({ours[0]: 4.0, ours[1]: 3.0}, spent)
+    assert judging.suspicious(verdicts) == [ours[1]]
