@@ -22,18 +22,22 @@ _IMAGE_TOKENS: Final = 1_600
 _DOCUMENT_TOKENS: Final = 6_000
 _FIRST_OUTPUT_GUESS: Final = 1_024
 _KNOWN_AT_MOST: Final = 50_000
-# As the Messages format and Gemini's write it, and as data URLs.
-_BASE64: Final = re.compile(rb'(?:"data"\s*:\s*"|;base64,)[A-Za-z0-9+/=\\]{128,}"')
+# As the Messages format and Gemini's write it, as Responses write an image that was made, and as data URLs.
+_BASE64: Final = re.compile(rb'(?:"(?:data|result)"\s*:\s*"|;base64,)[A-Za-z0-9+/=\\]{128,}"')
 # What shows that a body may hold some, by wire format: looking for it is what a long prompt costs.
-_BLOB_SIGNS: Final = {"messages": b'"base64"', "chat": b";base64,", "responses": b";base64,", "generate": b"nline"}
+_BLOB_SIGNS: Final = {
+    "messages": (b'"base64"',),
+    "chat": (b";base64,",),
+    "responses": (b";base64,", b"image_generation_call"),
+    "generate": (b"nline",),
+}
 _PDF: Final = b"application/pdf"
 
 
 def has_blobs(body: bytes, wire: str) -> bool:
     """Whether a body in this wire format may hold images or documents as base64."""
-    sign = _BLOB_SIGNS.get(wire)
     # From behind, because CPython looks several times faster that way.
-    return sign is not None and body.rfind(sign) >= 0
+    return any(body.rfind(sign) >= 0 for sign in _BLOB_SIGNS.get(wire, ()))
 
 
 class _Averages:

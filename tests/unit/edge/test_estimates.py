@@ -66,6 +66,7 @@ def test_images_and_documents_count_as_fixed_amounts():
     [
         ("chat", '{"type":"image_url","image_url":{"url":"data:image/png;base64,DATA"}}'),
         ("responses", '{"type":"input_file","file_data":"data:application/pdf;base64,DATA"}'),
+        ("responses", '{"type":"image_generation_call","id":"ig_1","status":"completed","result":"DATA"}'),
         ("generate", '{"inlineData":{"mimeType":"image/png","data":"DATA"}}'),
         ("generate", '{"inline_data":{"mime_type":"application/pdf","data": "DATA"}}'),
     ],
