@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Final
 from penstock_edge.answer_head import READY, lines
 from penstock_edge.cost import charge_micro, whole_input
 from penstock_edge.limit_headers import LimitHeaders
+from penstock_edge.notes import line
 from penstock_edge.route_header import route_header
 from penstock_routing import outcomes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from penstock_edge.dialects.dialect import Headers
     from penstock_edge.errors import Problem
@@ -104,11 +105,11 @@ class Answering:
         return headers
 
 
-def _ignored_header(ignored: Iterable[str]) -> Headers:
+def _ignored_header(ignored: Sequence[str]) -> Headers:
     """Return the header that says what of a request could not be carried."""
-    text = ", ".join(dict.fromkeys(ignored))
+    text = line(ignored, _MOST_IGNORED_BYTES)
     if not text:
         return []
     # Names of fields are the client's own words.
-    plain = "".join(char if " " <= char <= "~" else "?" for char in text[:_MOST_IGNORED_BYTES])
+    plain = "".join(char if " " <= char <= "~" else "?" for char in text)
     return [(b"penstock-ignored-fields", plain.encode())]

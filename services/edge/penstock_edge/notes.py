@@ -1,6 +1,15 @@
-"""What of a request is ignored, collected on its way."""
+"""What of a request is ignored: collected on its way, and said in one line."""
 
 from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_PLACE: Final = re.compile(r"(?<=[A-Za-z])\.\d+")
+_MORE: Final = ", and more"
 
 
 class Notes(list[str]):
@@ -17,3 +26,16 @@ class Notes(list[str]):
         if note not in self._made:
             self._made.add(note)
             self.append(note)
+
+
+def line(ignored: Sequence[str], most: int) -> str:
+    """Return all entries, each once; in a long conversation not where each stands, but what it is."""
+    text = ", ".join(dict.fromkeys(ignored))
+    if len(text) <= most:
+        return text
+    text = ", ".join(dict.fromkeys(_PLACE.sub(".*", entry) for entry in ignored))
+    if len(text) <= most:
+        return text
+    room = most - len(_MORE)
+    whole = text.rfind(", ", 0, room + 2)
+    return text[: whole if whole >= 0 else room] + _MORE
