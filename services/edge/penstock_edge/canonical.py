@@ -74,6 +74,8 @@ class Message(msgspec.Struct):
     stop_reason: StopReason
     stop_sequence: str | None = None
     usage: UsageReport = msgspec.field(default_factory=UsageReport)
+    explanation: str = ""
+    """Why the answer was withheld, in words for the user; "" where nobody says."""
 
 
 class MessageStart(msgspec.Struct):
@@ -142,6 +144,7 @@ class MessageDelta(msgspec.Struct):
     stop_reason: StopReason | None = None
     stop_sequence: str | None = None
     usage: UsageReport = msgspec.field(default_factory=UsageReport)
+    explanation: str = ""
 
 
 class MessageStop(msgspec.Struct):

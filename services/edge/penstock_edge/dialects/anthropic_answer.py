@@ -41,9 +41,16 @@ def answer(message: Message, model: str, birth: Birth, how: Shown, ids: CallIds)
             "content": _blocks(message.content, how, ids),
             "stop_reason": message.stop_reason,
             "stop_sequence": message.stop_sequence,
+            **_details(message.explanation),
             "usage": _whole(message.usage),
         }
     )
+
+
+def _details(explanation: str) -> Json:
+    """Return what says why an answer was withheld."""
+    details = {"type": "refusal", "category": None, "explanation": explanation}
+    return {"stop_details": details} if explanation else {}
 
 
 def _blocks(content: list[Json], how: Shown, ids: CallIds) -> list[Json]:
@@ -214,6 +221,7 @@ class Writer:
 
     def _end(self, event: canonical.MessageDelta) -> bytes:
         delta = {"stop_reason": event.stop_reason, "stop_sequence": event.stop_sequence}
+        delta |= _details(event.explanation)
         usage = msgspec.to_builtins(event.usage)
         usage.setdefault("output_tokens", 0)
         return _event(b"message_delta", {"type": "message_delta", "delta": delta, "usage": usage})

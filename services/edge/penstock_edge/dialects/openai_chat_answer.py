@@ -117,7 +117,7 @@ def _message(message: Message, names: Names, *, legacy: bool) -> Json:
     written: Json = {
         "role": "assistant",
         "content": text or None,
-        "refusal": _REFUSED if message.stop_reason == "refusal" else None,
+        "refusal": (message.explanation or _REFUSED) if message.stop_reason == "refusal" else None,
     }
     thought = "".join(thoughts)
     if thought:
@@ -151,6 +151,7 @@ class Writer:
     __slots__ = (
         "_calls",
         "_count",
+        "_explanation",
         "_finish",
         "_head",
         "_images",
@@ -178,6 +179,7 @@ class Writer:
         self._wants_usage = wants_usage
         self._usage = UsageReport()
         self._reason: str | None = None
+        self._explanation = ""
         self._calls: dict[int, int] = {}
         """Which call a block is: calls are counted by themselves."""
         self._count = 0
@@ -211,6 +213,7 @@ class Writer:
             case canonical.MessageDelta():
                 self._merge(event.usage)
                 self._reason = event.stop_reason or self._reason
+                self._explanation = event.explanation or self._explanation
                 return b""
             case canonical.MessageStop():
                 return self._end()
@@ -279,7 +282,7 @@ class Writer:
                 setattr(known, name, value)
 
     def _end(self) -> bytes:
-        delta = _encode({"refusal": _REFUSED}) if self._reason == "refusal" else b"{}"
+        delta = _encode({"refusal": self._explanation or _REFUSED}) if self._reason == "refusal" else b"{}"
         end = self._head + delta + self._finish % finish_of(self._reason, legacy=self._legacy).encode()
         if self._wants_usage:
             end += self._open + b'],"usage":' + _encode(usage_of(self._usage)) + b"}\n\n"

@@ -25,6 +25,7 @@ class _Answer(msgspec.Struct):
     id: str = ""
     model: str = ""
     stop_sequence: str | None = None
+    stop_details: Any = None
     usage: UsageReport = msgspec.field(default_factory=UsageReport)
 
 
@@ -53,6 +54,7 @@ def parse(body: bytes) -> canonical.Message:
         stop_reason=_reason(answer.stop_reason) or "end_turn",
         stop_sequence=answer.stop_sequence,
         usage=answer.usage,
+        explanation=_explanation(answer.stop_details),
     )
 
 
@@ -112,6 +114,11 @@ def _reason(word: str | None) -> StopReason | None:
     return cast("StopReason", word) if word in _REASONS else "end_turn"
 
 
+def _explanation(details: Any) -> str:
+    words = details.get("explanation") if isinstance(details, dict) else None
+    return words if isinstance(words, str) else ""
+
+
 class _Delta(msgspec.Struct):
     type: str = ""
     text: str = ""
@@ -121,6 +128,7 @@ class _Delta(msgspec.Struct):
     citation: dict[str, Any] | None = None
     stop_reason: str | None = None
     stop_sequence: str | None = None
+    stop_details: Any = None
 
 
 class _Start(msgspec.Struct):
@@ -188,8 +196,8 @@ class Parser:
             return (canonical.BlockStop(event.index),)
         if kind == "message_delta":
             delta = event.delta
-            usage = event.usage or UsageReport()
-            return (canonical.MessageDelta(_reason(delta.stop_reason), delta.stop_sequence, usage),)
+            usage, words = event.usage or UsageReport(), _explanation(delta.stop_details)
+            return (canonical.MessageDelta(_reason(delta.stop_reason), delta.stop_sequence, usage, words),)
         if kind == "message_stop":
             return (canonical.MessageStop(),)
         return (canonical.Ping(),) if kind == "ping" else _NOTHING

@@ -125,6 +125,8 @@ def answer(message: Message, parts: PartsWriter, tail: Json) -> bytes:
     written = parts.whole(message.content)
     reason = MALFORMED_CALL if parts.malformed and message.stop_reason == "tool_use" else FINISH[message.stop_reason]
     candidate: Json = {"content": {"parts": written, "role": "model"}, "finishReason": reason, "index": 0}
+    if message.explanation:
+        candidate["finishMessage"] = message.explanation
     if not written and message.stop_reason == "refusal":
         del candidate["content"]
     return msgspec.json.encode({"candidates": [candidate], "usageMetadata": usage_metadata(message.usage), **tail})

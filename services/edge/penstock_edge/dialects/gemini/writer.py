@@ -39,6 +39,7 @@ class GeminiWriter:
     __slots__ = (
         "_call",
         "_ending",
+        "_explanation",
         "_frame",
         "_pieces",
         "_said",
@@ -56,6 +57,7 @@ class GeminiWriter:
         self._ending = _CLOSED + b'"index":0}],' + self._tail
         self._said = False
         self._stop: canonical.StopReason = "end_turn"
+        self._explanation = ""
         self._usage = UsageReport()
         # Of the block that is open.
         self._thought = False
@@ -82,6 +84,7 @@ class GeminiWriter:
             case canonical.MessageDelta():
                 self._hear(event.usage)
                 self._stop = event.stop_reason or self._stop
+                self._explanation = event.explanation or self._explanation
             case canonical.MessageStop():
                 return self._end()
             case canonical.Ping():
@@ -140,7 +143,10 @@ class GeminiWriter:
         if self._said or self._written.waiting or self._stop != "refusal":
             head = _HEAD + _encode(self._written.text("")) + _CLOSED
         usage = _encode(usage_metadata(self._usage))
-        last = b'%b"finishReason":"%b","index":0}],"usageMetadata":%b,%b' % (head, reason.encode(), usage, self._tail)
+        ending = {"finishReason": reason, "index": 0}
+        if self._explanation:
+            ending["finishMessage"] = self._explanation
+        last = b'%b%b],"usageMetadata":%b,%b' % (head, _encode(ending)[1:], usage, self._tail)
         return self._frame.chunk(last) + self._frame.close()
 
     def _hear(self, usage: UsageReport) -> None:

@@ -64,11 +64,7 @@ def _output(answer: Message, ids: items.Ids, book: ToolBook, call_ids: CallIds) 
         index = len(output)
         match block["type"]:
             case "text":
-                part = items.text_part(block["text"])
-                if output and output[-1]["type"] == "message":
-                    output[-1]["content"].append(part)
-                else:
-                    output.append(items.message(ids.item("msg", index), [part], items.COMPLETED))
+                _say(output, items.text_part(block["text"]), ids)
             case "thinking":
                 thinking, signature = block.get("thinking") or "", block.get("signature") or ""
                 output.append(items.reasoning(ids.item("rs", index), thinking, signature))
@@ -82,8 +78,17 @@ def _output(answer: Message, ids: items.Ids, book: ToolBook, call_ids: CallIds) 
                 output.append(items.image(ids.item("ig", index), block, items.COMPLETED))
             case _:
                 continue
-    if not answer.content and answer.stop_reason == "refusal":
-        output.append(items.message(ids.item("msg", 0), [items.refusal_part(items.REFUSAL)], items.COMPLETED))
-    elif output and items.shortfall(answer.stop_reason, empty=False) and "status" in output[-1]:
+    silent = not answer.content
+    if answer.stop_reason == "refusal" and (silent or answer.explanation):
+        _say(output, items.refusal_part(answer.explanation or items.REFUSAL), ids)
+    if output and items.shortfall(answer.stop_reason, empty=silent) and "status" in output[-1]:
         output[-1]["status"] = items.INCOMPLETE
     return output
+
+
+def _say(output: list[Json], part: Json, ids: items.Ids) -> None:
+    """Add a part to the message at the end, or in one of its own."""
+    if output and output[-1]["type"] == "message":
+        output[-1]["content"].append(part)
+    else:
+        output.append(items.message(ids.item("msg", len(output)), [part], items.COMPLETED))

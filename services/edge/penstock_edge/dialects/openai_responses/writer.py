@@ -35,6 +35,7 @@ class ResponsesWriter:
         "_book",
         "_call_ids",
         "_envelope",
+        "_explanation",
         "_message",
         "_output",
         "_sequence",
@@ -52,6 +53,7 @@ class ResponsesWriter:
         """Stays open behind its block: another text may follow, as its next part."""
         self._block: OpenMessage | OpenReasoning | OpenCall | OpenImage | None = None
         self._stop_reason: StopReason | None = None
+        self._explanation = ""
         self._usage = UsageReport()
 
     def write(self, event: Event) -> bytes:
@@ -77,6 +79,7 @@ class ResponsesWriter:
                 return self._announce()
             case canonical.MessageDelta():
                 self._stop_reason = event.stop_reason or self._stop_reason
+                self._explanation = event.explanation or self._explanation
                 self._merge(event.usage)
                 return b""
             case canonical.MessageStop():
@@ -119,14 +122,22 @@ class ResponsesWriter:
         return out + self._block.begin()
 
     def _begin_text(self) -> bytes:
-        out = b""
-        message = self._message
-        if message is None:
-            index = len(self._output)
-            message = OpenMessage(self._sequence, index, self._envelope.ids.item("msg", index))
-            out = message.begin()
-        self._message = self._block = message
+        out, message = self._talk()
+        self._block = message
         return out + message.begin_text()
+
+    def _refuse(self) -> bytes:
+        out, message = self._talk()
+        return out + message.refuse(self._explanation or items.REFUSAL)
+
+    def _talk(self) -> tuple[bytes, OpenMessage]:
+        """Return the open message, begun now if there is none, and what announces it."""
+        out = b""
+        if self._message is None:
+            index = len(self._output)
+            self._message = OpenMessage(self._sequence, index, self._envelope.ids.item("msg", index))
+            out = self._message.begin()
+        return out, self._message
 
     def _end(self) -> bytes:
         block, self._block = self._block, None
@@ -147,13 +158,9 @@ class ResponsesWriter:
         return out
 
     def _close(self) -> bytes:
-        out = b""
-        if self._stop_reason == "refusal" and not self._output and self._message is None:
-            self._message = OpenMessage(self._sequence, 0, self._envelope.ids.item("msg", 0))
-            out = self._message.begin() + self._message.refuse(items.REFUSAL)
-            shortfall = None
-        else:
-            shortfall = items.shortfall(self._stop_reason, empty=False)
+        silent = not self._output and self._message is None
+        shortfall = items.shortfall(self._stop_reason, empty=silent)
+        out = self._refuse() if self._stop_reason == "refusal" and (silent or self._explanation) else b""
         status = items.INCOMPLETE if shortfall else items.COMPLETED
         out += self._end_message(status)
         response = self._envelope.close(status, self._output, usage=items.usage(self._usage), shortfall=shortfall)

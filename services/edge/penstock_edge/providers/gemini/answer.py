@@ -9,7 +9,14 @@ import msgspec
 from penstock_edge import canonical, signatures
 from penstock_edge.canonical import UnreadableError
 from penstock_edge.providers.gemini.call_ids import CallIds
-from penstock_edge.providers.gemini.response import PROVIDER, UNREADABLE, UsageMetadata, decode, stop_reason
+from penstock_edge.providers.gemini.response import (
+    PROVIDER,
+    UNREADABLE,
+    UsageMetadata,
+    decode,
+    explanation,
+    stop_reason,
+)
 from penstock_edge.providers.odd_json import mended
 from penstock_edge.usage_report import UsageReport
 
@@ -72,26 +79,26 @@ def parse(body: bytes) -> canonical.Message:
 
 
 def _message(response: Response, body: bytes) -> canonical.Message:
-    candidate = response.first()
-    if response.failed or (candidate is None and not response.blocked):
+    candidate, block = response.first(), response.block
+    if response.failed or (candidate is None and block is None):
         raise UnreadableError
     content: list[Json] = []
     ids = CallIds(response.id, body)
     parts = (candidate.content.parts or []) if candidate is not None and candidate.content is not None else []
     for part in parts:
         _add(part, content, ids)
-    if candidate is None:
-        reason = stop_reason("SAFETY", called=False)
-    elif candidate.finish is None and not content:
-        raise UnreadableError
-    else:
-        reason = stop_reason(candidate.finish or "STOP", called=any(b["type"] == "tool_use" for b in content))
+    finish, words = block or ("STOP", None)
+    if candidate is not None:
+        if candidate.finish is None and not content:
+            raise UnreadableError
+        finish, words = candidate.finish or "STOP", candidate.words
     return canonical.Message(
         id=response.id or "",
         model=response.model or "",
         content=content,
-        stop_reason=reason,
+        stop_reason=stop_reason(finish, called=any(b["type"] == "tool_use" for b in content)),
         usage=UsageReport() if response.usage is None else response.usage.report(),
+        explanation=explanation(finish, words),
     )
 
 

@@ -8,7 +8,7 @@ from penstock_edge import canonical, signatures
 from penstock_edge.canonical import UnreadableError
 from penstock_edge.providers.gemini.call_ids import CallIds
 from penstock_edge.providers.gemini.failure import of_error_object, stray_error
-from penstock_edge.providers.gemini.response import PROVIDER, UNREADABLE, decode, stop_reason
+from penstock_edge.providers.gemini.response import PROVIDER, UNREADABLE, decode, explanation, stop_reason
 from penstock_edge.providers.odd_json import mended_event
 from penstock_edge.sse import data_of
 from penstock_edge.usage_report import UsageReport
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class GeminiParser:
     """One stream. Its end is only known when the body ends: usage may follow the finish."""
 
-    __slots__ = ("_called", "_finish", "_ids", "_index", "_open", "_usage")
+    __slots__ = ("_called", "_finish", "_ids", "_index", "_open", "_usage", "_words")
 
     def __init__(self) -> None:
         self._ids: CallIds | None = None
@@ -32,6 +32,8 @@ class GeminiParser:
         """The type of the block that is open."""
         self._called = False
         self._finish: str | None = None
+        self._words: str | None = None
+        """What was said about it."""
         self._usage = UsageReport()
 
     def feed(self, raw: bytes) -> Sequence[Event]:
@@ -57,7 +59,8 @@ class GeminiParser:
         events: list[Event] = []
         self._close(events)
         reason = stop_reason(self._finish, called=self._called)
-        events += (canonical.MessageDelta(reason, usage=self._usage), canonical.MessageStop())
+        why = explanation(self._finish, self._words)
+        events += (canonical.MessageDelta(reason, usage=self._usage, explanation=why), canonical.MessageStop())
         return events
 
     def _read(self, response: Response, data: bytes) -> list[Event]:
@@ -72,14 +75,14 @@ class GeminiParser:
             events.append(canonical.UsageSoFar(self._usage))
         candidate = response.first()
         if candidate is None:
-            if response.blocked:
-                self._finish = "SAFETY"
+            if response.block is not None:
+                self._finish, self._words = response.block
             return events
         if candidate.content is not None:
             for part in candidate.content.parts or ():
                 self._part(part, events, self._ids)
         if candidate.finish is not None:
-            self._finish = candidate.finish
+            self._finish, self._words = candidate.finish, candidate.words
         return events
 
     def _part(self, part: Part, events: list[Event], ids: CallIds) -> None:

@@ -93,6 +93,7 @@ class Candidate(msgspec.Struct):
 
     content: Content | None = None
     finish: str | None = msgspec.field(default=None, name="finishReason")
+    words: str | None = msgspec.field(default=None, name="finishMessage")
     index: int | None = None
 
 
@@ -100,6 +101,7 @@ class PromptFeedback(msgspec.Struct):
     """What was found wrong with the prompt."""
 
     block_reason: str | None = msgspec.field(default=None, name="blockReason")
+    words: str | None = msgspec.field(default=None, name="blockReasonMessage")
 
 
 class Response(msgspec.Struct):
@@ -114,9 +116,12 @@ class Response(msgspec.Struct):
     error: msgspec.Raw = msgspec.Raw()
 
     @property
-    def blocked(self) -> bool:
-        """Whether the prompt itself was refused."""
-        return not self.candidates and self.feedback is not None and self.feedback.block_reason is not None
+    def block(self) -> tuple[str, str | None] | None:
+        """Why the prompt itself was refused, as a finish reason and its words; None where it was not."""
+        feedback = self.feedback
+        if self.candidates or feedback is None or feedback.block_reason is None:
+            return None
+        return feedback.block_reason, feedback.words
 
     @property
     def failed(self) -> bool:
@@ -147,3 +152,10 @@ def stop_reason(finish: str, *, called: bool) -> StopReason:
     """Return why an answer ended. Whatever is neither a usual end nor a limit is an answer withheld."""
     reason = _REASONS.get(finish, "refusal")
     return "tool_use" if called and reason == "end_turn" else reason
+
+
+def explanation(finish: str, words: str | None) -> str:
+    """Return why an answer was withheld; "" where it was not. Nobody else has so many reasons, so this names it."""
+    if finish in _REASONS:
+        return ""
+    return f"The provider ended the answer ({finish}){f': {words}' if words else '.'}"
