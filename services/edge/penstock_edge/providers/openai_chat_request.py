@@ -8,7 +8,8 @@ import msgspec
 
 from penstock_edge.errors import ProblemError, invalid
 from penstock_edge.notes import Notes
-from penstock_edge.providers.openai_chat_turns import Turns, note_lost
+from penstock_edge.providers.losses import note_lost
+from penstock_edge.providers.openai_chat_turns import Turns
 from penstock_edge.providers.wire import Written
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class _Draft:
             effort = _effort(thinking.get("budget_tokens"))
         if kind == "disabled":
             effort = "none" if self._openai else None
-        elif kind is not None and effort is None:
+        if kind is not None and effort is None:
             self.ignored.append("thinking")
         if effort is not None:
             body["reasoning_effort"] = effort

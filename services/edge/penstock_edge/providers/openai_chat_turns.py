@@ -8,6 +8,7 @@ import msgspec
 
 from penstock_edge import images, signatures
 from penstock_edge.errors import ProblemError, invalid
+from penstock_edge.providers.losses import note_lost
 
 if TYPE_CHECKING:
     from penstock_edge.canonical import Json
@@ -15,8 +16,9 @@ if TYPE_CHECKING:
 
 _encode = msgspec.json.Encoder().encode
 _PDF: Final = "application/pdf"
-_NOTHING: Final[tuple[object, ...]] = (None, False, [], {"enabled": False})
 _PART: Final = frozenset({"type", "text", "source", "title", "cache_control"})
+_CALL: Final = frozenset({"type", "id", "name", "input", "cache_control"})
+_RESULT: Final = frozenset({"type", "tool_use_id", "content", "is_error", "cache_control"})
 
 
 class Turns:
@@ -33,6 +35,8 @@ class Turns:
     def write(self, system: Any, turns: list[Json]) -> list[Json]:
         """Return the messages. Raises ProblemError."""
         if system:
+            for block in system:
+                note_lost(self._ignored, "system", block, _PART)
             role = "developer" if self._provider == "OpenAI" else "system"
             self._messages.append({"role": role, "content": self._joined(system, "\n\n")})
         current = _current_turn(turns)
@@ -103,12 +107,14 @@ class Turns:
 
     def _result(self, where: str, block: Json, after: list[Json]) -> None:
         """Write a result; images have no room in it and follow in the user's own message."""
-        content = block.get("content")
+        content, hint = block.get("content"), block.get("cache_control")
         if not isinstance(content, str):
             texts: list[str] = []
             for place, part in enumerate(content if isinstance(content, list) else ()):
                 if isinstance(part, dict) and part.get("type") == "text":
                     texts.append(_string(part, "text"))
+                    note_lost(self._ignored, "messages.content", part, _PART)
+                    hint = part.get("cache_control") or hint
                 elif isinstance(part, dict) and part.get("type") in ("image", "document"):
                     after.append(self._part(f"{where}.content.{place}", part))
                 else:
@@ -117,8 +123,11 @@ class Turns:
         if block.get("is_error"):
             self._ignored.once("is_error")
         message: Json = {"role": "tool", "tool_call_id": block["tool_use_id"], "content": content}
-        if self._hinted([block]):
-            message["content"] = [{"type": "text", "text": content, "cache_control": block["cache_control"]}]
+        note_lost(self._ignored, "messages.content", block, _RESULT)
+        if hint is not None and self._hints:
+            message["content"] = [{"type": "text", "text": content, "cache_control": hint}]
+        elif hint is not None:
+            self.dropped_hint = True
         self._messages.append(message)
 
     # The assistant
@@ -150,6 +159,7 @@ class Turns:
                 self._ignored.append(f"{where} (image)")
             elif kind == "image":
                 made.append(images.entry(_url(where, block), len(made)))
+                self._entered(block, _PART)
             else:
                 raise _uncarriable(where, f"{str(kind)[:64]} blocks")
         message: Json = {"role": "assistant", "content": self._joined(texts, "") if texts else None}
@@ -175,6 +185,7 @@ class Turns:
         return own
 
     def _call(self, block: Json, signature: str) -> Json:
+        self._entered(block, _CALL)
         arguments = _encode(block["input"]).decode()
         call: Json = {
             "id": block["id"],
@@ -183,10 +194,13 @@ class Turns:
         }
         if signature:
             call["extra_content"] = {"google": {"thought_signature": signature}}
-        if block.get("cache_control") is not None:
-            # A call has no place for it.
-            self.dropped_hint = True
         return call
+
+    def _entered(self, block: Json, carried: frozenset[str]) -> None:
+        """Note what is lost of a block that is an entry of its message, which has no place for hints."""
+        if block.get("cache_control") is not None:
+            self.dropped_hint = True
+        note_lost(self._ignored, "messages.content", block, carried)
 
 
 def _current_turn(turns: list[Json]) -> int:
@@ -199,15 +213,6 @@ def _current_turn(turns: list[Json]) -> int:
         if turn["role"] == "user" and any(block["type"] != "tool_result" for block in turn["content"]):
             return index
     return 0
-
-
-def note_lost(ignored: Notes, where: str, holder: Json, carried: frozenset[str]) -> None:
-    """List once what something says beyond what is carried, unless it asks for nothing."""
-    if holder.keys() <= carried:
-        return
-    for name, value in holder.items():
-        if name not in carried and value not in _NOTHING:
-            ignored.once(f"{where}.{name[:64]}")
 
 
 def _uncarriable(where: str, what: str) -> ProblemError:

@@ -204,6 +204,29 @@ def test_what_no_chat_message_tool_or_option_has_room_for_is_named():
     assert write(messages=[user({**document, "citations": {"enabled": False}})])[1] == []
 
 
+def test_what_stands_within_results_calls_and_images_is_named_too():
+    told = user(result([{**T, "citations": [{}]}], toolset_name="t"))
+    made = {"type": "image", "source": PNG, "transformations": {"oversized_image": "error"}, **HINT}
+    calls = assistant(use(caller={"type": "code_execution_20260120", "tool_id": "x"}), use(caller={"type": "direct"}))
+    _, ignored = write({"system": [{**T, "citations": [{}]}]}, messages=[HI, calls, told, assistant(made), HI])
+    assert ignored == [
+        "system.citations",
+        "messages.content.caller",
+        "messages.content.citations",
+        "messages.content.toolset_name",
+        "messages.content.transformations",
+        "cache_control",
+    ]
+
+
+def test_a_hint_within_a_result_marks_the_result():
+    messages = [HI, assistant(use()), user(result([T, {**T, **HINT}]))]
+    body, ignored = write(to=CLAUDE, messages=messages)
+    assert body["messages"][-1]["content"] == [{"type": "text", "text": "hi\nhi", **HINT}]
+    assert ignored == []
+    assert write(messages=messages)[1] == ["cache_control"]
+
+
 def test_a_schema_that_names_very_many():
     names = [f"p{number}" for number in range(30_000)]
     schema = {
@@ -249,7 +272,7 @@ CLOSED = {"type": "object", "properties": {"a": {"type": "string"}}, "required":
         ({"output_config": {"effort": "max"}}, {"reasoning_effort": "xhigh"}, []),
         ({"output_config": {"effort": "low"}, "thinking": {"type": "adaptive"}}, {"reasoning_effort": "low"}, []),
         ({"thinking": {"type": "enabled", "budget_tokens": 9}}, {}, ["thinking"]),
-        ({"thinking": {"type": "disabled"}}, {}, []),
+        ({"thinking": {"type": "disabled"}}, {}, ["thinking"]),
         ({"metadata": {"user_id": "u"}}, {"user": "u"}, []),
         ({"metadata": {"user_id": "u" * 65}}, {}, ["metadata.user_id"]),
         ({"tools": [F]}, {"tools": [WRITTEN_F]}, []),

@@ -10,6 +10,7 @@ import msgspec
 from penstock_edge import signatures
 from penstock_edge.errors import ProblemError, invalid
 from penstock_edge.providers.call_ids import distinct
+from penstock_edge.providers.losses import note_lost
 
 if TYPE_CHECKING:
     from penstock_edge.canonical import Json
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
 PROVIDER: Final = "OpenAI"
 _LONGEST_CALL_ID: Final = 64
 _IMAGES: Final = ("image/jpeg", "image/png", "image/gif", "image/webp")
+# What of a block has a place, or is listed by itself.
+_CARRIED: Final = {
+    "text": frozenset({"type", "text", "cache_control"}),
+    "image": frozenset({"type", "source", "cache_control"}),
+    "document": frozenset({"type", "source", "title", "cache_control"}),
+    "tool_use": frozenset({"type", "id", "name", "input", "cache_control"}),
+    "tool_result": frozenset({"type", "tool_use_id", "content", "is_error", "cache_control"}),
+}
 _encode = msgspec.json.Encoder().encode
 
 
@@ -101,12 +110,12 @@ class InputItems:
 
     def _text(self, block: Json, kind: str) -> Json:
         if len(block) > 2:
-            self._note(block)
+            self._note(block, "text")
         return {"type": kind, "text": block["text"]}
 
     def _call(self, block: Json) -> Json:
         if len(block) > 4:
-            self._note(block)
+            self._note(block, "tool_use")
         arguments = _encode(block["input"]).decode()
         return {
             "type": "function_call",
@@ -116,8 +125,7 @@ class InputItems:
         }
 
     def _result(self, block: Json, where: str) -> Json:
-        if len(block) > 3:
-            self._note(block)
+        self._note(block, "tool_result")
         if block.get("is_error"):
             self._ignored.once("is_error")
         content = block.get("content")
@@ -155,11 +163,13 @@ class InputItems:
         if kind not in {"image", "document"}:
             self._ignored.append(f"{where} ({str(kind)[:64]})")
             return None
-        self._note(block)
+        self._note(block, kind)
         source = block.get("source")
         if not isinstance(source, dict):
             raise _refused(f"{where}.source", "field required")
-        return _image(source, f"{where}.source") if kind == "image" else _document(block, source, f"{where}.source")
+        if kind == "image":
+            return _image(source, f"{where}.source")
+        return self._document(block, source, f"{where}.source")
 
     def _thinking(self, block: Json, where: str) -> None:
         signature = block.get("signature")
@@ -185,11 +195,37 @@ class InputItems:
             item["summary"] = [{"type": "summary_text", "text": block["thinking"]}]
         self.items.append(item)
 
-    def _note(self, block: Json) -> None:
-        """List once what no block can carry."""
-        for name in ("cache_control", "citations"):
-            if block.get(name):
-                self._ignored.once(name)
+    def _document(self, block: Json, source: Json, where: str) -> Json:
+        kind = source.get("type")
+        title = block.get("title")
+        title = title if isinstance(title, str) else ""
+        if kind == "url":
+            if title:
+                self._ignored.once("messages.content.title")
+            return {"type": "input_file", "file_url": _field(source, "url", where)}
+        if kind in ("text", "content"):
+            content = source.get("content")
+            if isinstance(content, list):
+                for inner in content:
+                    self._note(inner, "text")
+            said = _data(source, where) if kind == "text" else _texts(content, f"{where}.content")
+            return {"type": "input_text", "text": f"{title}\n\n{said}" if title else said}
+        if kind != "base64":
+            raise _refused(f"{where}.type", "only base64, text and url can be carried to this model")
+        if source.get("media_type") != "application/pdf":
+            raise _refused(f"{where}.media_type", "a document should be a PDF")
+        return {
+            "type": "input_file",
+            "filename": title or "document.pdf",
+            "file_data": f"data:application/pdf;base64,{_data(source, where)}",
+        }
+
+    def _note(self, block: Any, kind: str) -> None:
+        """List once what this format has no place for."""
+        if isinstance(block, dict):
+            if block.get("cache_control"):
+                self._ignored.once("cache_control")
+            note_lost(self._ignored, "messages.content", block, _CARRIED[kind])
 
 
 def _image(source: Json, where: str) -> Json:
@@ -202,27 +238,6 @@ def _image(source: Json, where: str) -> Json:
     if media_type not in _IMAGES:
         raise _refused(f"{where}.media_type", "an image should be JPEG, PNG, GIF or WebP")
     return {"type": "input_image", "detail": "auto", "image_url": f"data:{media_type};base64,{_data(source, where)}"}
-
-
-def _document(block: Json, source: Json, where: str) -> Json:
-    kind = source.get("type")
-    title = block.get("title")
-    name = title if isinstance(title, str) and title else "document.pdf"
-    if kind == "text":
-        return {"type": "input_text", "text": _data(source, where)}
-    if kind == "url":
-        return {"type": "input_file", "file_url": _field(source, "url", where)}
-    if kind == "content":
-        return {"type": "input_text", "text": _texts(source.get("content"), f"{where}.content")}
-    if kind != "base64":
-        raise _refused(f"{where}.type", "only base64, text and url can be carried to this model")
-    if source.get("media_type") != "application/pdf":
-        raise _refused(f"{where}.media_type", "a document should be a PDF")
-    return {
-        "type": "input_file",
-        "filename": name,
-        "file_data": f"data:application/pdf;base64,{_data(source, where)}",
-    }
 
 
 def _texts(content: Any, where: str) -> str:

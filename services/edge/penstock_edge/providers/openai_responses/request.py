@@ -9,6 +9,7 @@ import msgspec
 
 from penstock_edge.errors import ProblemError, invalid
 from penstock_edge.notes import Notes
+from penstock_edge.providers.losses import note_lost
 from penstock_edge.providers.openai_responses.gpt_manners import EFFORTS, bounded, effort_of, manners
 from penstock_edge.providers.openai_responses.input_items import InputItems
 from penstock_edge.providers.openai_responses.schemas import completed, is_an_answers, is_strict
@@ -32,6 +33,7 @@ _CARRIED: Final = frozenset(
         "top_p",
     }
 )
+_OF_TOOLS: Final = frozenset({"type", "name", "description", "input_schema", "strict", "cache_control"})
 _NEVER: Final = ("seed", "frequency_penalty", "presence_penalty")
 _COUNTED: Final = ("model", "input", "parallel_tool_calls", "reasoning", "text", "tool_choice", "tools")
 _LEAST_TOKENS: Final = 16
@@ -117,6 +119,7 @@ class _Draft:
                 continue
             if tool.get("cache_control"):
                 self.ignored.once("cache_control")
+            note_lost(self.ignored, "tools", tool, _OF_TOOLS)
             tools.append(self._tool(tool, f"tools.{index}"))
         if tools:
             self._body["tools"] = tools

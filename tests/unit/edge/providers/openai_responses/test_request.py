@@ -178,6 +178,40 @@ def test_messages(turns, expected, left_out):
     assert items(*turns) == (expected, left_out)
 
 
+def test_a_document_keeps_its_title():
+    source = {"type": "text", "media_type": "text/plain", "data": "t"}
+    pieces = {"type": "content", "content": [{"type": "text", "text": "c"}]}
+    link = {"type": "url", "url": "https://x.example/b"}
+    documents = [{"type": "document", "title": "T", "source": each} for each in (source, pieces, link)]
+    body, ignored = write({"messages": [user(*documents)]})
+    assert body["input"][0]["content"] == [
+        {"type": "input_text", "text": "T\n\nt"},
+        {"type": "input_text", "text": "T\n\nc"},
+        {"type": "input_file", "file_url": "https://x.example/b"},
+    ]
+    assert ignored == ["messages.content.title"]
+
+
+def test_what_no_item_or_tool_has_room_for_is_named_once():
+    hint = {"cache_control": {"type": "ephemeral"}}
+    pieces = {"type": "content", "content": [{"type": "text", "text": "c", "citations": [{}]}]}
+    document = {"type": "document", "source": pieces, "context": "x", "citations": {"enabled": False}}
+    image = PNG | {"transformations": {"oversized_image": "error"}}
+    call = {"type": "tool_use", "id": "1", "name": "look", "input": {}, "caller": {"type": "direct"}}
+    result = {"type": "tool_result", "tool_use_id": "1", "toolset_name": "t", **hint}
+    tool = LOOK | {"input_examples": [{}], "defer_loading": True, "eager_input_streaming": False}
+    asked = {"messages": [user(document, image), assistant(call), user(result, document)], "tools": [tool, tool]}
+    assert write(asked)[1] == [
+        "messages.content.context",
+        "messages.content.citations",
+        "messages.content.transformations",
+        "cache_control",
+        "messages.content.toolset_name",
+        "tools.input_examples",
+        "tools.defer_loading",
+    ]
+
+
 def test_thinking_that_led_to_nothing_is_left_out():
     thinking = {"type": "thinking", "thinking": "", "signature": signatures.tag('{"encrypted_content":"F"}', "OpenAI")}
     found, ignored = items(HI, assistant(thinking), HI)

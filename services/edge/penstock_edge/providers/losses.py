@@ -1,0 +1,26 @@
+"""Names what of a canonical request a wire format has no place for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from penstock_edge.canonical import Json
+    from penstock_edge.notes import Notes
+
+# A tuple, because what is looked for may be of any type. Claude writes on every call who made it, mostly itself.
+_NOTHING: Final[tuple[object, ...]] = (None, False, [], {}, {"enabled": False}, {"type": "direct"})
+
+
+def asks_nothing(value: object) -> bool:
+    """Whether nothing is lost with the value of a field."""
+    return value in _NOTHING
+
+
+def note_lost(ignored: Notes, where: str, holder: Json, carried: frozenset[str]) -> None:
+    """List once what something says beyond what is carried, unless it asks for nothing."""
+    if holder.keys() <= carried:
+        return
+    for name, value in holder.items():
+        if name not in carried and not asks_nothing(value):
+            ignored.once(f"{where}.{name[:64]}")
