@@ -51,7 +51,7 @@ def read(body: bytes) -> Request:
             continue
         kind = _CARRIED.get(name)
         if kind is None:
-            ignored.append(name)
+            ignored.append(name[:64])
         elif isinstance(value, bool) or not isinstance(value, kind):  # type: ignore[arg-type]  # types and tuples of them
             raise ProblemError(invalid(f"{name}: Input should be of another type"))
         else:

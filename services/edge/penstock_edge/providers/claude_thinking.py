@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from penstock_edge.providers.losses import THINKING, lost
+
 if TYPE_CHECKING:
     from penstock_edge.canonical import Json
     from penstock_edge.providers.claude_manners import Manners
@@ -11,7 +13,6 @@ if TYPE_CHECKING:
 _LEAST_BUDGET: Final = 1_024
 _BUDGETS: Final = {"low": 2_048, "medium": 8_192, "high": 24_576, "xhigh": 32_768, "max": 49_152}
 _OFF: Final = frozenset({"disabled", "between_tools"})
-_SAID: Final = frozenset({"type", "budget_tokens", "display"})
 
 
 def express(body: Json, manners: Manners, max_tokens: int, ignored: list[str]) -> None:
@@ -19,7 +20,7 @@ def express(body: Json, manners: Manners, max_tokens: int, ignored: list[str]) -
     asked: Json = body.pop("thinking", None) or {}
     config = dict(body.pop("output_config", None) or {})
     effort: str | None = config.pop("effort", None)
-    ignored += [f"thinking.{name[:64]}" for name in asked if name not in _SAID and asked[name] is not None]
+    ignored += lost("thinking", asked, THINKING)
     kind = asked.get("type")
     if kind is None and effort is not None:
         # Whoever names an effort wants reasoning; without a word about it Claude does none.

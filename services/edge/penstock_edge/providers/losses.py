@@ -19,8 +19,15 @@ def asks_nothing(value: object) -> bool:
 
 def note_lost(ignored: Notes, where: str, holder: Json, carried: frozenset[str]) -> None:
     """List once what something says beyond what is carried, unless it asks for nothing."""
-    if holder.keys() <= carried:
-        return
-    for name, value in holder.items():
-        if name not in carried and not asks_nothing(value):
-            ignored.once(f"{where}.{name[:64]}")
+    if not holder.keys() <= carried:
+        for loss in lost(where, holder, carried):
+            ignored.once(loss)
+
+
+def lost(where: str, holder: Json, carried: frozenset[str]) -> list[str]:
+    """Return what something says beyond what is carried, unless it asks for nothing."""
+    return [f"{where}.{name[:64]}" for name, value in holder.items() if name not in carried and not asks_nothing(value)]
+
+
+THINKING: Final = frozenset({"type", "budget_tokens", "display"})
+"""What of `thinking` other models than Claude's can be told too."""

@@ -6,6 +6,8 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
+from penstock_edge.providers.losses import THINKING, lost
+
 if TYPE_CHECKING:
     from penstock_edge.canonical import Json
 
@@ -13,6 +15,7 @@ _VERSION: Final = re.compile(r"gemini-(\d{1,3})(?:\.(\d{1,3}))?")
 _BUDGETS: Final = {"low": 2_048, "medium": 8_192, "high": 24_576, "xhigh": 32_768, "max": 32_768}
 _LEVELS: Final = {"low": "LOW", "medium": "MEDIUM", "high": "HIGH", "xhigh": "HIGH", "max": "HIGH"}
 _DYNAMIC: Final = -1
+_KINDS: Final = ("enabled", "adaptive", "disabled")
 
 
 @lru_cache(maxsize=1024)
@@ -48,8 +51,10 @@ def thinking_config(model: str, body: Json, ignored: list[str]) -> Json | None:
     thinking = thinking if isinstance(thinking, dict) else {}
     effort = _effort(body, ignored)
     kind = thinking.get("type")
-    if kind not in {"enabled", "adaptive", "disabled"} and effort is None:
-        return None
+    if kind not in _KINDS:
+        ignored += ["thinking"] if thinking else []
+        if effort is None:
+            return None
     found = generation(model)
     if found is None or not thinks(model):
         if kind in {"enabled", "adaptive"}:
@@ -63,6 +68,7 @@ def thinking_config(model: str, body: Json, ignored: list[str]) -> Json | None:
         config = _by_level(model, found, kind, effort, budget, ignored)
     else:
         config = _by_budget(model, kind, effort, budget, ignored)
+    ignored += lost("thinking", thinking, THINKING)
     if kind in {"enabled", "adaptive"} and thinking.get("display") != "omitted":
         config["includeThoughts"] = True
     return config

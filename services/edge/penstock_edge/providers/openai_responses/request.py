@@ -9,7 +9,7 @@ import msgspec
 
 from penstock_edge.errors import ProblemError, invalid
 from penstock_edge.notes import Notes
-from penstock_edge.providers.losses import note_lost
+from penstock_edge.providers.losses import THINKING, lost, note_lost
 from penstock_edge.providers.openai_responses.gpt_manners import EFFORTS, bounded, effort_of, manners
 from penstock_edge.providers.openai_responses.input_items import InputItems
 from penstock_edge.providers.openai_responses.schemas import completed, is_an_answers, is_strict
@@ -173,12 +173,15 @@ class _Draft:
                 if asked
             ]
             return
+        self.ignored += lost("thinking", wanted if isinstance(wanted, dict) else {}, THINKING)
         self._body["include"] = ["reasoning.encrypted_content"]
         if kind == "disabled":
             self._body["reasoning"] = {"effort": self._manners.least}
             if self._manners.least != "none":
                 self.ignored.append(f"reasoning.effort={self._manners.least}")
             return
+        if kind not in (None, "enabled", "adaptive"):
+            self.ignored.append("thinking=adaptive")
         if effort is None and kind == "enabled":
             budget = wanted.get("budget_tokens") if isinstance(wanted, dict) else None
             effort = effort_of(budget) if isinstance(budget, int) else None

@@ -323,6 +323,13 @@ def test_choices(choice, written):
             {"effort": "low", "summary": "auto"},
             [],
         ),
+        (
+            {"thinking": {"type": "adaptive", "display": "summarized", "block_binding": {"x": 1}}},
+            "o3",
+            {"summary": "auto"},
+            ["thinking.block_binding"],
+        ),
+        ({"thinking": {"type": "between_tools"}}, "o3", {"summary": "auto"}, ["thinking=adaptive"]),
         ({"thinking": {"type": "disabled"}}, REASONING, {"effort": "none"}, []),
         ({"thinking": {"type": "disabled"}}, "gpt-5-mini", {"effort": "minimal"}, ["reasoning.effort=minimal"]),
         ({"thinking": {"type": "disabled"}}, "gpt-5-codex", {"effort": "low"}, ["reasoning.effort=low"]),
