@@ -138,7 +138,12 @@ class _Reader:
             kind = block.get("type") if isinstance(block, dict) else None
             if not isinstance(kind, str):
                 raise ProblemError(invalid(f"{where}.{index}.type: field required"))
-            if kind in _BLOCKS:
+            if kind == "search_result":
+                kept.append(_as_text(f"{where}.{index}", block))
+            elif kind == "tool_result":
+                _check(f"{where}.{index}", kind, block)
+                kept.append(_readable(f"{where}.{index}.content", block))
+            elif kind in _BLOCKS:
                 _check(f"{where}.{index}", kind, block)
                 if kind != "text" or block["text"]:
                     kept.append(block)
@@ -171,6 +176,29 @@ def _check(where: str, kind: str, block: Json) -> None:
         name, types = _OPTIONAL[kind]
         if block.get(name) is not None and not isinstance(block[name], types):
             raise ProblemError(invalid(f"{where}.{name}: Input should be of another type"))
+
+
+def _as_text(where: str, block: Json) -> Json:
+    """Return what a client's own search has found as text: so every model can read it."""
+    parts = block.get("content")
+    if not isinstance(parts, list):
+        raise ProblemError(invalid(f"{where}.content: Input should be a valid list"))
+    texts = [block.get("title"), block.get("source")]
+    texts += [part.get("text") if isinstance(part, dict) else None for part in parts]
+    if not all(isinstance(text, str) for text in texts):
+        raise ProblemError(invalid(f"{where}: Input should have a title, a source and texts"))
+    rest = {name: value for name, value in block.items() if name not in ("title", "source", "content")}
+    return {**rest, "type": "text", "text": "\n\n".join(text for text in texts if text)}
+
+
+def _readable(where: str, result: Json) -> Json:
+    """Return a tool's result in which what was found stands as text."""
+    content = result.get("content")
+    if isinstance(content, list):
+        for index, block in enumerate(content):
+            if isinstance(block, dict) and block.get("type") == "search_result":
+                content[index] = _as_text(f"{where}.{index}", block)
+    return result
 
 
 class MessagesConversation:

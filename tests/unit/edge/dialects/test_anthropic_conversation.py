@@ -23,6 +23,8 @@ from penstock_edge.usage_report import OutputDetails, UsageReport
 BIRTH = Birth("req_0123", 1_790_000_000)
 TEXT = {"type": "text", "text": "hi"}
 RESULT = {"type": "tool_result", "tool_use_id": "t1", "content": "42"}
+FOUND = {"type": "search_result", "title": "Cats", "source": "https://x.example", "content": [TEXT, TEXT]}
+FOUND_TEXT = {"type": "text", "text": "Cats\n\nhttps://x.example\n\nhi\n\nhi"}
 
 
 def converse(**fields):
@@ -46,6 +48,14 @@ def converse(**fields):
         (
             [{"role": "user", "content": "hi"}, {"role": "system", "content": "s"}, {"role": "user", "content": "hi"}],
             [{"role": "user", "content": [TEXT, TEXT]}],
+        ),
+        (
+            [{"role": "user", "content": [FOUND | {"cache_control": {"type": "ephemeral"}}, TEXT]}],
+            [{"role": "user", "content": [FOUND_TEXT | {"cache_control": {"type": "ephemeral"}}, TEXT]}],
+        ),
+        (
+            [{"role": "user", "content": [{**RESULT, "content": [TEXT, FOUND]}]}],
+            [{"role": "user", "content": [{**RESULT, "content": [TEXT, FOUND_TEXT]}]}],
         ),
         (
             [{"role": "assistant", "content": [{"type": "server_tool_use", "id": "x"}, TEXT]}],
@@ -82,8 +92,20 @@ def test_what_is_not_carried_is_named():
         ({"messages": [{"role": "user", "content": ["x"]}]}, "messages.0.content.0.type: field required"),
         ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages.0.content.0.text: field required"),
         (
-            {"messages": [{"role": "user", "content": [{"type": "search_result"}]}]},
-            "messages.0.content.0.type: search_result blocks cannot be carried to this model",
+            {"messages": [{"role": "user", "content": [{"type": "container_upload"}]}]},
+            "messages.0.content.0.type: container_upload blocks cannot be carried to this model",
+        ),
+        (
+            {"messages": [{"role": "user", "content": [{**FOUND, "content": None}]}]},
+            "messages.0.content.0.content: Input should be a valid list",
+        ),
+        (
+            {"messages": [{"role": "user", "content": [{**RESULT, "content": [TEXT, {**FOUND, "title": None}]}]}]},
+            "messages.0.content.0.content.1: Input should have a title, a source and texts",
+        ),
+        (
+            {"messages": [{"role": "user", "content": [{**FOUND, "content": [TEXT, "x"]}]}]},
+            "messages.0.content.0: Input should have a title, a source and texts",
         ),
         ({"system": [{"type": "image", "source": {}}]}, "system: only text can be carried here"),
         ({"temperature": "hot"}, "temperature: Input should be of another type"),
