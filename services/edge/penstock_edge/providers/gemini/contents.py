@@ -8,6 +8,7 @@ import msgspec
 
 from penstock_edge import signatures
 from penstock_edge.errors import ProblemError, invalid
+from penstock_edge.providers.losses import lost
 
 if TYPE_CHECKING:
     from penstock_edge.canonical import Json
@@ -23,7 +24,7 @@ _BY_ENDING: Final = {
 _USUAL_KEYS: Final = {
     "text": frozenset({"type", "text", "cache_control"}),
     "image": frozenset({"type", "source", "cache_control"}),
-    "document": frozenset({"type", "source", "cache_control"}),
+    "document": frozenset({"type", "source", "title", "cache_control"}),
     "tool_use": frozenset({"type", "id", "name", "input", "cache_control"}),
     "tool_result": frozenset({"type", "tool_use_id", "content", "is_error", "cache_control"}),
     "thinking": frozenset({"type", "thinking", "signature"}),
@@ -76,7 +77,7 @@ class ContentsWriter:
         if "cache_control" in block:
             self.cached = True
         if not block.keys() <= usual:
-            self._ignored += [f"{where}.{key[:64]}" for key in block if key not in usual and block[key] is not None]
+            self._ignored += lost(where, block, usual)
         return str(kind)
 
     def _user(self, content: list[Json], where: str) -> list[Json]:
@@ -179,17 +180,24 @@ class ContentsWriter:
         source = block.get("source")
         source = source if isinstance(source, dict) else {}
         kind, data = source.get("type"), source.get("data")
+        if kind in ("base64", "url") and block["type"] == "document" and block.get("title"):
+            self._ignored.append(f"{where}.title")
         if kind == "base64" and isinstance(data, str) and isinstance(source.get("media_type"), str):
             return [{"inlineData": {"mimeType": source["media_type"], "data": data}}]
         if kind == "url" and isinstance(source.get("url"), str):
             return [{"fileData": _file(source["url"], document=block["type"] == "document")}]
         if kind == "text" and isinstance(data, str):
-            return [{"text": data}]
+            return [{"text": _titled(block, data)}]
         if kind == "content":
             media: list[Json] = []
-            said = self._said(source.get("content"), f"{where}.source", media)
+            said = _titled(block, self._said(source.get("content"), f"{where}.source", media))
             return [*([{"text": said}] if said else []), *media]
         raise ProblemError(invalid(f"{where}.source: this cannot be carried to the provider of this model"))
+
+
+def _titled(document: Json, said: str) -> str:
+    title = document.get("title")
+    return f"{title}\n\n{said}" if isinstance(title, str) and title else said
 
 
 def _holds(content: Json, kind: str) -> bool:

@@ -10,6 +10,7 @@ from penstock_edge.errors import ProblemError, invalid
 from penstock_edge.providers.gemini.contents import ContentsWriter
 from penstock_edge.providers.gemini.thinking import shapes_with_tools, signs_calls, thinking_config, thinks
 from penstock_edge.providers.gemini.tools import calling_config, declarations
+from penstock_edge.providers.losses import lost
 from penstock_edge.providers.wire import Written
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ _READ: Final = frozenset(
         "top_p",
     }
 )
+_OF_SYSTEM: Final = frozenset({"type", "text", "cache_control"})
 _PENALTIES: Final = {"frequency_penalty": "frequencyPenalty", "presence_penalty": "presencePenalty"}
 _MOST_STOPS: Final = 5
 _MOST_TEMPERATURE: Final = 2
@@ -69,6 +71,8 @@ def _prompt(request: Request, to: Addressee, ignored: list[str]) -> Json:
         raise ProblemError(invalid("messages: nothing is left that the provider of this model could read"))
     system = body.get("system")
     if system:
+        for index, block in enumerate(system):
+            ignored += lost(f"system.{index}", block, _OF_SYSTEM)
         prompt["systemInstruction"] = {"parts": [{"text": block["text"]} for block in system]}
     functions = declarations(body.get("tools"), ignored)
     if functions:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from penstock_edge.errors import ProblemError, invalid
+from penstock_edge.providers.losses import lost
 
 if TYPE_CHECKING:
     from penstock_edge.canonical import Json
@@ -28,7 +29,7 @@ def declarations(tools: Any, ignored: list[str]) -> list[Json]:
         if not _takes_nothing(schema):
             function["parametersJsonSchema"] = schema
         functions.append(function)
-        ignored += [f"tools.{index}.{key[:64]}" for key in tool if key not in _USUAL_KEYS and tool[key] is not None]
+        ignored += lost(f"tools.{index}", tool, _USUAL_KEYS)
     return functions
 
 

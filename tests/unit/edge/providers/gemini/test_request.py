@@ -442,14 +442,28 @@ def test_caching_is_listed_once():
 
 
 def test_what_blocks_say_beyond_the_usual_is_listed():
-    document = {"type": "document", "source": {"type": "text", "data": "a"}, "title": "t", "context": None}
-    messages = [user(document), assistant(text("b", citations=[]), document)]
-    assert write(messages)[1] == [
+    source = {"type": "base64", "media_type": "application/pdf", "data": "AA=="}
+    document = {"type": "document", "source": source, "title": "t", "context": None}
+    direct = use() | {"caller": {"type": "direct"}}
+    messages = [user(document), assistant(text("b", citations=[{}]), text("b", citations=[]), document, direct)]
+    _, listed = write(messages, system=[text("s", citations=[{}])], tools=[F | {"strict": False, "x": 1}])
+    assert listed == [
         "messages.0.content.0.title",
         "messages.1.content.0.citations",
-        "messages.1.content.1.title",
-        "messages.1.content.1 (document)",
+        "messages.1.content.2 (document)",
+        "system.0.citations",
+        "tools.0.x",
     ]
+
+
+def test_a_text_keeps_its_title():
+    pieces = {"type": "content", "content": [text("c")]}
+    documents = [
+        {"type": "document", "source": source, "title": "T"} for source in ({"type": "text", "data": "a"}, pieces)
+    ]
+    body, listed = write([user(*documents)])
+    assert body["contents"][0]["parts"] == [{"text": "T\n\na"}, {"text": "T\n\nc"}]
+    assert listed == []
 
 
 def test_nesting_beyond_all_bounds_is_refused():
