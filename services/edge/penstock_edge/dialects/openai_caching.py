@@ -5,11 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from penstock_edge.canonical import Json
+
+BREAKPOINT: Final = "prompt_cache_breakpoint"
 
 CACHE_OPTIONS: Final[tuple[object, ...]] = ({}, {"mode": "implicit"}, {"mode": "explicit"})
 """Options that are carried whole, or ask for what happens anyway."""
 CACHE_RETENTIONS: Final[tuple[object, ...]] = ("in_memory", "in-memory")
+
+
+def note_lifetime(part: Json, note: Callable[[str], None]) -> None:
+    """List how long a part asks to be cached: elsewhere there are other lifetimes, of other prices."""
+    point = part.get(BREAKPOINT)
+    if isinstance(point, dict) and point.get("ttl") is not None:
+        note(f"{BREAKPOINT}.ttl")
 
 
 def wants_cache(document: Json) -> bool:

@@ -6,6 +6,7 @@ import base64
 import binascii
 from typing import TYPE_CHECKING, Any, Final
 
+from penstock_edge.dialects.openai_caching import BREAKPOINT, note_lifetime
 from penstock_edge.dialects.unreadable import wrong, wrong_type
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _IMAGES: Final = {
     "image/gif": "image/gif",
     "image/webp": "image/webp",
 }
-_SILENT: Final = frozenset({"type", "text", "image_url", "file", "refusal", "cache_control", "prompt_cache_breakpoint"})
+_SILENT: Final = frozenset({"type", "text", "image_url", "file", "refusal", "cache_control", BREAKPOINT})
 
 
 def texts(where: str, content: Any, note: Note) -> list[Json]:
@@ -79,7 +80,7 @@ def hint_of(value: Any) -> Json | None:
     hint = value.get("cache_control")
     if isinstance(hint, dict):
         return hint
-    return {"type": "ephemeral"} if isinstance(value.get("prompt_cache_breakpoint"), dict) else None
+    return {"type": "ephemeral"} if isinstance(value.get(BREAKPOINT), dict) else None
 
 
 def _block(where: str, part: Any, note: Note) -> Json | None:
@@ -97,6 +98,7 @@ def _block(where: str, part: Any, note: Note) -> Json | None:
     hint = hint_of(part)
     if hint is not None:
         block["cache_control"] = hint
+        note_lifetime(part, note)
     for name, value in part.items():
         if name not in _SILENT and value is not None:
             note(f"messages.content.{name}")

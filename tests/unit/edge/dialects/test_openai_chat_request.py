@@ -445,9 +445,15 @@ def test_what_is_ignored_of_messages_is_listed_once():
             {"role": "assistant", "content": "a", "reasoning_content": "t", "name": ""},
             {**HI, "name": "bob"},
             {"role": "user", "content": [{"type": "image_url", "image_url": {"url": PNG, "detail": "high"}}]},
+            {"role": "user", "content": [{**T, "prompt_cache_breakpoint": {"mode": "explicit", "ttl": "12h"}}]},
         ]
     )
-    assert request.ignored == ["messages.name", "messages.reasoning_content", "messages.content.image_url.detail"]
+    assert request.ignored == [
+        "messages.name",
+        "messages.reasoning_content",
+        "messages.content.image_url.detail",
+        "prompt_cache_breakpoint.ttl",
+    ]
 
 
 TOOL = {"type": "function", "function": {"name": "f"}}

@@ -6,6 +6,7 @@ import base64
 import binascii
 from typing import TYPE_CHECKING, Any, Final
 
+from penstock_edge.dialects.openai_caching import BREAKPOINT, note_lifetime
 from penstock_edge.dialects.openai_responses.refusal import dictionary, optional, refused, required, uncarriable
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ def _block(part: Json, where: str, ignored: Notes) -> Json | None:
     kind = required(part, "type", str, where)
     if kind in _TEXTS:
         text = required(part, "text", str, where)
+        if part.get("annotations"):
+            ignored.once("output_text.annotations")
         block: Json | None = {"type": "text", "text": text} if text else None
     elif kind == "refusal":
         text = required(part, "refusal", str, where)
@@ -68,8 +71,9 @@ def _block(part: Json, where: str, ignored: Notes) -> Json | None:
         block = _file(part, where)
     else:
         raise uncarriable(f"{where}.type", f"content of the type {kind[:64]}")
-    if block is not None and part.get("prompt_cache_breakpoint") is not None:
+    if block is not None and part.get(BREAKPOINT) is not None:
         block["cache_control"] = {"type": "ephemeral"}
+        note_lifetime(part, ignored.once)
     return block
 
 

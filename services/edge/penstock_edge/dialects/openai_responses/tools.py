@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 _CHOICES: Final = {"auto": "auto", "none": "none", "required": "any"}
 _NAMED: Final = ("function", "custom")
 _CARRIED: Final = frozenset({"type", "name", "description", "parameters", "strict", "format"})
+_OF_CLIENTS: Final = _CARRIED | {"execution", "environment"}
+# Of `allowed_callers`: what goes for all tools elsewhere.
+_BY_THE_MODEL: Final = ["direct"]
 _ABOUT_INPUT: Final = "The whole input, as plain text."
 
 
@@ -96,6 +99,10 @@ class ToolReader:
 
     def _client_run(self, tool: Json, kind: str, where: str) -> None:
         known = CLIENT_TOOLS[kind]
+        self._note(tool, _OF_CLIENTS)
+        environment = tool.get("environment")
+        if isinstance(environment, dict) and environment.get("skills"):
+            self._ignored.once("tools.environment.skills")
         name = self._book.enter(Tool(kind, kind))
         about = optional(tool, "description", str, where) or known.description
         schema = optional(tool, "parameters", dict, where) or known.schema
@@ -106,15 +113,18 @@ class ToolReader:
         if not original:
             raise refused(f"{where}.name", "String should have at least 1 character")
         name = self._book.enter(Tool(kind, original, namespace))
-        for further in tool.keys() - _CARRIED:
-            if tool[further]:
-                self._ignored.once(f"tools.{further[:64]}")
+        self._note(tool, _CARRIED)
         read: Json = {"name": name}
         about = preface + (optional(tool, "description", str, where) or "")
         if about.strip():
             read["description"] = about
         self._tools[name] = read
         return read
+
+    def _note(self, tool: Json, carried: frozenset[str]) -> None:
+        for further in tool.keys() - carried:
+            if tool[further] and tool[further] != _BY_THE_MODEL:
+                self._ignored.once(f"tools.{further[:64]}")
 
     def _chosen(self, wanted: Any) -> Json:
         if wanted is None:

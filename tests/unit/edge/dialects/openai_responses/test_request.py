@@ -8,6 +8,8 @@ from penstock_edge.errors import ProblemError
 from tests.unit.edge.dialects.openai_responses.conversations import FUNCTION, USER, request
 
 HI = [{"role": "user", "content": [{"type": "text", "text": "hi"}]}]
+MARKED = {"type": "input_text", "text": "a", "prompt_cache_breakpoint": {"mode": "explicit", "ttl": "12h"}}
+CITED = {"type": "output_text", "text": "b", "annotations": [{"type": "url_citation"}], "logprobs": [{}]}
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}}
 
 
@@ -61,6 +63,16 @@ def test_fields_carried_whole(fields, canonical):
             ["text.format.description"],
         ),
         ({"tools": [FUNCTION | {"defer_loading": True, "allowed_callers": None}]}, ["tools.defer_loading"]),
+        ({"tools": [FUNCTION | {"allowed_callers": ["direct"]}]}, []),
+        ({"tools": [{"type": "apply_patch", "allowed_callers": ["programmatic"]}]}, ["tools.allowed_callers"]),
+        (
+            {"tools": [{"type": "shell", "environment": {"type": "local", "skills": [{"name": "s"}]}}] * 2},
+            ["tools.environment.skills"],
+        ),
+        (
+            {"input": [{"role": "user", "content": [MARKED]}, {"role": "assistant", "content": [CITED, CITED]}]},
+            ["prompt_cache_breakpoint.ttl", "output_text.annotations"],
+        ),
         ({"prompt_cache_options": {"mode": "implicit"}, "prompt_cache_retention": "24h"}, ["prompt_cache_retention"]),
         ({"reasoning": {"context": "all_turns", "effort": "ultra"}}, ["reasoning.context", "reasoning.effort"]),
         ({"include": ["web_search_call.results"]}, ["include"]),
