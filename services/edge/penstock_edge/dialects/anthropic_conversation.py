@@ -188,6 +188,9 @@ def _as_text(where: str, block: Json) -> Json:
     if not all(isinstance(text, str) for text in texts):
         raise ProblemError(invalid(f"{where}: Input should have a title, a source and texts"))
     rest = {name: value for name, value in block.items() if name not in ("title", "source", "content")}
+    for part in parts:
+        if part.get("cache_control") is not None:
+            rest["cache_control"] = part["cache_control"]
     return {**rest, "type": "text", "text": "\n\n".join(text for text in texts if text)}
 
 

@@ -33,7 +33,7 @@ def express(body: Json, manners: Manners, max_tokens: int, ignored: list[str]) -
         config["effort"] = _known(effort, manners, ignored)
     if config:
         body["output_config"] = config
-    _bound(body, max_tokens, ignored)
+    _bound(body, max_tokens, asked.get("budget_tokens"), ignored)
 
 
 def _do_not_think(body: Json, manners: Manners, ignored: list[str]) -> str | None:
@@ -80,19 +80,22 @@ def _known(effort: str, manners: Manners, ignored: list[str]) -> str:
     return effort
 
 
-def _bound(body: Json, max_tokens: int, ignored: list[str]) -> None:
-    """Leave thinking out where the API would refuse it."""
+def _bound(body: Json, max_tokens: int, asked: Any, ignored: list[str]) -> None:
+    """Keep thinking within its bounds, and leave it out where the API would refuse it. `asked`: the client's budget."""
     thinking = body.get("thinking")
     if thinking is None or thinking["type"] in _OFF:
         return
     forced = (body.get("tool_choice") or {}).get("type") in {"any", "tool"}
-    if thinking["type"] == "enabled":
+    budget = thinking.get("budget_tokens")
+    if budget is not None:
         most = max_tokens - 1
-        thinking["budget_tokens"] = min(max(thinking["budget_tokens"], _LEAST_BUDGET), most)
+        thinking["budget_tokens"] = min(max(budget, _LEAST_BUDGET), most)
         forced = forced or most < _LEAST_BUDGET or tools_without_thinking(body["messages"])
     if forced:
         del body["thinking"]
         ignored.append("thinking")
+    elif budget == asked and budget != thinking.get("budget_tokens"):
+        ignored.append(f"thinking.budget_tokens={thinking['budget_tokens']}")
 
 
 def _effort(budget: int) -> str:

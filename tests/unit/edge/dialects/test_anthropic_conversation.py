@@ -54,6 +54,15 @@ def converse(**fields):
             [{"role": "user", "content": [FOUND_TEXT | {"cache_control": {"type": "ephemeral"}}, TEXT]}],
         ),
         (
+            [
+                {
+                    "role": "user",
+                    "content": [FOUND | {"content": [TEXT | {"cache_control": {"type": "ephemeral"}}, TEXT]}],
+                }
+            ],
+            [{"role": "user", "content": [FOUND_TEXT | {"cache_control": {"type": "ephemeral"}}]}],
+        ),
+        (
             [{"role": "user", "content": [{**RESULT, "content": [TEXT, FOUND]}]}],
             [{"role": "user", "content": [{**RESULT, "content": [TEXT, FOUND_TEXT]}]}],
         ),

@@ -112,6 +112,24 @@ def test_max_tokens(asked, most, sent, ignored):
             {"thinking": {"type": "enabled", "budget_tokens": 2000}},
             ["thinking.depth"],
         ),
+        (
+            OLD,
+            {"thinking": {"type": "enabled", "budget_tokens": 100}},
+            {"thinking": {"type": "enabled", "budget_tokens": 1024}},
+            ["thinking.budget_tokens=1024"],
+        ),
+        (
+            OLD,
+            {"thinking": {"type": "enabled", "budget_tokens": 9000}, "max_tokens": 5000},
+            {"thinking": {"type": "enabled", "budget_tokens": 4999}},
+            ["thinking.budget_tokens=4999"],
+        ),
+        (
+            OLD,
+            {"thinking": {"type": "adaptive"}, "max_tokens": 5000},
+            {"thinking": {"type": "enabled", "budget_tokens": 4999}},
+            [],
+        ),
         (OLD, {"tool_choice": {"type": "auto"}, "tools": []}, {}, []),
         (NEW, {"thinking": {"type": "disabled"}}, {"thinking": {"type": "disabled"}}, []),
         (
