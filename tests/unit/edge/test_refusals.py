@@ -126,6 +126,10 @@ def told(parser, *events):
     ("details", "why"),
     [
         ({"type": "refusal", "category": "bio", "explanation": WHY}, WHY),
+        (
+            {"type": "refusal", "category": "cyber", "explanation": None},
+            "The model refused to answer this request (cyber).",
+        ),
         ({"type": "refusal", "category": None, "explanation": None}, ""),
         (None, ""),
         ("odd", ""),

@@ -115,8 +115,12 @@ def _reason(word: str | None) -> StopReason | None:
 
 
 def _explanation(details: Any) -> str:
-    words = details.get("explanation") if isinstance(details, dict) else None
-    return words if isinstance(words, str) else ""
+    """Return what Claude says of a refusal, or at least of which kind it is."""
+    told = details if isinstance(details, dict) else {}
+    words, category = told.get("explanation"), told.get("category")
+    if isinstance(words, str) and words:
+        return words
+    return f"The model refused to answer this request ({category})." if isinstance(category, str) and category else ""
 
 
 class _Delta(msgspec.Struct):
