@@ -17,6 +17,23 @@ if TYPE_CHECKING:
 _TEXTS: Final = ("input_text", "output_text", "text", "summary_text", "reasoning_text")
 _IMAGES: Final = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 _DETAILS: Final = (None, "auto")
+# What is read below, and what upstreams write of how sure they were.
+_READ: Final = frozenset(
+    {
+        "type",
+        "text",
+        "refusal",
+        "image_url",
+        "file_data",
+        "file_url",
+        "filename",
+        "file_id",
+        "detail",
+        "annotations",
+        "logprobs",
+        BREAKPOINT,
+    }
+)
 
 
 def plain_blocks(content: Any) -> list[Json] | None:
@@ -68,12 +85,15 @@ def _block(part: Json, where: str, ignored: Notes) -> Json | None:
     elif kind == "input_image":
         block = _image(part, where, ignored)
     elif kind == "input_file":
-        block = _file(part, where)
+        block = _file(part, where, ignored)
     else:
         raise uncarriable(f"{where}.type", f"content of the type {kind[:64]}")
     if block is not None and part.get(BREAKPOINT) is not None:
         block["cache_control"] = {"type": "ephemeral"}
         note_lifetime(part, ignored.once)
+    for name in part.keys() - _READ:
+        if part[name]:
+            ignored.once(f"{kind}.{name[:64]}")
     return block
 
 
@@ -94,9 +114,11 @@ def _image(part: Json, where: str, ignored: Notes) -> Json:
     return {"type": "image", "source": {"type": "base64", "media_type": media_type, "data": data}}
 
 
-def _file(part: Json, where: str) -> Json:
+def _file(part: Json, where: str, ignored: Notes) -> Json:
     if part.get("file_id") is not None:
         raise uncarriable(f"{where}.file_id", "a file of another provider")
+    if part.get("detail") not in _DETAILS:
+        ignored.once("input_file.detail")
     name = optional(part, "filename", str, where)
     url = optional(part, "file_url", str, where)
     if url is not None:

@@ -8,6 +8,7 @@ from penstock_edge.errors import ProblemError
 from tests.unit.edge.dialects.openai_responses.conversations import FUNCTION, USER, request
 
 HI = [{"role": "user", "content": [{"type": "text", "text": "hi"}]}]
+FILE = {"type": "input_file", "file_url": "https://x.example/a.pdf"}
 MARKED = {"type": "input_text", "text": "a", "prompt_cache_breakpoint": {"mode": "explicit", "ttl": "12h"}}
 CITED = {"type": "output_text", "text": "b", "annotations": [{"type": "url_citation"}], "logprobs": [{}]}
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}}
@@ -73,6 +74,11 @@ def test_fields_carried_whole(fields, canonical):
             {"input": [{"role": "user", "content": [MARKED]}, {"role": "assistant", "content": [CITED, CITED]}]},
             ["prompt_cache_breakpoint.ttl", "output_text.annotations"],
         ),
+        (
+            {"input": [{"role": "user", "content": [FILE | {"detail": "high"}, FILE | {"future": 1, "null": None}]}]},
+            ["input_file.detail", "input_file.future"],
+        ),
+        ({"input": [{"role": "user", "content": [FILE | {"detail": "auto"}]}]}, []),
         ({"prompt_cache_options": {"mode": "implicit"}, "prompt_cache_retention": "24h"}, ["prompt_cache_retention"]),
         ({"reasoning": {"context": "all_turns", "effort": "ultra"}}, ["reasoning.context", "reasoning.effort"]),
         ({"include": ["web_search_call.results"]}, ["include"]),
