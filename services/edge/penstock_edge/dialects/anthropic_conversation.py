@@ -9,6 +9,7 @@ import msgspec
 from penstock_edge.canonical import Json, Request
 from penstock_edge.dialects.anthropic_answer import Shown, Writer, answer, shown
 from penstock_edge.dialects.call_ids import CallIds
+from penstock_edge.dialects.unreadable import UNREADABLE, unreadable
 from penstock_edge.errors import ProblemError, invalid
 from penstock_edge.providers.anthropic_turns import sound_id
 
@@ -42,8 +43,8 @@ def read(body: bytes) -> Request:
     """Return the canonical request. Raises ProblemError (400) for what is wrong in itself or cannot be carried."""
     try:
         document = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        raise ProblemError(invalid("the request body is not valid JSON")) from None
+    except UNREADABLE as error:
+        raise unreadable(error) from None
     carried: Json = {}
     ignored: list[str] = []
     for name, value in document.items():

@@ -6,14 +6,13 @@ import re
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from penstock_edge.errors import ProblemError, invalid
 from penstock_edge.providers.anthropic_marks import with_latest_marks
 from penstock_edge.providers.anthropic_turns import texts, turns
 from penstock_edge.providers.claude_manners import manners
 from penstock_edge.providers.claude_schemas import enforced, is_open
 from penstock_edge.providers.claude_thinking import express
+from penstock_edge.providers.request_json import TOO_DEEP, encoded
 from penstock_edge.providers.wire import Written
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ _MARK: Final = b'"cache_control":{'
 _MOST_MARKS: Final = 4
 _LONGEST_USER_ID: Final = 256
 _PERSONAL: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+|\A\+?[\d\s()./-]{7,}\Z")
-_encoder = msgspec.json.Encoder()
 
 
 def write(request: Request, to: Addressee, *, streamed: bool) -> Written:
@@ -39,13 +37,13 @@ def write(request: Request, to: Addressee, *, streamed: bool) -> Written:
     if streamed:
         draft.body["stream"] = True
     draft.shape()
-    body = _encoder.encode(draft.body)
+    body = encoded(draft.body)
     marks = body.count(_MARK)
     if marks > _MOST_MARKS:
         bounded, dropped = with_latest_marks(draft.body, _MOST_MARKS)
         if dropped:
             draft.ignored.append(f"cache_control (all but the last {_MOST_MARKS})")
-            body = _encoder.encode(bounded)
+            body = encoded(bounded)
     elif not marks and request.extras.cached:
         # Claude then remembers everything up to the last block, and finds it again when that is no longer the last.
         body = body[:-1] + b',"cache_control":{"type":"ephemeral"}}'
@@ -57,7 +55,7 @@ def write_count(request: Request, to: Addressee) -> Written:
     draft = _Draft(request, to)
     draft.shape()
     counted = {"model": to.model} | {name: draft.body[name] for name in _COUNTED if name in draft.body}
-    return Written(_encoder.encode(counted), draft.ignored)
+    return Written(encoded(counted), draft.ignored)
 
 
 class _Draft:
@@ -81,11 +79,14 @@ class _Draft:
         return int(asked)
 
     def shape(self) -> None:
-        """Make everything fit the model."""
-        self._extras()
-        self._conversation()
-        self._tools()
-        self._format()
+        """Make everything fit the model. Raises ProblemError."""
+        try:
+            self._extras()
+            self._conversation()
+            self._tools()
+            self._format()
+        except RecursionError:
+            raise ProblemError(TOO_DEEP) from None
         self._thinking()
         self._sampling()
         self._stops()
@@ -120,7 +121,7 @@ class _Draft:
             self.body["output_config"] = {**self.body["output_config"], "format": strict}
 
     def _format_in_words(self, schema: Json) -> None:
-        told = {"type": "text", "text": _BY_SCHEMA + _encoder.encode(schema).decode()}
+        told = {"type": "text", "text": _BY_SCHEMA + encoded(schema).decode()}
         self.body["system"] = [*self.body.get("system", ()), told]
         rest = {name: value for name, value in self.body.pop("output_config").items() if name != "format"}
         if rest:

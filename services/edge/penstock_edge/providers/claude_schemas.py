@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
+from penstock_edge.providers.request_json import encoded
 
 if TYPE_CHECKING:
     from penstock_edge.canonical import Json
@@ -29,7 +29,6 @@ _FORMATS: Final = ("date-time", "time", "date", "duration", "email", "hostname",
 _LEAST_ITEMS: Final = (0, 1)
 _DATA: Final = frozenset({"enum", "const", "default", "examples", "required"})
 _TABLES: Final = frozenset({"properties", "$defs", "definitions", "patternProperties"})
-_encode = msgspec.json.Encoder().encode
 
 
 def enforced(schema: Any, in_words: set[str]) -> Any:
@@ -50,7 +49,7 @@ def enforced(schema: Any, in_words: set[str]) -> Any:
         _close(kept, told)
     if told:
         in_words.update(told)
-        words = ", ".join(f"{keyword}: {_encode(part).decode()}" for keyword, part in told.items())
+        words = ", ".join(f"{keyword}: {encoded(part).decode()}" for keyword, part in told.items())
         about = kept.get("description")
         kept["description"] = f"{about} ({words})" if isinstance(about, str) and about else words
     return kept

@@ -10,13 +10,13 @@ from penstock_edge.errors import ProblemError, invalid
 from penstock_edge.notes import Notes
 from penstock_edge.providers.losses import note_lost
 from penstock_edge.providers.openai_chat_turns import Turns
+from penstock_edge.providers.request_json import TOO_DEEP, encoded
 from penstock_edge.providers.wire import Written
 
 if TYPE_CHECKING:
     from penstock_edge.canonical import Json, Request
     from penstock_edge.providers.wire import Addressee
 
-_encode = msgspec.json.Encoder().encode
 _EFFORTS: Final = {"low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "xhigh"}
 _CHOICES: Final = {"auto": "auto", "any": "required", "none": "none"}
 _LONGEST_NAME: Final = 64
@@ -45,13 +45,12 @@ def write(request: Request, to: Addressee, *, streamed: bool) -> Written:
     draft = _Draft(request, to)
     try:
         body = draft.shape()
-        if streamed:
-            body["stream"] = True
-            body["stream_options"] = {"include_usage": True}
-        return Written(_encode(body), draft.ignored)
-    except (RecursionError, UnicodeEncodeError, OverflowError):
-        # Nested too deeply, or a number that no JSON writer takes.
-        raise ProblemError(invalid("the request cannot be written for this model")) from None
+    except RecursionError:
+        raise ProblemError(TOO_DEEP) from None
+    if streamed:
+        body["stream"] = True
+        body["stream_options"] = {"include_usage": True}
+    return Written(encoded(body), draft.ignored)
 
 
 class _Draft:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from penstock_edge import images, signatures
 from penstock_edge.errors import ProblemError, invalid
 from penstock_edge.providers.losses import note_lost
+from penstock_edge.providers.request_json import encoded
 
 if TYPE_CHECKING:
     from penstock_edge.canonical import Json
     from penstock_edge.notes import Notes
 
-_encode = msgspec.json.Encoder().encode
 _PDF: Final = "application/pdf"
 _PART: Final = frozenset({"type", "text", "source", "title", "cache_control"})
 _CALL: Final = frozenset({"type", "id", "name", "input", "cache_control"})
@@ -186,7 +184,7 @@ class Turns:
 
     def _call(self, block: Json, signature: str) -> Json:
         self._entered(block, _CALL)
-        arguments = _encode(block["input"]).decode()
+        arguments = encoded(block["input"]).decode()
         call: Json = {
             "id": block["id"],
             "type": "function",

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from penstock_edge.errors import ProblemError, invalid
 from penstock_edge.providers.gemini.contents import ContentsWriter
 from penstock_edge.providers.gemini.thinking import shapes_with_tools, signs_calls, thinking_config, thinks
 from penstock_edge.providers.gemini.tools import calling_config, declarations
 from penstock_edge.providers.losses import lost
+from penstock_edge.providers.request_json import encoded
 from penstock_edge.providers.wire import Written
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ def write(request: Request, to: Addressee) -> Written:
     _shape(config, body, request, to, ignored)
     if config:
         body["generationConfig"] = config
-    return Written(_encode(body), ignored)
+    return Written(encoded(body), ignored)
 
 
 def write_count(request: Request, to: Addressee) -> Written:
@@ -59,7 +58,7 @@ def write_count(request: Request, to: Addressee) -> Written:
     ignored: list[str] = []
     name = to.model if to.model.startswith(("models/", "tunedModels/")) else f"models/{to.model}"
     # Only in this form are tools and system text counted.
-    return Written(_encode({"generateContentRequest": {"model": name, **_prompt(request, to, ignored)}}), ignored)
+    return Written(encoded({"generateContentRequest": {"model": name, **_prompt(request, to, ignored)}}), ignored)
 
 
 def _prompt(request: Request, to: Addressee, ignored: list[str]) -> Json:
@@ -140,17 +139,10 @@ def _shape(config: Json, prompt: Json, request: Request, to: Addressee, ignored:
         return
     if "tools" in prompt and not shapes_with_tools(to.model):
         # Refused together: words do, if less surely.
-        words = _JSON_ONLY if schema is None else f"{_BY_SCHEMA}{_encode(schema).decode()}"
+        words = _JSON_ONLY if schema is None else f"{_BY_SCHEMA}{encoded(schema).decode()}"
         prompt.setdefault("systemInstruction", {"parts": []})["parts"].append({"text": words})
         ignored.append("output_config.format (beside tools it is only asked for in words)")
         return
     config["responseMimeType"] = "application/json"
     if schema is not None:
         config["responseJsonSchema"] = schema
-
-
-def _encode(body: Any) -> bytes:
-    try:
-        return msgspec.json.encode(body)
-    except RecursionError:
-        raise ProblemError(invalid("the request body is nested too deeply")) from None

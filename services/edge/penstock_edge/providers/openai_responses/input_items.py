@@ -11,6 +11,7 @@ from penstock_edge import signatures
 from penstock_edge.errors import ProblemError, invalid
 from penstock_edge.providers.call_ids import distinct
 from penstock_edge.providers.losses import note_lost
+from penstock_edge.providers.request_json import encoded
 
 if TYPE_CHECKING:
     from penstock_edge.canonical import Json
@@ -27,7 +28,6 @@ _CARRIED: Final = {
     "tool_use": frozenset({"type", "id", "name", "input", "cache_control"}),
     "tool_result": frozenset({"type", "tool_use_id", "content", "is_error", "cache_control"}),
 }
-_encode = msgspec.json.Encoder().encode
 
 
 class _Own(msgspec.Struct):
@@ -116,7 +116,7 @@ class InputItems:
     def _call(self, block: Json) -> Json:
         if len(block) > 4:
             self._note(block, "tool_use")
-        arguments = _encode(block["input"]).decode()
+        arguments = encoded(block["input"]).decode()
         return {
             "type": "function_call",
             "call_id": _call_id(block["id"]),

@@ -5,14 +5,13 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from penstock_edge.errors import ProblemError, invalid
 from penstock_edge.notes import Notes
 from penstock_edge.providers.losses import THINKING, lost, note_lost
 from penstock_edge.providers.openai_responses.gpt_manners import EFFORTS, bounded, effort_of, manners
 from penstock_edge.providers.openai_responses.input_items import InputItems
 from penstock_edge.providers.openai_responses.schemas import completed, is_an_answers, is_strict
+from penstock_edge.providers.request_json import TOO_DEEP, encoded
 from penstock_edge.providers.wire import Written
 
 if TYPE_CHECKING:
@@ -43,7 +42,6 @@ _LONGEST_SCHEMA_NAME: Final = 64
 _CHOICES: Final = {"auto": "auto", "any": "required", "none": "none"}
 _JSON_ONLY: Final = {"type": "text", "text": "Answer with one JSON object and nothing else."}
 _BY_SCHEMA: Final = "Answer with JSON that follows this schema and nothing else: "
-_encode = msgspec.json.Encoder().encode
 
 
 def write(request: Request, to: Addressee, *, streamed: bool) -> Written:
@@ -52,21 +50,14 @@ def write(request: Request, to: Addressee, *, streamed: bool) -> Written:
     body = draft.write()
     body["stream"] = streamed
     body["store"] = False
-    return Written(_encoded(body), draft.ignored)
+    return Written(encoded(body), draft.ignored)
 
 
 def write_count(request: Request, to: Addressee) -> Written:
     """Return the request to count tokens. Raises ProblemError (400, naming the field)."""
     draft = _Draft(request, to)
     body = draft.write()
-    return Written(_encoded({name: body[name] for name in _COUNTED if name in body}), draft.ignored)
-
-
-def _encoded(body: Json) -> bytes:
-    try:
-        return _encode(body)
-    except RecursionError:
-        raise ProblemError(invalid("the request body is nested too deeply")) from None
+    return Written(encoded({name: body[name] for name in _COUNTED if name in body}), draft.ignored)
 
 
 class _Draft:
@@ -89,7 +80,7 @@ class _Draft:
             self._reasoning()
             self._text()
         except RecursionError:
-            raise ProblemError(invalid("the request body is nested too deeply")) from None
+            raise ProblemError(TOO_DEEP) from None
         self._sampling()
         self._rest()
         return self._body
@@ -103,12 +94,12 @@ class _Draft:
         schema = self._schema()
         if schema is not None and not is_an_answers(schema):
             # A list, say: the upstream takes only objects.
-            items.instruct([{"type": "text", "text": _BY_SCHEMA + _encode(schema).decode()}])
+            items.instruct([{"type": "text", "text": _BY_SCHEMA + encoded(schema).decode()}])
         items.read(self._asked["messages"])
         self._body["input"] = items.items
 
     def _spoken(self) -> bytes:
-        return _encode([self._asked.get("system"), self._asked["messages"]])
+        return encoded([self._asked.get("system"), self._asked["messages"]])
 
     def _tools(self) -> None:
         tools = []
