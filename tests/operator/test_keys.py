@@ -56,6 +56,8 @@ async def test_a_key_is_rotated_once_and_by_one_annotation(stage):
     assert rotated.digest == digest(stage, "ci-key") != first.digest
     assert (rotated.previous.id, rotated.previous.digest) == (first.id, first.digest)
     await stage.until(lambda: stage.kube.status("APIKey", "ci").get("keyPrefix") == rotated.prefix)
+    # Events are written when there is time for them, and those that wait go with the operator.
+    await stage.until(lambda: "KeyRotated" in reasons(stage))
     await stage.quiet()
     await stage.stop(operator)
     # Another one, that knows nothing, does not rotate again.
