@@ -83,7 +83,7 @@ def _blocks(content: list[Json], where: str, ignored: list[str], *, said: bool =
             thinking = _own_thinking(block, here, ignored)
             kept += [] if thinking is None else [thinking]
         elif block["type"] == "image" and said:
-            # Claude makes none, so it may have made none.
+            # Claude's API takes none there.
             ignored.append(f"{here} (image)")
         elif block["type"] in _ID_FIELDS:
             kept.append(_with_sound_id(_with_sound_content(block, here, ignored)))

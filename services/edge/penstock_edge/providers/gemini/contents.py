@@ -8,7 +8,7 @@ import msgspec
 
 from penstock_edge import signatures
 from penstock_edge.errors import ProblemError, invalid
-from penstock_edge.providers.losses import lost
+from penstock_edge.providers.losses import BLOCKS, lost
 
 if TYPE_CHECKING:
     from penstock_edge.canonical import Json
@@ -21,14 +21,7 @@ _BY_ENDING: Final = {
     "webp": "image/webp",
     "pdf": "application/pdf",
 }
-_USUAL_KEYS: Final = {
-    "text": frozenset({"type", "text", "cache_control"}),
-    "image": frozenset({"type", "source", "cache_control"}),
-    "document": frozenset({"type", "source", "title", "cache_control"}),
-    "tool_use": frozenset({"type", "id", "name", "input", "cache_control"}),
-    "tool_result": frozenset({"type", "tool_use_id", "content", "is_error", "cache_control"}),
-    "thinking": frozenset({"type", "thinking", "signature"}),
-}
+_USUAL_KEYS: Final = {**BLOCKS, "thinking": frozenset({"type", "thinking", "signature"})}
 # Google wants a user's word before any call of a function.
 _OPENING: Final = {"role": "user", "parts": [{"text": "(The assistant speaks first.)"}]}
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])

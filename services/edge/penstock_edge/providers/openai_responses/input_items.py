@@ -10,7 +10,7 @@ import msgspec
 from penstock_edge import signatures
 from penstock_edge.errors import ProblemError, invalid
 from penstock_edge.providers.call_ids import distinct
-from penstock_edge.providers.losses import note_lost
+from penstock_edge.providers.losses import BLOCKS, note_lost
 from penstock_edge.providers.request_json import encoded
 
 if TYPE_CHECKING:
@@ -20,14 +20,6 @@ if TYPE_CHECKING:
 PROVIDER: Final = "OpenAI"
 _LONGEST_CALL_ID: Final = 64
 _IMAGES: Final = ("image/jpeg", "image/png", "image/gif", "image/webp")
-# What of a block has a place, or is listed by itself.
-_CARRIED: Final = {
-    "text": frozenset({"type", "text", "cache_control"}),
-    "image": frozenset({"type", "source", "cache_control"}),
-    "document": frozenset({"type", "source", "title", "cache_control"}),
-    "tool_use": frozenset({"type", "id", "name", "input", "cache_control"}),
-    "tool_result": frozenset({"type", "tool_use_id", "content", "is_error", "cache_control"}),
-}
 
 
 class _Own(msgspec.Struct):
@@ -225,7 +217,7 @@ class InputItems:
         if isinstance(block, dict):
             if block.get("cache_control"):
                 self._ignored.once("cache_control")
-            note_lost(self._ignored, "messages.content", block, _CARRIED[kind])
+            note_lost(self._ignored, "messages.content", block, BLOCKS[kind])
 
 
 def _image(source: Json, where: str) -> Json:
